@@ -1,0 +1,1 @@
+"""An executable companion to three papers on joint-embedding self-supervised learning."""
