@@ -1,0 +1,424 @@
+"""The rules of evidence against hand-computed values, independent formulas and simulated nulls."""
+
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+from scipy import stats as st
+
+from repro import stats
+from repro.stats import NOT_JUDGED, NOT_REPRODUCED, PARTLY, REPRODUCED, Interval
+
+NAN = math.nan
+
+
+def interval(mean, low, high, n=5):
+    return Interval(mean, low, high, n, 0.95)
+
+
+# ---------------------------------------------------------------------------------------------------- intervals
+
+
+def test_paired_by_hand():
+    # Differences 1..5: mean 3, standard error sqrt(2.5 / 5), t(.975, 4) = 2.776445.
+    got = stats.paired([11, 22, 33, 44, 55], [10, 20, 30, 40, 50])
+    assert (got.mean, got.n, got.level) == (3.0, 5, 0.95)
+    assert got.low == pytest.approx(3 - 2.776445 * math.sqrt(0.5), abs=1e-6)
+    assert got.high == pytest.approx(3 + 2.776445 * math.sqrt(0.5), abs=1e-6)
+
+
+def test_paired_agrees_with_scipy_and_ignores_a_common_shift():
+    rng = np.random.default_rng(1)
+    a, b, seed_effect = rng.normal(size=(3, 8))
+    got, shifted = stats.paired(a, b, 0.9), stats.paired(a + 40 * seed_effect, b + 40 * seed_effect, 0.9)
+    want = st.ttest_rel(a, b).confidence_interval(0.9)
+    assert (got.low, got.high) == pytest.approx((want.low, want.high))
+    assert (shifted.low, shifted.high) == pytest.approx((got.low, got.high))
+    swapped = stats.paired(b, a, 0.9)
+    assert (swapped.mean, swapped.low, swapped.high) == pytest.approx((-got.mean, -got.high, -got.low))
+
+
+def test_paired_edges():
+    one = stats.paired([3.0], [1.0])
+    assert one.mean == 2.0
+    assert one.n == 1
+    assert math.isnan(one.low)
+    assert math.isnan(one.high)
+    same = stats.paired([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    assert (same.mean, same.low, same.high, same.n) == (0.0, 0.0, 0.0, 3)
+    nothing = stats.paired([NAN, 1.0], [1.0, NAN])
+    assert nothing.n == 0
+    assert math.isnan(nothing.mean)
+    assert stats.paired([1.0, NAN, 3.0, 5.0], [0.0, 7.0, NAN, 2.0]) == stats.paired([1.0, 5.0], [0.0, 2.0])
+    with pytest.raises(ValueError, match="equal length"):
+        stats.paired([1.0, 2.0], [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        stats.paired([1.0, 2.0], level=95)
+
+
+def test_paired_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    hits = [(i := stats.paired(x)).low <= 0.7 <= i.high for x in rng.normal(0.7, 1.3, size=(2000, 5))]
+    assert 0.935 < np.mean(hits) < 0.965
+
+
+def test_interval_text():
+    assert interval(1.25, 0.8, 1.66).text() == "1.2 [0.8, 1.7]"
+    assert Interval(1.0, NAN, NAN, 1, 0.95).text(2) == "1.00 [no interval]"
+
+
+def test_ratio_is_geometric_and_inverts():
+    slow, fast = [4.0, 9.0, 8.0], [1.0, 3.0, 2.0]
+    got, inverse = stats.ratio(slow, fast), stats.ratio(fast, slow)
+    assert got.mean == pytest.approx((4 * 3 * 4) ** (1 / 3))
+    assert (inverse.mean, inverse.low, inverse.high) == pytest.approx((1 / got.mean, 1 / got.high, 1 / got.low))
+    with pytest.raises(ValueError, match="positive"):
+        stats.ratio([1.0, 0.0], [1.0, 1.0])
+
+
+def test_slope_by_hand():
+    # x 0..3, y 0 1 1 2: slope .6, residual variance .2 / 2, so standard error sqrt(.1 / 5); t(.975, 2) = 4.302653.
+    got = stats.slope([0, 1, 2, 3], [0, 1, 1, 2])
+    assert got.mean == pytest.approx(0.6)
+    assert got.high - got.mean == pytest.approx(4.302653 * math.sqrt(0.1 / 5), abs=1e-6)
+    assert math.isnan(stats.slope([0, 1], [0, 1]).low)
+    assert stats.slope([0, 1, 2, NAN], [0, 2, 4, 5]).mean == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="different x"):
+        stats.slope([1, 1, 1], [0, 1, 2])
+
+
+def test_bootstrap_of_a_mean_agrees_with_scipy():
+    x = np.random.default_rng(3).exponential(size=9)
+    got = stats.bootstrap(x, np.mean, n=999, seed=5)
+    want = st.bootstrap((x,), np.mean, n_resamples=999, vectorized=False, rng=np.random.default_rng(5))
+    assert (got.mean, got.n) == (x.mean(), 9)
+    assert (got.low, got.high) == pytest.approx(tuple(want.confidence_interval))
+
+
+def test_bootstrap_resamples_whole_seeds():
+    rng = np.random.default_rng(4)
+    a = rng.normal(size=6)
+    both = np.stack([a, a + 1.0], axis=1)  # per seed the columns differ by exactly 1, whatever is drawn
+    got = stats.bootstrap(both, lambda v: v[:, 1].mean() - v[:, 0].mean())
+    assert (got.mean, got.low, got.high) == pytest.approx((1.0, 1.0, 1.0))
+    assert stats.bootstrap(both, lambda v: v.mean(0).max()) == stats.bootstrap(both, lambda v: v.mean(0).max())
+
+
+def test_bootstrap_edges():
+    single = stats.bootstrap([2.0], np.mean)
+    assert single.mean == 2.0
+    assert math.isnan(single.low)
+    flat = stats.bootstrap(np.full((5, 2), 3.0), np.mean)
+    assert (flat.mean, flat.low, flat.high) == (3.0, 3.0, 3.0)
+    top = stats.bootstrap([0.0, 1.0, 2.0, 3.0, 4.0], np.max)  # every resample is at or below it: BCa is not defined
+    assert top.low <= top.mean == 4.0
+    assert top.high == 4.0
+
+
+def test_p_largest():
+    # Two seeds, four equally likely resamples: seed 0 twice -> column 1 leads; the other three -> column 0.
+    shares = stats.p_largest([[0.0, 1.0], [3.0, 0.0]], n=20_000)
+    assert shares == pytest.approx([0.75, 0.25], abs=0.02)
+    assert stats.p_largest([[5.0, 1.0, 0.0]] * 4) == pytest.approx([1.0, 0.0, 0.0])
+    assert stats.p_largest([[1.0, 1.0], [2.0, 2.0]]) == pytest.approx([0.5, 0.5])
+    gains = np.random.default_rng(6).normal(size=(5, 4))
+    assert stats.p_largest(gains).sum() == pytest.approx(1.0)
+    assert stats.p_largest(gains + 7.0) == pytest.approx(stats.p_largest(gains))
+    assert stats.p_largest([*gains, [NAN, 9.0, 9.0, 9.0]]) == pytest.approx(stats.p_largest(gains))
+    assert np.isnan(stats.p_largest([[NAN, 1.0]])).all()
+    with pytest.raises(ValueError, match="seeds, columns"):
+        stats.p_largest([1.0, 2.0])
+
+
+# ------------------------------------------------------------------------------------------------------ criteria
+
+
+@pytest.mark.parametrize(
+    ("effect", "word"),
+    [
+        (interval(2.0, 0.1, 3.9), REPRODUCED),
+        (interval(1.0, 0.1, 1.9), REPRODUCED),  # at least d
+        (interval(0.9, 0.1, 1.7), PARTLY),  # certain, but smaller than claimed
+        (interval(2.0, -0.1, 4.1), PARTLY),  # large, but not certain
+        (interval(2.0, 0.0, 4.0), PARTLY),  # touching zero is not above it
+        (interval(0.0, -1.0, 1.0), NOT_REPRODUCED),
+        (interval(-2.0, -3.0, -1.0), NOT_REPRODUCED),
+        (interval(2.0, 1.0, 3.0, n=4), NOT_JUDGED),
+    ],
+)
+def test_sup(effect, word):
+    assert stats.sup(effect, 1.0) == word
+
+
+def test_sup_with_fewer_seeds_needed_and_a_threshold():
+    assert stats.sup(interval(2.0, 1.0, 3.0, n=3), 1.0, min_seeds=3) == REPRODUCED
+    assert stats.sup(interval(NAN, NAN, NAN, n=0), 1.0) == NOT_JUDGED
+    speed = interval(1.9, 1.4, 2.4)
+    assert stats.sup(speed, 1.5, above=1.0) == REPRODUCED
+    assert stats.sup(speed, 1.5, above=1.5) == PARTLY
+
+
+def test_sup_rarely_fires_without_an_effect():
+    rng = np.random.default_rng(7)
+    fired = [stats.sup(stats.paired(x), 0.0) == REPRODUCED for x in rng.normal(size=(2000, 5))]
+    assert 0.015 < np.mean(fired) < 0.036  # the upper half of a 95 % interval
+
+
+def test_eq_is_two_one_sided_tests():
+    rng = np.random.default_rng(8)
+    words = []
+    for _ in range(200):
+        a, b = rng.normal(size=5), rng.normal(0.3, 1.0, size=5)
+        got, word = stats.eq(a, b, 1.2)
+        above = st.ttest_1samp(a - b, -1.2, alternative="greater").pvalue
+        below = st.ttest_1samp(a - b, 1.2, alternative="less").pvalue
+        assert (word == REPRODUCED) == (max(above, below) < 0.05)
+        assert (word != NOT_REPRODUCED) == (abs((a - b).mean()) < 1.2)
+        assert got.level == 0.90
+        words.append(word)
+    assert set(words) == {REPRODUCED, PARTLY, NOT_REPRODUCED}
+
+
+def test_eq_edges():
+    assert stats.eq([1.0] * 5, [1.0] * 5, 0.1)[1] == REPRODUCED
+    assert stats.eq([1.05, 1.02, 1.04, 1.03, 1.06], 1.0, 0.10)[1] == REPRODUCED  # a ratio around one
+    assert stats.eq([1.0] * 3, [1.0] * 3, 0.1)[1] == NOT_JUDGED
+    assert stats.eq([1.0] * 3, [1.0] * 3, 0.1, min_seeds=3)[1] == REPRODUCED
+    assert stats.eq([2.0] * 5, [1.0] * 5, 1.0)[1] == NOT_REPRODUCED  # the margin itself is not inside
+    with pytest.raises(ValueError, match="margin above zero"):
+        stats.eq([1.0], [1.0], 0.0)
+
+
+def test_eq_rarely_fires_at_the_margin():
+    rng = np.random.default_rng(9)
+    fired = [stats.eq(x, 0.0, 1.0)[1] == REPRODUCED for x in rng.normal(1.0, 0.4, size=(2000, 5))]
+    assert 0.035 < np.mean(fired) < 0.065
+
+
+def test_trend_by_hand():
+    # Three levels rising in each of two seeds: one of 36 equally likely pairs of orders. In three seeds: one of 216.
+    two = stats.trend([1, 2, 3], [[10, 20, 30], [5, 6, 7]])
+    assert two.rho == pytest.approx(1.0)
+    assert two.p == pytest.approx(1 / 36)
+    assert stats.trend([1, 2, 3], [[1, 2, 3]] * 3).p == pytest.approx(1 / 216)
+    # Spearman 1 and .5 (one swap of neighbours) average .75.
+    assert stats.trend([1, 2, 3], [[1, 2, 3], [2, 1, 3]]).rho == pytest.approx(0.75)
+
+
+def test_trend_invariances():
+    rng = np.random.default_rng(10)
+    levels = np.array([0.1, 0.2, 0.5, 1.0])
+    values = rng.normal(size=(5, 4)) + 2 * levels
+    base = stats.trend(levels, values)
+    order = [2, 0, 3, 1]
+    assert stats.trend(levels[order], values[:, order]) == base
+    assert stats.trend(levels**3, np.exp(values)) == base  # only ranks count
+    assert stats.trend(levels, values + rng.normal(size=(5, 1))) == base
+    falling = stats.trend(levels, -values)
+    assert (falling.rho, falling.p) == pytest.approx((-base.rho, base.p))
+    assert stats.trend(levels, [*values, [NAN, 1, 2, 3]]) == base
+
+
+def test_trend_words():
+    rising = stats.Trend(0.9, 0.01, 5)
+    assert stats.trend_word(rising) == REPRODUCED
+    assert stats.trend_word(rising, direction=-1) == NOT_REPRODUCED
+    assert stats.trend_word(stats.Trend(-0.9, 0.01, 5), direction=-1) == REPRODUCED
+    assert stats.trend_word(stats.Trend(0.4, 0.2, 5)) == PARTLY
+    assert stats.trend_word(stats.Trend(1.0, 0.001, 3)) == NOT_JUDGED
+    assert stats.trend_word(stats.Trend(1.0, 0.001, 3), min_seeds=3) == REPRODUCED
+    with pytest.raises(ValueError, match="direction"):
+        stats.trend_word(rising, direction=0)
+
+
+def test_trend_edges():
+    flat = stats.trend([1, 2, 3], np.ones((5, 3)))
+    assert flat.rho == 0.0
+    assert stats.trend_word(flat) == NOT_REPRODUCED
+    single = stats.trend([1, 2, 3], [[1, 2, 3]])
+    assert single.rho == pytest.approx(1.0)
+    assert math.isnan(single.p)
+    assert stats.trend([1, 2, 3], [[NAN, 1, 2]]).n == 0
+    for levels in ([1, 2], [1, 1, 2]):
+        with pytest.raises(ValueError, match="at least three levels"):
+            stats.trend(levels, np.ones((5, len(levels))))
+    with pytest.raises(ValueError, match="3 levels for 4 columns"):
+        stats.trend([1, 2, 3], np.ones((5, 4)))
+
+
+def test_trend_rarely_fires_without_one():
+    rng = np.random.default_rng(11)
+    fired = [stats.trend_word(stats.trend([1, 2, 3, 4], x)) == REPRODUCED for x in rng.normal(size=(1000, 5, 4))]
+    assert 0.02 < np.mean(fired) < 0.065
+
+
+def test_optimum_on_a_line():
+    got = stats.optimum([[1, 3, 2, 0], [1, 4, 2, 0], [0, 1, 5, 2], [0, 1, 2, 3], [0, 9, 2, 3]])
+    assert got.cells == ((1,), (1,), (2,), (3,), (1,))
+    assert (got.best, got.agreement, got.inside, got.n) == ((1,), 0.6, 0.8, 5)
+    assert got.edges == ((0, 1),)
+    assert got.bracketed
+    assert stats.optimum_word(got) == REPRODUCED
+
+
+def test_optimum_on_a_plane():
+    plane = np.zeros((5, 3, 4))
+    plane[:3, 1, 3] = 1  # inside the rows, on the last column
+    plane[3:, 1, 1] = 1
+    got = stats.optimum(plane)
+    assert (got.best, got.inside, got.edges) == ((1, 3), 0.4, ((1, 1),))
+    assert stats.optimum_word(got) == PARTLY
+    corner = np.zeros((5, 3, 4))
+    corner[:, 0, 0] = 1
+    assert set(stats.optimum(corner).edges) == {(0, -1), (1, -1)}
+    half = np.zeros((6, 3))
+    half[:3, 1], half[3:, 2] = 1, 1
+    assert not stats.optimum(half).bracketed  # a majority is more than half
+
+
+def test_optimum_with_diverged_cells():
+    assert stats.optimum([[1.0, 2.0, NAN]] * 5).bracketed  # bracketed by divergence
+    got = stats.optimum([[1.0, 2.0, 0.0], [NAN, NAN, NAN]])
+    assert got.n == 1
+    assert stats.optimum_word(got) == NOT_JUDGED
+    nothing = stats.optimum(np.full((5, 3), NAN))
+    assert (nothing.n, nothing.best, nothing.bracketed) == (0, None, False)
+    assert not stats.optimum(np.random.default_rng(0).normal(size=(5, 2, 5))).bracketed  # two rows have no inside
+    with pytest.raises(ValueError, match="rows, columns"):
+        stats.optimum([1.0, 2.0, 3.0])
+
+
+def test_optimum_breaks_ties_by_the_mean():
+    got = stats.optimum([[0.0, 5.0, 4.0], [0.0, 1.0, 9.0]])
+    assert got.best == (2,)
+
+
+def test_interaction_by_hand():
+    # Group 0 is better on task 0, group 1 on neither, group 2 on task 1; in both seeds alike. Of the six ways to
+    # relabel the second seed only one agrees as well with the first.
+    pattern = np.array([[3.0, 0.0], [0.0, 0.0], [0.0, 3.0]])
+    assert stats.interaction([pattern, pattern]) == pytest.approx(1 / 6)
+    assert stats.interaction([pattern] * 5) == pytest.approx(1 / 6**4)
+
+
+def test_interaction_agrees_with_a_plain_enumeration():
+    values = np.random.default_rng(12).normal(size=(3, 3, 4))
+
+    def effect(rows):
+        mean = rows.mean(axis=0)
+        centred = mean - mean.mean(0) - mean.mean(1, keepdims=True) + mean.mean()
+        return (centred**2).sum()
+
+    residual = values - values.mean(axis=2, keepdims=True)
+    observed = effect(residual)
+    orders = [list(p) for p in permutations(range(3))]
+    count = [
+        effect(np.stack([residual[0][a], residual[1][b], residual[2][c]]))
+        for a in orders
+        for b in orders
+        for c in orders
+    ]
+    assert stats.interaction(values) == pytest.approx(np.mean(np.array(count) >= observed - 1e-12))
+
+
+def test_interaction_ignores_main_effects():
+    rng = np.random.default_rng(13)
+    values = rng.normal(size=(4, 3, 5))
+    base = stats.interaction(values)
+    shifted = values + 20 * rng.normal(size=(4, 3, 1)) + 30 * rng.normal(size=(4, 1, 5))
+    assert stats.interaction(shifted) == pytest.approx(base)
+    assert stats.interaction(values[[3, 1, 0, 2]][:, [2, 0, 1]]) == pytest.approx(base)
+
+
+def test_interaction_random_permutations_agree_with_more_of_them():
+    values = np.random.default_rng(14).normal(size=(5, 5, 4))
+    assert stats.interaction(values) == stats.interaction(values)
+    assert stats.interaction(values) == pytest.approx(stats.interaction(values, n=40_000, seed=1), abs=0.02)
+
+
+def test_interaction_rarely_fires_without_one():
+    rng = np.random.default_rng(15)
+    fired = []
+    for _ in range(600):
+        correlated = rng.normal(size=(4, 3, 1)) * np.array([1.0, 1.0, 0.0, 0.0])  # two tasks that move together
+        values = rng.normal(size=(4, 3, 1)) + rng.normal(size=(4, 1, 4)) + correlated + 0.5 * rng.normal(size=(4, 3, 4))
+        fired.append(stats.interaction(values) < 0.05)
+    assert 0.025 < np.mean(fired) < 0.075
+
+
+def test_interaction_edges():
+    assert stats.interaction(np.ones((5, 3, 4))) == 1.0
+    assert math.isnan(stats.interaction(np.ones((1, 3, 4))))
+    values = np.random.default_rng(16).normal(size=(4, 3, 4))
+    holed = np.concatenate([values, np.full((1, 3, 4), NAN)])
+    assert stats.interaction(holed) == stats.interaction(values)
+    with pytest.raises(ValueError, match="two groups and two tasks"):
+        stats.interaction(np.ones((5, 3, 1)))
+    with pytest.raises(ValueError, match="seeds, groups, tasks"):
+        stats.interaction(np.ones((5, 3)))
+
+
+def test_best_differs():
+    noise = 0.1 * np.random.default_rng(17).normal(size=(5, 3, 4))
+    differing = np.zeros((3, 4))
+    differing[[0, 1, 2], [0, 1, 3]] = 3.0
+    best, p, word = stats.best_differs(noise + differing)
+    assert (best.tolist(), word) == ([0, 1, 3], REPRODUCED)
+    assert p < 0.05
+    same = np.zeros((3, 4))
+    same[:, 2] = 3.0
+    assert stats.best_differs(noise + same)[2] == NOT_REPRODUCED
+    chance = np.random.default_rng(18).normal(size=(5, 3, 4))  # noise alone moves the argmax about
+    best, p, word = stats.best_differs(chance)
+    assert len(set(best.tolist())) > 1
+    assert p > 0.05
+    assert word == PARTLY
+    holed = noise + same
+    holed[0, 0, 2] = NAN
+    assert stats.best_differs(holed)[0][0] != 2  # diverged once: never the best
+    assert stats.best_differs(noise[:3])[2] == NOT_JUDGED
+
+
+# --------------------------------------------------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize(
+    ("parts", "word"),
+    [
+        ([REPRODUCED, REPRODUCED], REPRODUCED),
+        ([REPRODUCED, PARTLY], PARTLY),
+        ([REPRODUCED, NOT_REPRODUCED], PARTLY),
+        ([PARTLY, PARTLY], PARTLY),
+        ([PARTLY, NOT_REPRODUCED], PARTLY),
+        ([NOT_REPRODUCED, NOT_REPRODUCED], NOT_REPRODUCED),
+        ([REPRODUCED, NOT_JUDGED], NOT_JUDGED),
+    ],
+)
+def test_combine(parts, word):
+    assert stats.combine(parts) == word
+    assert stats.combine(reversed(parts)) == word
+
+
+def test_combine_refuses_nonsense():
+    with pytest.raises(ValueError, match="none"):
+        stats.combine([])
+    with pytest.raises(ValueError, match="confirmed"):
+        stats.combine(["confirmed"])
+
+
+def test_judged():
+    assert stats.judged(REPRODUCED, "quick", 5) == (REPRODUCED, "")
+    assert stats.judged(PARTLY, "gpu", 3) == (PARTLY, "")
+    assert stats.judged(REPRODUCED, "quick", 4) == (NOT_JUDGED, "indicative only: 4 seeds, and quick needs 5")
+    assert stats.judged(REPRODUCED, "gpu", 1) == (NOT_JUDGED, "indicative only: 1 seed, and gpu needs 3")
+    assert stats.judged(REPRODUCED, "quick", 9, cannot="digits are gray") == (NOT_JUDGED, "digits are gray")
+    word, reason = stats.judged(REPRODUCED, "smoke", 9)
+    assert word == NOT_JUDGED
+    assert "smoke" in reason
+    word, reason = stats.judged(NOT_JUDGED, "quick", 5)
+    assert word == NOT_JUDGED
+    assert reason
+    with pytest.raises(ValueError, match="maybe"):
+        stats.judged("maybe", "quick", 5)
+    assert (stats.min_seeds("quick"), stats.min_seeds("gpu"), stats.min_seeds("paper")) == (5, 3, 3)
