@@ -1,0 +1,80 @@
+"""Claims: for each, what to run (`plan`), whether it held (`judge`) and its figure (`draw`); all three are pure.
+
+One module a notebook, named by its slug (`batch_size` for `notebooks/01_batch_size.ipynb`), exports `CLAIMS`. The
+papers' sentences and numbers are in `registry.toml`, never in a module.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.errors import ReproError
+from repro.profiles import Profile
+
+NOTEBOOKS = {
+    "start_here": "00_start_here",
+    "batch_size": "01_batch_size",
+    "augmentations": "02_augmentations",
+    "evaluation_protocol": "03_evaluation_protocol",
+    "instance_simclr": "04_instance_simclr",
+    "data_loading": "05_data_loading",
+    "single_gpu": "06_single_gpu",
+    "msr_beta_decay": "07_msr_beta_decay",
+    "msr_transfer": "08_msr_transfer",
+    "small_projectors": "09_small_projectors",
+    "multi_augmentation": "10_multi_augmentation",
+    "feature_learning_2d": "11_feature_learning_2d",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, the numbers behind it, and what is to be seen in it, in words (its alt text)."""
+
+    figure: Figure
+    table: pd.DataFrame
+    alt: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was measured of a claim. verdict: "reproduced", "partly", "not reproduced" or "not judged"; effect with its
+    interval (low, high) in `unit`, None where there is none; sentence: why this verdict, in plain words."""
+
+    verdict: str
+    effect: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    seeds: int
+    data: str
+    backbone: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """plan(profile) lists the runs; judge(frame) and draw(frame) see only their stored numbers (`repro.store.frame`)."""
+
+    id: str
+    plan: Callable[[Profile], list[Any]]
+    judge: Callable[[pd.DataFrame], Verdict]
+    draw: Callable[[pd.DataFrame], Drawing]
+
+
+def of(slug: str) -> tuple[Claim, ...]:
+    """The claims of one notebook. Raises ReproError for a slug that has no module."""
+    if slug not in NOTEBOOKS:
+        raise ReproError(f"There is no notebook {slug!r}: choose one of {', '.join(NOTEBOOKS)}.")
+    try:
+        return importlib.import_module(f"repro.claims.{slug}").CLAIMS
+    except ModuleNotFoundError as e:
+        if e.name != f"repro.claims.{slug}":
+            raise
+        return ()

@@ -1,0 +1,128 @@
+"""Colour scenes: a procedural stand-in for natural images, with independent labels and knobs.
+
+A scene is one large object (its shape is the semantic label) on a textured ground, with small dots around it. Shape,
+hue, count of dots, distance of the nearest dot, quadrant of the object and texture of the ground are drawn
+independently, so that each is a task of its own: shape stands in for ImageNet and CIFAR-10, count and distance for
+CLEVR-C and CLEVR-D, texture for EuroSAT and Places. It is a stand-in, and every figure made from it says so.
+
+Knobs: `colour_cue`, the probability that an object wears its class's own hue instead of a random one (how much colour
+gives the class away); `texture`, the contrast of the ground; `shift`, the probability that an aggressive augmentation
+destroys the object (used by the MSR claims: the scene's object is drawn at low contrast to its ground in hue only).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from repro.errors import ReproError
+
+SHAPES = ("disc", "square", "triangle", "star", "cross", "ring", "crescent", "bar")
+TEXTURES = ("stripes", "checks", "dots", "clouds")
+TASKS = {"shape": len(SHAPES), "hue": 6, "count": 4, "distance": 3, "quadrant": 4, "texture": len(TEXTURES)}
+KNOBS = {"colour_cue": 0.0, "texture": 0.3}
+
+
+def render(
+    n: int, size: int, seed: int, colour_cue: float = 0.0, texture: float = 0.3
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """n scenes: images (n, 3, size, size) uint8, and a dict of labels (n,) int64 by task.
+
+    Deterministic in its arguments. Raises ReproError for a size below 16 pixels.
+    """
+    if size < 16:
+        raise ReproError(f"Scenes need at least 16 pixels a side to show a shape, not {size}: choose a larger size.")
+    rng = np.random.Generator(np.random.PCG64([seed, 77]))
+    labels = {task: rng.integers(0, classes, n) for task, classes in TASKS.items()}
+    images = np.empty((n, 3, size, size), np.uint8)
+    for start in range(0, n, 256):  # in chunks, so that memory stays small whatever n
+        stop = min(n, start + 256)
+        images[start:stop] = _render({k: v[start:stop] for k, v in labels.items()}, size, rng, colour_cue, texture)
+    return images, labels
+
+
+def _render(labels, size, rng, colour_cue, texture) -> np.ndarray:
+    n = len(labels["shape"])
+    fine = 2 * size  # drawn at twice the size and averaged: smooth edges
+    axis = (np.arange(fine, dtype=np.float32) + 0.5) / fine * 2 - 1
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+
+    def draw(low, high):
+        return rng.uniform(low, high, n).astype(np.float32)[:, None, None]
+
+    # the object's centre lies in its quadrant, near the middle, so that crops keep most of it
+    quadrant = labels["quadrant"]
+    cx = draw(0.06, 0.24) * np.where(quadrant % 2, 1, -1)[:, None, None]
+    cy = draw(0.06, 0.24) * np.where(quadrant // 2, 1, -1)[:, None, None]
+    scale, angle = draw(0.5, 0.68), draw(0, 2 * math.pi)
+    u, v = (x - cx) / scale, (y - cy) / scale
+    u, v = np.cos(angle) * u + np.sin(angle) * v, np.cos(angle) * v - np.sin(angle) * u
+    inside = np.zeros(u.shape, bool)
+    for number, shape in enumerate(SHAPES):
+        rows = labels["shape"] == number
+        inside[rows] = _inside(shape, u[rows], v[rows])
+
+    hue = (labels["hue"] + rng.uniform(0.15, 0.85, n)) / TASKS["hue"]
+    own = (labels["shape"] + 0.5) / TASKS["shape"]
+    hue = np.where(rng.uniform(size=n) < colour_cue, own, hue)
+    object_colour = _hsv(hue, rng.uniform(0.6, 1.0, n), rng.uniform(0.7, 1.0, n))
+    ground_colour = _hsv(rng.uniform(size=n), rng.uniform(0.2, 0.8, n), rng.uniform(0.2, 0.45, n))
+    pattern = _texture(labels["texture"], x, y, draw, rng)  # (n, fine, fine) in [-1, 1]
+    image = ground_colour[:, :, None, None] * (1 + texture * pattern[:, None])
+    image = np.where(inside[:, None], object_colour[:, :, None, None], image)
+
+    # dots: the first at the labelled distance from the object, the others further out
+    near = 0.62 + 0.14 * labels["distance"][:, None, None].astype(np.float32) + draw(0, 0.06)
+    turn = draw(0, 2 * math.pi)
+    for k in range(TASKS["count"]):
+        distance = near if k == 0 else np.maximum(near, draw(0.9, 1.05))
+        a = turn + 2 * math.pi * k / TASKS["count"] + draw(-0.2, 0.2)
+        dx, dy = x - np.clip(cx + distance * np.cos(a), -0.9, 0.9), y - np.clip(cy + distance * np.sin(a), -0.9, 0.9)
+        dot = (dx**2 + dy**2 < 0.11**2) & (labels["count"] >= k)[:, None, None]
+        image = np.where(dot[:, None], 0.95, image)
+    image += rng.normal(0, 0.02, image.shape).astype(np.float32)
+    image = image.reshape(n, 3, size, 2, size, 2).mean((3, 5))
+    return (image.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    r, a = np.hypot(u, v), np.arctan2(v, u)
+    if shape == "disc":
+        return r < 0.8
+    if shape == "square":
+        return np.maximum(abs(u), abs(v)) < 0.72
+    if shape == "triangle":
+        return np.maximum(v, np.maximum(0.866 * u - 0.5 * v, -0.866 * u - 0.5 * v)) < 0.45
+    if shape == "star":
+        return r < 0.42 + 0.55 * (1 - abs((a * 5 / (2 * math.pi)) % 1 - 0.5) * 2) ** 1.5
+    if shape == "cross":
+        return np.minimum(abs(u), abs(v)) < np.where(np.maximum(abs(u), abs(v)) < 0.95, 0.25, 0)
+    if shape == "ring":
+        return (r < 0.9) & (r > 0.5)
+    if shape == "crescent":
+        return (r < 0.9) & (np.hypot(u - 0.45, v) > 0.7)
+    return (abs(u) < 1.0) & (abs(v) < 0.28)  # bar
+
+
+def _texture(kind: np.ndarray, x, y, draw, rng) -> np.ndarray:
+    n = len(kind)
+    angle, phase, phase2, frequency = draw(0, math.pi), draw(0, 6.28), draw(0, 6.28), draw(5, 8)
+    s, t = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+    stripes = np.sign(np.sin(frequency * 1.4 * s + phase))
+    checks = stripes * np.sign(np.sin(frequency * 1.4 * t + phase2))
+    dots = np.where(np.sin(frequency * s + phase) * np.sin(frequency * t + phase2) > 0.45, 1, -0.6)
+    coarse = rng.uniform(-1, 1, (n, 5, 5)).astype(np.float32)
+    position = (np.arange(x.shape[0]) + 0.5) / x.shape[0] * 4
+    low = position.astype(int).clip(0, 3)
+    part = position - low
+    w = np.zeros((x.shape[0], 5), np.float32)
+    w[np.arange(x.shape[0]), low], w[np.arange(x.shape[0]), low + 1] = 1 - part, part
+    clouds = w @ coarse @ w.T
+    return np.choose(kind[:, None, None], [stripes, checks, dots, clouds]).astype(np.float32)
+
+
+def _hsv(h, s, v) -> np.ndarray:
+    """(n,) each -> (n, 3) RGB in [0, 1]."""
+    k = (np.array([5, 3, 1])[None] + np.asarray(h)[:, None] * 6) % 6
+    return (v[:, None] * (1 - s[:, None] * np.minimum(k, 4 - k).clip(0, 1))).astype(np.float32)

@@ -1,0 +1,139 @@
+"""The methods: their hyper-parameters as frozen values, and how each turns views into a loss.
+
+`Learner` holds the networks a method trains; `loss` is the whole of a method, one branch each, readable side by side.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repro import losses, networks
+from repro.errors import ReproError
+
+
+@dataclass(frozen=True)
+class SimCLR:
+    temperature: float = 0.2
+
+
+@dataclass(frozen=True)
+class BarlowTwins:
+    lambda_: float = 0.0051
+    scale: float = 0.1
+
+
+@dataclass(frozen=True)
+class VICReg:
+    invariance: float = 25.0
+    variance: float = 25.0
+    covariance: float = 1.0
+
+
+@dataclass(frozen=True)
+class BYOL:
+    """ema rises from its value to 1 by a cosine over the run (Grill et al. 2020)."""
+
+    ema: float = 0.99
+
+
+@dataclass(frozen=True)
+class SimSiam:
+    pass
+
+
+@dataclass(frozen=True)
+class MoCo:
+    """MoCo v2: EMA keys without gradient, negatives from a queue of past keys; symmetric over the two views."""
+
+    temperature: float = 0.2
+    ema: float = 0.99
+    queue: int = 4096
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """No training at all: the random encoder, or raw pixels with the backbone "pixels". The floors of every figure."""
+
+
+Method = SimCLR | BarlowTwins | VICReg | BYOL | SimSiam | MoCo | Untrained
+METHODS = {m.__name__.lower(): m for m in (SimCLR, BarlowTwins, VICReg, BYOL, SimSiam, MoCo)}
+PREDICTOR = (BYOL, SimSiam)
+TARGET = (BYOL, MoCo)
+TWO_VIEWS = (BYOL, SimSiam, MoCo)
+
+
+class Learner(nn.Module):
+    """backbone, projector and, where the method has them, predictor, EMA target and queue."""
+
+    def __init__(self, backbone: nn.Module, features: int, projector, method: Method):
+        super().__init__()
+        self.method = method
+        self.backbone = backbone
+        # SimSiam needs the batch norm at its projector's output (Chen & He 2021, Table 3)
+        self.projector = networks.mlp(features, projector, last_norm=isinstance(method, SimSiam))
+        if isinstance(method, PREDICTOR):
+            self.predictor = networks.mlp(projector.dim, type(projector)(2, projector.width, projector.dim))
+        if isinstance(method, TARGET):
+            self.target = copy.deepcopy(nn.Sequential(backbone, self.projector)).requires_grad_(False)
+        if isinstance(method, MoCo):
+            self.register_buffer("queue", torch.randn(method.queue, projector.dim))
+
+    def trained(self) -> list[nn.Parameter]:
+        return [p for p in self.parameters() if p.requires_grad]
+
+
+def loss(learner: Learner, views: Tensor, joint: bool = True) -> tuple[Tensor, Tensor]:
+    """The method's loss on views (V, B, 3, H, W), and the backbone's features (V, B, F) without gradient.
+
+    joint: all views in one forward, so that batch norm sees them together; else one forward a view, as the authors of
+    Barlow Twins, VICReg, BYOL and SimSiam do. Projections are in float32 whatever the precision of the networks.
+    """
+    method = learner.method
+    if isinstance(method, TWO_VIEWS) and len(views) != 2:
+        raise ReproError(f"{type(method).__name__} takes two views, not {len(views)}: choose a recipe of two.")
+    h = networks.each_view(learner.backbone, views, joint)
+    z = networks.each_view(learner.projector, h, joint).float()
+    if isinstance(method, SimCLR):
+        value = losses.nt_xent(z, method.temperature)
+    elif isinstance(method, BarlowTwins):
+        value = losses.barlow_twins(z, method.lambda_, method.scale)
+    elif isinstance(method, VICReg):
+        value = losses.vicreg(z, method.invariance, method.variance, method.covariance)
+    elif isinstance(method, BYOL):
+        q = networks.each_view(learner.predictor, z, joint).float()
+        with torch.no_grad():
+            t = networks.each_view(learner.target, views, joint).float()
+        value = losses.cosine_distance(q, t.flip(0)) * 2  # both directions
+    elif isinstance(method, SimSiam):
+        q = networks.each_view(learner.predictor, z, joint).float()
+        value = losses.cosine_distance(q, z.detach().flip(0))
+    elif isinstance(method, MoCo):
+        with torch.no_grad():
+            t = networks.each_view(learner.target, views, joint).float()
+        value = (
+            losses.info_nce(z[0], t[1], learner.queue, method.temperature)
+            + losses.info_nce(z[1], t[0], learner.queue, method.temperature)
+        ) / 2
+        with torch.no_grad():  # newest keys first; the oldest fall out
+            keys = F.normalize(t.flatten(0, 1), dim=1)
+            learner.queue.copy_(torch.cat([keys, learner.queue])[: method.queue])
+    else:
+        raise ReproError(f"{type(method).__name__} is not a method that trains.")
+    return value, h.detach()
+
+
+@torch.no_grad()
+def after_step(learner: Learner, progress: float) -> None:
+    """What a method does after an optimiser step: move the EMA target. progress: share of the run done, in [0, 1]."""
+    if isinstance(learner.method, TARGET):
+        rate = learner.method.ema
+        if isinstance(learner.method, BYOL):
+            rate = 1 - (1 - rate) * (math.cos(math.pi * progress) + 1) / 2
+        online = [*learner.backbone.parameters(), *learner.projector.parameters()]
+        torch._foreach_lerp_(list(learner.target.parameters()), online, 1 - rate)

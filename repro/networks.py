@@ -1,0 +1,63 @@
+"""Backbones and projectors."""
+
+from __future__ import annotations
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from repro.errors import ReproError
+
+BACKBONES = ("convnet", "resnet18", "resnet34", "resnet50", "pixels")
+
+
+def backbone(name: str, size: int) -> tuple[nn.Module, int]:
+    """A backbone for images of `size` pixels a side, and the number of its features.
+
+    convnet: three strided 3x3 convolutions, for 16-32 px on a CPU. resnet18/34/50: torchvision's, with the small-image
+    stem (3x3, stride 1, padding 1, no max-pool) up to 64 px. pixels: the image itself, the floor of every probe.
+    """
+    if name == "convnet":
+        return _convnet()
+    if name == "pixels":
+        return nn.Flatten(), 3 * size * size
+    if name in BACKBONES:
+        net = getattr(torchvision.models, name)(zero_init_residual=True)
+        features = net.fc.in_features
+        net.fc = nn.Identity()
+        if size <= 64:
+            net.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
+            net.maxpool = nn.Identity()
+        return net, features
+    raise ReproError(f"Unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}.")
+
+
+def _convnet(widths: tuple[int, ...] = (32, 64, 128)) -> tuple[nn.Module, int]:
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in widths:
+        layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        channels = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
+
+
+def mlp(features: int, projector, last_norm: bool = False) -> nn.Module:
+    """linear - batch norm - ReLU, `projector.layers` linear layers in all; the last one bare, or with an unlearned batch
+    norm. No layers: the identity."""
+    widths = [features] + [projector.width] * (projector.layers - 1) + [projector.dim]
+    if projector.layers == 0:
+        return nn.Identity()
+    layers: list[nn.Module] = []
+    for i in range(projector.layers - 1):
+        layers += [nn.Linear(widths[i], widths[i + 1], bias=False), nn.BatchNorm1d(widths[i + 1]), nn.ReLU()]
+    layers.append(nn.Linear(widths[-2], widths[-1], bias=not last_norm))
+    if last_norm:
+        layers.append(nn.BatchNorm1d(widths[-1], affine=False))
+    return nn.Sequential(*layers)
+
+
+def each_view(module: nn.Module, x: Tensor, joint: bool) -> Tensor:
+    """Apply a module to (V, B, ...): all views as one batch (joint), or one view after the other."""
+    if joint:
+        return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    return torch.stack([module(view) for view in x])

@@ -1,0 +1,176 @@
+"""A training run as a value: frozen, hashable, equal to itself in every process.
+
+A RunSpec says everything a run depends on, so that two runs with equal specs give equal numbers and a stored run can be
+found again by its spec's `key`. Other experiments (the toys of `repro.theory`) bring their own frozen dataclass and use
+the same `key`, `to_dict` and `flatten`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from repro.errors import ReproError
+from repro.methods import Method, SimCLR
+from repro.views.recipe import Recipe, preset
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A named data set, or the path of a folder of class folders.
+
+    name: see `repro data list`; a path is taken as a folder with one sub-folder of images a class.
+    size: pixels a side; 0 keeps the data set's own.
+    fraction: share of the training images used for pretraining, class-balanced, nested over fractions. The probes
+        always see all labels, whatever the fraction.
+    options: knobs of a generated data set, as (name, value) pairs sorted by name.
+    """
+
+    name: str = "scenes"
+    size: int = 0
+    fraction: float = 1.0
+    options: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Projector:
+    """The MLP between backbone and loss: `layers` linear layers, hidden layers `width` wide, `dim` outputs."""
+
+    layers: int = 2
+    width: int = 128
+    dim: int = 64
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """name: "lars", "sgd" or "adamw". `lr` is the base rate: the run uses lr * batch / 256 with LARS and SGD, lr as it
+    stands with AdamW (the convention of the papers' code). The schedule is linear warm-up, then cosine to `lr_end` of
+    the peak, or "constant". One-dimensional parameters (biases, batch norm) get no weight decay and no LARS scaling.
+    """
+
+    name: str = "lars"
+    lr: float = 1.0
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    warmup: float = 0.1  # share of the run's steps
+    schedule: str = "cosine"
+    lr_end: float = 0.001
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What is read out of the frozen backbone, and how often.
+
+    tasks: label sets to probe; () means all of the data set's.
+    linear, mlp, knn: offline probes at the last epoch. every: also every so many epochs (0: at the end only).
+    online: a linear probe trained along with the run, gradient cut, on the first task.
+    """
+
+    tasks: tuple[str, ...] = ()
+    linear: bool = True
+    mlp: bool = False
+    knn: bool = False
+    online: bool = False
+    spectrum: bool = False
+    every: int = 0
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One pretraining run and its probes. `steps`, if not 0, ends the run early at that many optimiser steps, with the
+    schedule laid over them."""
+
+    data: DataSpec = DataSpec()
+    recipe: Recipe = field(default_factory=lambda: preset("simclr-small"))
+    method: Method = field(default_factory=SimCLR)
+    backbone: str = "convnet"
+    projector: Projector = Projector()
+    optimiser: Optimiser = Optimiser()
+    batch_size: int = 256
+    epochs: int = 15
+    steps: int = 0
+    seed: int = 0
+    precision: str = "float32"
+    probes: Probes = Probes()
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs"):
+            if getattr(self, name) < 1:
+                raise ReproError(f"{name} must be at least 1, not {getattr(self, name)}: correct it and run again.")
+        if self.steps < 0:
+            raise ReproError(f"steps must be 0 (all epochs) or positive, not {self.steps}: correct it and run again.")
+        if not 0 < self.data.fraction <= 1:
+            raise ReproError(f"The data's fraction must lie in (0, 1], not {self.data.fraction}: correct it.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ReproError(f"Unknown precision {self.precision!r}: choose float32 or bfloat16.")
+
+
+def to_dict(spec: Any, defaults: bool = True) -> Any:
+    """A spec as JSON-able values; each dataclass becomes a dict with its class name under "type".
+
+    With `defaults=False` fields that hold their default are left out.
+    """
+    if dataclasses.is_dataclass(spec):
+        out = {"type": type(spec).__name__}
+        for f in dataclasses.fields(spec):
+            value = getattr(spec, f.name)
+            if not defaults and value == _default(f):
+                continue
+            out[f.name] = to_dict(value, defaults)
+        return out
+    if isinstance(spec, (tuple, list)):
+        return [to_dict(v, defaults) for v in spec]
+    return spec
+
+
+def _default(f: dataclasses.Field) -> Any:
+    if f.default_factory is not dataclasses.MISSING:
+        return f.default_factory()
+    return f.default  # MISSING equals no value
+
+
+def key(spec: Any) -> str:
+    """16 hex digits that name a spec, the same in every process.
+
+    Fields at their default are left out of the hash, so that a new option leaves the stored runs of old specs valid.
+    """
+    text = json.dumps(to_dict(spec, defaults=False), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def flatten(spec: Any) -> dict[str, Any]:
+    """A spec (or its `to_dict`) as plain columns for a frame.
+
+    A nested dataclass gives one column of its own name (its `name` field, else its class name) and one for each of its
+    other fields; (name, value) options become columns; lists of dataclasses (a recipe's views) are left out, since
+    their recipe has a name.
+    """
+    tree = spec if isinstance(spec, dict) else to_dict(spec)
+    out: dict[str, Any] = {}
+
+    def put(name: str, value: Any) -> None:
+        if name in out:
+            raise ValueError(f"two fields of {tree['type']} flatten to the column {name!r}")
+        out[name] = value
+
+    for name, value in tree.items():
+        if name == "type":
+            continue
+        if isinstance(value, dict):
+            put(name, value.get("name", value["type"]))
+            for inner, v in value.items():
+                if inner in ("type", "name") or (isinstance(v, list) and v and isinstance(v[0], dict)):
+                    continue
+                if inner == "options":
+                    for option, option_value in v:
+                        put(option, option_value)
+                elif isinstance(v, dict):
+                    put(inner, json.dumps(v))
+                else:
+                    put(inner, tuple(v) if isinstance(v, list) else v)
+        else:
+            put(name, tuple(value) if isinstance(value, list) else value)
+    return out

@@ -1,0 +1,234 @@
+"""Stored runs: one folder a run, named by its spec's key; a run is there whole or not at all.
+
+A run is written into a temporary folder beside its final place, flushed to disk and renamed, so that `kill -9`, a full
+disk or a second process at the same moment never leaves half a run. Folders whose name starts with a dot are work in
+progress (checkpoints, temporary folders, locks) and are never read as runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from repro.errors import ReproError
+from repro.spec import flatten
+
+FORMAT = 1  # raise it when a stored run of an older version can no longer be read as one of this
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment returns: scalars (NaN allowed), and JSON-able lists such as {"epoch": [...], "loss": [...]}."""
+
+    metrics: dict[str, float]
+    curves: dict[str, list] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored run. kind: the spec's class name; spec: `repro.spec.to_dict` of it; provenance: where, when, with what."""
+
+    key: str
+    kind: str
+    spec: dict[str, Any]
+    metrics: dict[str, float]
+    curves: dict[str, list]
+    provenance: dict[str, Any]
+
+
+class Store:
+    """The runs under one folder. Any number of processes may use the same one."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise ReproError(
+                f"The store {self.root} cannot be made ({e.strerror}): choose another with --store."
+            ) from e
+        if not os.access(self.root, os.W_OK):
+            raise ReproError(f"The store {self.root} is not writable: change its permissions or choose another folder.")
+
+    def __contains__(self, key: str) -> bool:
+        return (self.root / key / "run.json").exists()
+
+    def get(self, key: str) -> Record:
+        """The run named `key`. Raises ReproError if it is missing, damaged, or of another version."""
+        path = self.root / key / "run.json"
+        try:
+            return _parse(json.loads(path.read_text()), str(path))
+        except FileNotFoundError:
+            raise ReproError(f"No stored run {key} in {self.root}: measure it first with `repro measure`.") from None
+        except (ValueError, UnicodeDecodeError):
+            raise ReproError(
+                f"The stored run {path} is damaged: delete the folder {path.parent} and measure again; "
+                "the other runs are intact."
+            ) from None
+
+    def put(self, record: Record, weights: Path | None = None) -> None:
+        """Store a run, whole or not at all. A run already there stays as it is."""
+        tmp = None
+        try:
+            tmp = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.root))
+            _write(tmp / "run.json", json.dumps(_document(record), indent=1))
+            if weights is not None:
+                shutil.copyfile(weights, tmp / "weights.pt")
+            # rename onto an existing non-empty folder fails: then another process was first, with the same numbers
+            os.rename(tmp, self.root / record.key)
+            _sync(self.root)
+        except OSError as e:
+            if tmp is not None:
+                shutil.rmtree(tmp, ignore_errors=True)
+            if e.errno in (errno.EEXIST, errno.ENOTEMPTY) and record.key in self:
+                return
+            raise _disk_error(e, self.root) from e
+
+    def keys(self) -> list[str]:
+        return sorted(p.name for p in self.root.iterdir() if not p.name.startswith(".") and (p / "run.json").exists())
+
+    def scratch(self, key: str) -> Path:
+        """A folder for a run's checkpoints; `done` removes it."""
+        path = self.root / f".work-{key}"
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as e:
+            raise _disk_error(e, self.root) from e
+        return path
+
+    def done(self, key: str) -> None:
+        shutil.rmtree(self.root / f".work-{key}", ignore_errors=True)
+
+    @contextlib.contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """True for the one process that may work on `key` now. The kernel frees the claim when its holder dies."""
+        folder = self.root / ".locks"
+        try:
+            folder.mkdir(exist_ok=True)
+            handle = (folder / key).open("w")
+        except OSError as e:
+            raise _disk_error(e, self.root) from e
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _write(tmp, text)
+        os.replace(tmp, path)
+    except OSError as e:
+        tmp.unlink(missing_ok=True)
+        raise _disk_error(e, path.parent) from e
+
+
+def export(records: Iterable[Record], path: Path) -> None:
+    """Write runs as one JSON line each, sorted by key: the small text file that is committed beside its figures."""
+    lines = [json.dumps(_document(r), separators=(",", ":")) for r in sorted(records, key=lambda r: r.key)]
+    write_atomic(path, "\n".join(lines) + "\n")
+
+
+def load(path: Path) -> list[Record]:
+    """Read what `export` wrote. Raises ReproError that names the broken line."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise ReproError(f"No stored results at {path}: measure them first, without --from-results.") from None
+    out = []
+    for number, line in enumerate(lines, 1):
+        try:
+            out.append(_parse(json.loads(line), f"{path}, line {number}"))
+        except ValueError:
+            raise ReproError(
+                f"{path}, line {number} is damaged: restore the file from git, or measure again."
+            ) from None
+    return out
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a run: key, kind, the spec's fields as `repro.spec.flatten` names them, the metrics, the curves (a dict),
+    and where it ran (hardware, device, wall_seconds, commit, versions)."""
+    rows = []
+    for r in records:
+        row = {"key": r.key, "kind": r.kind, **flatten(r.spec), "curves": r.curves}
+        row |= {k: r.provenance.get(k) for k in ("hardware", "device", "wall_seconds", "commit", "versions", "started")}
+        rows.append(row | r.metrics)
+    return pd.DataFrame(rows)
+
+
+def _document(record: Record) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        **asdict(record),
+        "metrics": _nan_to_none(record.metrics),
+        "curves": _nan_to_none(record.curves),
+    }
+
+
+def _parse(document: Any, where: str) -> Record:
+    if not isinstance(document, dict) or "format" not in document:
+        raise ValueError(where)
+    if document["format"] != FORMAT:
+        raise ReproError(
+            f"{where} was written by another version of repro (format {document['format']}, this one reads {FORMAT}): "
+            "use that version, or measure into a new store."
+        )
+    try:
+        fields = {k: document[k] for k in ("key", "kind", "spec", "metrics", "curves", "provenance")}
+    except KeyError:
+        raise ValueError(where) from None
+    fields["metrics"] = {k: math.nan if v is None else v for k, v in fields["metrics"].items()}
+    return Record(**fields)
+
+
+def _nan_to_none(value: Any) -> Any:
+    """JSON has no NaN; a diverged run's numbers become null."""
+    if isinstance(value, dict):
+        return {k: _nan_to_none(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_nan_to_none(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _disk_error(e: OSError, folder: Path) -> ReproError:
+    if e.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ReproError(
+            f"The disk under {folder} is full: free some space and run again; all stored runs are intact."
+        )
+    return ReproError(
+        f"{folder} cannot be written ({e.strerror}): check its permissions and run again; stored runs are intact."
+    )

@@ -1,0 +1,7 @@
+"""Views: a recipe is data, its parameters are drawn by counter-based random numbers, its back ends apply them.
+
+recipe.py     what the augmentations are (the papers' presets by name)
+draw.py       parameters of each view, a pure function of (seed, epoch, sample index, view number)
+batched.py    applied by torch, a whole batch at once, on CPU or GPU
+reference.py  applied by torchvision, one image at a time: slow, and what the others are compared with
+"""

@@ -1,0 +1,123 @@
+"""A recipe of augmentations as data: one `View` for each view of an image, and the papers' recipes by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from repro.errors import ReproError
+
+
+@dataclass(frozen=True)
+class View:
+    """How one view of an image is made; every probability is drawn for each image and view on its own.
+
+    The order is fixed: crop and resize, flip, colour jitter, gray, blur, solarize, noise.
+
+    crop: range of the crop's share of the area (1, 1: the whole image); ratio: of its width to its height.
+    flip, jitter, gray, blur, solarize: probabilities. brightness, contrast, saturation: factor in [1 - x, 1 + x];
+    hue: shift in [-x, x] of a turn. sigma: range of the blur's standard deviation in pixels; kernel: its width, odd,
+    0 for a tenth of the image. threshold: pixels at or above it are inverted by solarize (of 1).
+    noise: standard deviation of Gaussian noise added at the end (of 1).
+    parent: the number of the view this one is made from (MSR's staged augmentation, Eq. 3): it shares that view's
+    crop and flip, and goes on from its pixels; -1 for a view made from the image.
+    """
+
+    crop: tuple[float, float] = (0.2, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    jitter: float = 0.0
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    gray: float = 0.0
+    blur: float = 0.0
+    sigma: tuple[float, float] = (0.1, 2.0)
+    kernel: int = 0
+    solarize: float = 0.0
+    threshold: float = 0.5
+    noise: float = 0.0
+    parent: int = -1
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "gray", "blur", "solarize"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ReproError(f"A view's {name} is a probability in [0, 1], not {getattr(self, name)}: correct it.")
+        if not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise ReproError(f"A view's crop is a range of area shares in (0, 1], not {self.crop}: correct it.")
+        if not 0 <= self.hue <= 0.5:
+            raise ReproError(f"A view's hue lies in [0, 0.5] of a turn, not {self.hue}: correct it.")
+        if self.kernel and self.kernel % 2 == 0:
+            raise ReproError(f"A blur's kernel is an odd number of pixels, not {self.kernel}: correct it.")
+        if self.noise < 0:
+            raise ReproError(f"A view's noise is a standard deviation and not negative, not {self.noise}: correct it.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The views of an image, in order."""
+
+    name: str
+    views: tuple[View, ...]
+
+    def __post_init__(self) -> None:
+        for number, view in enumerate(self.views):
+            if view.parent >= number:
+                raise ReproError(f"View {number} of {self.name!r} is made from view {view.parent}, which comes later.")
+
+
+CROP = View()
+ALL = View(jitter=0.8, gray=0.2, blur=0.5, solarize=0.0)
+MSR_AGGRESSIVE = replace(CROP, jitter=0.8, gray=0.2, blur=0.5)
+
+
+def _cumulative() -> dict[str, View]:
+    """The six sets of Figs. 6 and 7 of the FFCV-SSL paper: each alone on top of cropping, then all."""
+    return {
+        "crop": CROP,
+        "crop+solarize": replace(CROP, solarize=0.2),
+        "crop+gray": replace(CROP, gray=0.2),
+        "crop+blur": replace(CROP, blur=1.0),
+        "crop+jitter": replace(CROP, jitter=0.8),
+        "all": replace(CROP, jitter=0.8, gray=0.2, blur=1.0, solarize=0.2),
+    }
+
+
+def _presets() -> dict[str, tuple[View, ...]]:
+    two = {name: (view, view) for name, view in _cumulative().items()}
+    jitter = replace(CROP, jitter=0.8, gray=0.2)
+    ffcv = replace(CROP, crop=(0.08, 1.0), jitter=0.8, saturation=0.2, gray=0.2)
+    return two | {
+        "none": (View(crop=(1, 1), flip=0.0),),
+        # SimCLR on small images: no blur (its kernel would be a pixel wide), as in dkobak/simclr-cifar10
+        "simclr-small": (jitter, jitter),
+        # SimCLR, Appendix A: ImageNet
+        "simclr": (replace(ALL, crop=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2),) * 2,
+        # the two branches of the FFCV-SSL paper's code: blur always on one, solarize on the other
+        "ffcv-ssl": (replace(ffcv, blur=1.0), replace(ffcv, solarize=0.2)),
+        # BYOL, Table 6
+        "byol": (
+            replace(CROP, crop=(0.08, 1.0), jitter=0.8, saturation=0.2, gray=0.2, blur=1.0),
+            replace(CROP, crop=(0.08, 1.0), jitter=0.8, saturation=0.2, gray=0.2, blur=0.1, solarize=0.2),
+        ),
+        # MSR, Section 4.1 and Eq. 3: two weak views, then the aggressive ones made from them
+        "msr": (CROP, CROP, replace(MSR_AGGRESSIVE, parent=0), replace(MSR_AGGRESSIVE, parent=1)),
+    }
+
+
+def preset(name: str, **changes: object) -> Recipe:
+    """A recipe by name, with fields of every view changed, e.g. `preset("all", crop=(0.4, 1.0))`."""
+    presets = _presets()
+    if name not in presets:
+        raise ReproError(f"Unknown recipe {name!r}: choose one of {', '.join(presets)}.")
+    label = name + "".join(f",{k}={v}" for k, v in sorted(changes.items()))
+    return Recipe(label, tuple(replace(v, **changes) for v in presets[name]))
+
+
+def repeat(recipe: Recipe, views: int) -> Recipe:
+    """The recipe with `views` views in all, its own repeated in turn: many-view training (small projectors paper)."""
+    if any(v.parent >= 0 for v in recipe.views):
+        raise ReproError(f"The staged recipe {recipe.name!r} has a fixed number of views: repeat another one.")
+    if views < 1:
+        raise ReproError(f"A recipe needs at least one view, not {views}.")
+    return Recipe(f"{recipe.name} x{views}", tuple(recipe.views[i % len(recipe.views)] for i in range(views)))
