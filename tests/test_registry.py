@@ -1,0 +1,425 @@
+"""The registry says what the papers say, and the table says what registry and stored verdicts say."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from repro import stats, table
+from repro.claims import NOTEBOOKS, registry
+from repro.claims.registry import FILE, entry, load, numbers
+from repro.errors import ReproError
+from repro.figures import VERDICTS
+
+IDS = [*(f"A{i}" for i in range(1, 18)), *(f"B{i}" for i in range(1, 11)), *(f"C{i}" for i in range(1, 11))]
+KEYS = {"id", "paper", "source", "claim", "notebook", "smallest_profile", "verdicts"}
+VERDICT_KEYS = {"verdict", "effect", "low", "high", "unit", "seeds", "data", "backbone"}
+ENTRIES = pytest.mark.parametrize("claim", load().claims.values(), ids=lambda e: e.id)
+
+# ---------------------------------------------------------------------------------------------- the papers' numbers
+
+
+def test_every_claim_once_and_in_order():
+    assert list(load().claims) == IDS
+    assert [e.id[0] for e in load().claims.values() if e.paper == "msr"] == ["B"] * 10
+    assert {e.slug for e in load().claims.values()} == set(NOTEBOOKS) - {"start_here"}
+
+
+def test_papers():
+    papers = load().papers
+    assert {key: paper.arxiv for key, paper in papers.items()} == {
+        "democratizing": "2303.01986",
+        "msr": "2206.01999",
+        "small_projectors": "2312.10725",
+    }
+    assert papers["msr"].cited == "Bai et al. 2022"
+    assert len({paper.bibtex for paper in papers.values()}) == 3
+    assert all(paper.url.endswith(paper.arxiv) for paper in papers.values())
+
+
+@ENTRIES
+def test_entries_are_plain_sentences(claim):
+    for text in (claim.claim, claim.criterion):
+        assert text.endswith(".")
+        assert text[0].isupper()
+        assert "  " not in text
+    assert len(claim.claim) <= 140  # fits a table
+    assert len(claim.headline) <= 130
+    assert len(claim.quote.split()) <= 40
+    assert all(re.match(r"(Contradiction|Found|Open): ", note) for note in claim.notes)
+
+
+def test_headlines_type_no_number():
+    templates = re.findall(r'^headline = "(.*)"$', FILE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(templates) == len(IDS)
+    for template in templates:
+        typed = re.sub(r"\{[^}]*\}|(CIFAR|STL|ImageNet)-\d+|\b[12]x:|A100", "", template)
+        assert not re.search(r"\d", typed), template
+
+
+def test_golden_numbers():
+    a7 = numbers("A7")
+    assert np.array(a7["accuracy"]).shape == (len(a7["batch"]), len(a7["layers"])) == (5, 5)
+    assert a7["accuracy"][0] == [57.8, 66.8, 66.8, 66.8, 66.8]
+    assert [row[0] for row in a7["accuracy"]] == [57.8, 59.3, 60.2, 61.3, 62.0]
+    assert numbers("A2")["minutes"]["torchvision"] == ["7:00", "9:25", "9:26", "9:30", "13:20"]
+    assert numbers("A2")["seconds"]["ffcv_ssl"] == [90, 96, 118, 127, 420]
+    assert numbers("A8")["crop_gray"] == 63.5
+    assert numbers("B1")["decay"] == [92.2, 68.1, 93.0, 54.4, 83.5]
+    assert numbers("B2")["tiny_imagenet"]["MSR"] == [54.9, 56.7]
+    assert numbers("B3")["imagenet100"]["MoCo v2"] == [80.9, 83.9]
+    assert numbers("B4")["msr"] == [71.4, 73.1]
+    assert numbers("B5")["table6"]["MSR"] == [42.7, 62.9, 47.1, 38.5, 60.0, 41.4]
+    assert numbers("B8")["MSR"] == [63.8, 89.9, 84.0]
+    assert numbers("C5")["beta"] == [0.02, 0.01, 0.01]
+    assert dict(zip(*numbers("C4")["beta"]["imagenet100"].values()))[2048] == 0.007
+    assert entry("A4").headline == "gap 4 % at tau 0.1, gone when tuned"
+    assert entry("A2").headline.endswith("4.67 and 1.90 x")
+
+
+def test_derived_numbers_follow_from_the_tables():
+    a1, a2, a7, b6 = (numbers(claim) for claim in ("A1", "A2", "A7", "B6"))
+    assert a1["speedup"] == round(a1["epoch_seconds"]["torchvision"] / a1["epoch_seconds"]["ffcv_ssl"], 2)
+    for loader, times in a2["minutes"].items():
+        assert a2["seconds"][loader] == [60 * int(t.split(":")[0]) + int(t.split(":")[1]) for t in times]
+    slow, fast = np.array(a2["seconds"]["torchvision"]), np.array(a2["seconds"]["ffcv_ssl"])
+    assert a2["ratio"] == (slow / fast).round(2).tolist()
+    accuracy = np.array(a7["accuracy"])
+    assert a7["gap_to_largest"] == (accuracy[-1] - accuracy[0]).round(1).tolist()
+    assert b6["overhead"] == (100 * (np.array(b6["MSR"]) / np.array(b6["BYOL"]) - 1)).round(1).tolist()
+    assert numbers("A3")["tasks_total"] == len(numbers("A3")["tasks"])
+
+
+def test_optima_on_an_edge_are_noted():
+    edges = {}
+    for claim in ("A12", "A13", "A14", "A15"):
+        grid, best = numbers(claim)["grid"], numbers(claim)["best"]
+        assert all(best[axis] in grid[axis] for axis in grid)
+        edges[claim] = {axis for axis in grid if best[axis] in (min(grid[axis]), max(grid[axis]))}
+        assert any("edge" in note for note in entry(claim).notes) == bool(edges[claim])
+    assert edges == {"A12": set(), "A13": {"coefficient"}, "A14": {"lambd", "lr"}, "A15": {"momentum", "lr"}}
+
+
+def test_numbers_that_appear_twice_agree():
+    a17 = numbers("A17")
+    grids = {"SimCLR": "A12", "VICReg": "A13", "Barlow Twins": "A14", "BYOL": "A15"}
+    assert a17["best"] == {method: numbers(claim)["linear"] for method, claim in grids.items()}
+    assert a17["range"] == round(max(a17["best"].values()) - min(a17["best"].values()), 1)
+    b1, b2, b3, b4, b8 = (numbers(claim) for claim in ("B1", "B2", "B3", "B4", "B8"))
+    small = [b2[data]["BYOL"][0] for data in ("cifar10", "cifar100", "stl10", "tiny_imagenet")]
+    assert b1["AA"] == [*small, b3["imagenet100"]["BYOL"][0]]  # aggressive views on both sides are BYOL
+    assert b8["SimSiam"] == [b2["cifar100"]["SimSiam"][0], b2["stl10"]["SimSiam"][0], b3["imagenet100"]["SimSiam"][1]]
+    top1 = {(row["method"], row["epochs"]): row["top1"] for row in b4["rows"]}
+    assert b4["byol"] == [top1["BYOL", epochs] for epochs in b4["epochs"]]
+    assert b4["msr"] == [top1["MSR", epochs] for epochs in b4["epochs"]]
+    assert (b4["byol_300"], b4["supervised"]) == (top1["BYOL", 300], top1["Supervised", 100])
+
+
+def test_tables_are_complete():
+    b5 = numbers("B5")
+    for name in ("5", "6"):
+        assert {len(row) for row in b5[f"table{name}"].values()} == {len(b5[f"columns{name}"])}
+    assert math.isnan(b5["table5"]["JCL"][0])  # the paper reports no boxes for it
+    methods = {"SimCLR", "MoCo v2", "SimSiam", "BYOL", "MSR"}
+    for data in ("cifar10", "cifar100", "stl10", "tiny_imagenet"):
+        assert set(numbers("B2")[data]) == set(numbers("B2")["sd_200"][data]) == methods
+        assert {len(pair) for pair in numbers("B2")[data].values()} == {2}
+
+
+def test_slopes_follow_from_the_betas():
+    c4 = numbers("C4")
+    for data, table_ in c4["beta"].items():
+        assert len(table_["d"]) == len(table_["beta"])
+        fit = stats.slope(np.log(table_["d"]), np.log(table_["beta"]))
+        assert fit.low < -1 < fit.high < 0
+        assert fit.mean == pytest.approx(c4["slope"][data], abs=0.005)
+        t = stats.st.t.ppf(0.975, fit.n - 2)
+        assert (fit.high - fit.mean) / t == pytest.approx(c4["slope_se"][data], abs=0.005)
+
+
+# ------------------------------------------------------------------------------------------------------- loading
+
+
+def test_numbers_are_a_copy():
+    numbers("A7")["accuracy"][0][0] = 0.0
+    assert numbers("A7")["accuracy"][0][0] == 57.8
+
+
+def test_unknown_claim():
+    with pytest.raises(ReproError, match=r"There is no claim 'A99': choose one of A1, A2"):
+        entry("A99")
+
+
+def test_of_notebook():
+    assert [e.id for e in registry.of_notebook("data_loading")] == ["A1", "A2"]
+    assert registry.of_notebook("start_here") == ()
+
+
+def test_needs_no_torch():
+    code = "import sys, repro.table, repro.claims.registry as r; r.load(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+CLAIM = """
+[papers.p]
+title = "T"
+authors = ["A B", "C D"]
+year = 2020
+venue = "V"
+arxiv = ""
+url = ""
+code = ""
+bibtex = "b"
+[[claim]]
+id = "Z1"
+paper = "p"
+source = "Fig. 1"
+claim = "C."
+quote = ""
+notebook = "01_batch_size"
+smallest_profile = "quick"
+criterion = "C."
+rule = "R"
+unit = "points"
+headline = "{x[0]} of {y[k]}"
+notes = ["n"]
+numbers = { x = [1.5], y = { k = 2 } }
+"""
+
+
+def test_a_registry_elsewhere(tmp_path):
+    file = tmp_path / "r.toml"
+    file.write_text(CLAIM)
+    claim = load(file).claims["Z1"]
+    assert (claim.headline, claim.slug, claim.notes) == ("1.5 of 2", "batch_size", ("n",))
+    assert hash(claim) == hash(load(file).claims["Z1"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('unit = "points"\n', "", "claim Z1 lacks unit"),
+        ('unit = "points"', 'unit = "points"\ncolour = "red"', "unknown field 'colour'"),
+        ('unit = "points"', "unit = 3", "unit = 3: write a text"),
+        ('notes = ["n"]', "notes = [1]", "write a list of texts"),
+        ("year = 2020", 'year = "2020"', "paper p has year = '2020': write a whole number"),
+        ('paper = "p"', 'paper = "q"', "has paper 'q': choose one of p"),
+        ('"01_batch_size"', '"batch_size"', "choose one of 00_start_here"),
+        ('"quick"', '"fast"', "has smallest_profile 'fast': choose one of smoke"),
+        ("{y[k]}", "{y[l]}", "claim Z1 has a headline that its numbers cannot fill in"),
+        ("{x[0]}", "{x[7]}", "claim Z1 has a headline that its numbers cannot fill in"),
+        ("{x[0]}", "{", "claim Z1 has a headline that its numbers cannot fill in"),
+        ("year = 2020", "year = ", "cannot be read"),
+    ],
+)
+def test_a_broken_registry_says_where(tmp_path, old, new, message):
+    file = tmp_path / "r.toml"
+    assert old in CLAIM
+    file.write_text(CLAIM.replace(old, new))
+    with pytest.raises(ReproError, match=re.escape(message)):
+        load(file)
+
+
+def test_a_claim_twice(tmp_path):
+    file = tmp_path / "r.toml"
+    file.write_text(CLAIM + CLAIM[CLAIM.index("[[claim]]") :])
+    with pytest.raises(ReproError, match="Z1 is there twice"):
+        load(file)
+
+
+# ------------------------------------------------------------------------------------------------------- the table
+
+VERDICT = {
+    "verdict": "partly",
+    "effect": 1.234,
+    "low": -0.5,
+    "high": 2.9,
+    "unit": "points",
+    "seeds": 5,
+    "data": "scenes",
+    "backbone": "convnet",
+    "sentence": "The gap shrank by 1.2 points.",
+}
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A checkout with one notebook, 01_batch_size, and its verdicts at quick; call it with those to write."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_batch_size.ipynb").write_text("{}")
+
+    def write(verdicts, profile="quick", slug="batch_size"):
+        folder = tmp_path / "figures" / profile / slug
+        folder.mkdir(parents=True, exist_ok=True)
+        text = verdicts if isinstance(verdicts, str) else json.dumps(verdicts)
+        (folder / "verdicts.json").write_text(text)
+        return tmp_path / "figures"
+
+    return write
+
+
+def verdicts_of(rows):
+    return {row["id"]: row["verdicts"] for row in rows if row["verdicts"]}
+
+
+def test_rows_have_exactly_the_promised_keys(repository):
+    rows = table.rows(repository({"A3": VERDICT}))
+    assert [row["id"] for row in rows] == IDS
+    assert all(set(row) == KEYS for row in rows)
+    found = verdicts_of(rows)
+    assert set(found) == {"A3"}
+    assert set(found["A3"]) == {"quick"}
+    assert set(found["A3"]["quick"]) == VERDICT_KEYS
+    assert found["A3"]["quick"]["effect"] == 1.234
+    a3 = rows[2]
+    assert (a3["paper"], a3["source"], a3["notebook"]) == ("democratizing", "Fig. 2", "01_batch_size")
+
+
+def test_rows_merge_profiles_in_order(repository):
+    for profile in ("gpu", "quick", "smoke"):
+        root = repository({"A3": {**VERDICT, "verdict": "not judged"}}, profile)
+    assert list(verdicts_of(table.rows(root))["A3"]) == ["smoke", "quick", "gpu"]
+
+
+def test_a_claim_without_its_notebook_is_not_yet(repository):
+    repository({"A3": VERDICT})
+    root = repository({"B7": VERDICT}, slug="msr_beta_decay")
+    rows = table.rows(root)
+    assert set(verdicts_of(rows)) == {"A3"}
+    assert table.as_markdown([rows[22], rows[23]], root.parent / "notebooks").count("not yet") == 4
+
+
+def test_json_round_trips_without_nan(repository):
+    root = repository({"A3": {**VERDICT, "low": math.nan, "high": math.inf}})
+    rows = table.rows(root)
+    text = table.as_json(rows)
+    assert json.loads(text) == rows
+    assert "NaN" not in text
+    assert verdicts_of(rows)["A3"]["quick"]["low"] is None
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "message"),
+    [
+        ("{", "not readable JSON"),
+        ("[]", "not an object"),
+        ({"Z9": VERDICT}, "Z9 is no claim of batch_size"),
+        ({"B1": VERDICT}, "B1 is no claim of batch_size"),
+        ({"A3": {"verdict": "partly"}}, "A3 needs exactly the fields verdict, effect"),
+        ({"A3": {**VERDICT, "extra": 1}}, "A3 needs exactly the fields"),
+        ({"A3": {**VERDICT, "verdict": "confirmed"}}, "unknown verdict 'confirmed'"),
+        ({"A3": {**VERDICT, "verdict": "not yet"}}, "unknown verdict"),
+        ({"A3": {**VERDICT, "effect": "1.2"}}, "no number"),
+        ({"A3": {**VERDICT, "seeds": None}}, "no number"),
+        ({"A3": {**VERDICT, "data": None}}, "no text"),
+    ],
+)
+def test_broken_verdicts_name_the_file(repository, verdicts, message):
+    root = repository(verdicts)
+    with pytest.raises(ReproError, match=re.escape(message)) as error:
+        table.rows(root)
+    assert str(root / "quick" / "batch_size" / "verdicts.json") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_smoke_is_never_judged(repository):
+    with pytest.raises(ReproError, match="smoke is never judged"):
+        table.rows(repository({"A3": VERDICT}, "smoke"))
+
+
+def test_missing_roots(tmp_path):
+    with pytest.raises(ReproError, match="There is no folder"):
+        table.rows(tmp_path / "nowhere")
+    (tmp_path / "figures").mkdir()
+    assert verdicts_of(table.rows(tmp_path / "figures")) == {}
+
+
+def test_text_fits_a_terminal(repository):
+    root = repository({"A3": VERDICT, "A4": {**VERDICT, "verdict": "reproduced", "data": "long " * 20}})
+    text = table.as_text(table.rows(root))
+    assert max(map(len, text.splitlines())) <= 120
+    assert "partly" in text
+    assert "1.23 [-0.50, 2.90] points" in text
+    assert "5 seeds, scenes, convnet" in text
+    assert "quick: 1 reproduced, 1 partly, 35 not yet" in text
+    assert "gpu: 37 not yet" in text
+    shown = [line.split()[0] for line in text.splitlines() if re.match(r"[ABC]\d+ ", line)]
+    assert shown == IDS
+
+
+@pytest.mark.parametrize(
+    ("numbers_", "shown"),
+    [
+        ((12.34, 10.0, 15.0), "12.3 [10.0, 15.0] points"),
+        ((0.0123, -0.001, 0.03), "0.0123 [-0.0010, 0.0300] points"),
+        ((1234.5, 1000.0, 1500.0), "1234 [1000, 1500] points"),
+        ((0.0, 0.0, 0.0), "0.0 [0.0, 0.0] points"),
+        ((2.5, None, None), "2.50 points"),
+        ((3, 2, 4), "3.00 [2.00, 4.00] points"),
+    ],
+)
+def test_effects_are_rounded_to_their_size(repository, numbers_, shown):
+    verdict = {**VERDICT, **dict(zip(("effect", "low", "high"), numbers_))}
+    assert f"<br>{shown}<br>" in table.as_markdown(table.rows(repository({"A3": verdict})))
+
+
+def test_a_verdict_without_an_effect(repository):
+    verdict = {**VERDICT, "effect": None, "low": None, "high": None, "unit": "", "seeds": 1}
+    text = table.as_markdown(table.rows(repository({"A3": verdict})))
+    assert "◐ partly<br>1 seed, scenes, convnet" in text
+    assert "None" not in text
+
+
+def test_markdown(repository):
+    root = repository({"A3": {**VERDICT, "data": "a|b"}})
+    text = table.as_markdown(table.rows(root), root.parent / "notebooks")
+    lines = text.splitlines()
+    assert sum(line.startswith("**[") for line in lines) == 3
+    body = [line for line in lines if re.match(r"\| \[?[ABC]\d+", line)]
+    assert len(body) == 37
+    # Every row has the header's five cells, even where a text holds a bar.
+    assert {len(re.split(r"(?<!\\)\|", line)) for line in body} == {7}
+    a3, b1 = body[2], body[17]
+    assert a3.startswith("| [A3](notebooks/01_batch_size.ipynb) | Which batch size")
+    assert "◐ partly<br>1.23 [-0.50, 2.90] points<br>5 seeds, a\\|b, convnet | · not yet |" in a3
+    assert b1.startswith("| B1 | ")
+    assert entry("B1").headline in b1
+
+
+def test_update_readme(repository):
+    root = repository({"A3": VERDICT})
+    rows = table.rows(root)
+    readme = root.parent / "README.md"
+    readme.write_text(f"# Title\n\nabove\n{table.BEGIN}\nold\n{table.END}\nbelow\n")
+    assert not table.readme_is_current(readme, rows)
+    assert table.update_readme(readme, rows) is True
+    text = readme.read_text()
+    assert text.startswith(f"# Title\n\nabove\n{table.BEGIN}\n\n**[")
+    assert text.endswith(f"\n\n{table.END}\nbelow\n")
+    assert "old" not in text
+    assert "[A3](notebooks/01_batch_size.ipynb)" in text
+    assert table.readme_is_current(readme, rows)
+    assert table.update_readme(readme, rows) is False
+    repository({"A3": {**VERDICT, "verdict": "not reproduced"}})
+    assert not table.readme_is_current(readme, table.rows(root))
+    assert [file.name for file in readme.parent.iterdir() if "README" in file.name] == ["README.md"]
+
+
+@pytest.mark.parametrize("text", ["", table.BEGIN, f"{table.END} {table.BEGIN}", f"{table.BEGIN * 2} {table.END}"])
+def test_readme_without_markers(tmp_path, text):
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(ReproError, match="needs one line"):
+        table.update_readme(readme, [])
+    assert readme.read_text() == text
+    with pytest.raises(ReproError, match="cannot be read"):
+        table.update_readme(tmp_path / "no.md", [])
+
+
+def test_words_have_signs():
+    assert tuple(VERDICTS) == table.WORDS == (*stats.WORDS, table.NOT_YET)
+    assert table.NOT_JUDGED == stats.NOT_JUDGED
