@@ -23,7 +23,7 @@ def nt_xent(z: Tensor, temperature: float) -> Tensor:
     image = torch.arange(n, device=z.device).repeat(views)
     same = image[:, None] == image[None]
     negatives = similarity.masked_fill(same, float("-inf")).logsumexp(1, keepdim=True)
-    positive = same.fill_diagonal_(False)
+    positive = same & ~torch.eye(views * n, dtype=torch.bool, device=z.device)
     loss = torch.logaddexp(similarity, negatives) - similarity
     return torch.where(positive, loss, 0.0).sum() / (views * n * (views - 1))
 

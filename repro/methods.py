@@ -73,7 +73,7 @@ class Learner(nn.Module):
 
     def __init__(self, backbone: nn.Module, features: int, projector, method: Method):
         super().__init__()
-        self.method = method
+        self.method, self.features = method, features
         self.backbone = backbone
         # SimSiam needs the batch norm at its projector's output (Chen & He 2021, Table 3)
         self.projector = networks.mlp(features, projector, last_norm=isinstance(method, SimSiam))

@@ -32,7 +32,7 @@ def backbone(name: str, size: int) -> tuple[nn.Module, int]:
     raise ReproError(f"Unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}.")
 
 
-def _convnet(widths: tuple[int, ...] = (32, 64, 128)) -> tuple[nn.Module, int]:
+def _convnet(widths: tuple[int, ...] = (16, 64, 128)) -> tuple[nn.Module, int]:
     layers: list[nn.Module] = []
     channels = 3
     for width in widths:

@@ -61,9 +61,8 @@ def make(module: nn.Module, optimiser, batch_size: int) -> torch.optim.Optimizer
     groups = [g for g in groups if g["params"]]
     peak = optimiser.lr if optimiser.name == "adamw" else optimiser.lr * batch_size / 256
     if optimiser.name == "lars":
-        made = LARS(
-            [p for p in module.parameters() if p.requires_grad], peak, optimiser.momentum, optimiser.weight_decay
-        )
+        params = [p for p in module.parameters() if p.requires_grad]
+        made = LARS(params, peak, optimiser.momentum, optimiser.weight_decay, optimiser.eta)
     elif optimiser.name == "sgd":
         made = torch.optim.SGD(groups, peak, momentum=optimiser.momentum, foreach=True)
     elif optimiser.name == "adamw":

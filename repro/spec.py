@@ -55,6 +55,7 @@ class Optimiser:
     lr: float = 1.0
     weight_decay: float = 1e-4
     momentum: float = 0.9
+    eta: float = 0.001  # LARS's trust coefficient; 0.02 in common use for small images
     warmup: float = 0.1  # share of the run's steps
     schedule: str = "cosine"
     lr_end: float = 0.001
@@ -81,7 +82,7 @@ class Probes:
 @dataclass(frozen=True)
 class RunSpec:
     """One pretraining run and its probes. `steps`, if not 0, ends the run early at that many optimiser steps, with the
-    schedule laid over them."""
+    schedule laid over them. joint: all views in one forward, so that batch norm sees them together."""
 
     data: DataSpec = DataSpec()
     recipe: Recipe = field(default_factory=lambda: preset("simclr-small"))
@@ -94,6 +95,7 @@ class RunSpec:
     steps: int = 0
     seed: int = 0
     precision: str = "float32"
+    joint: bool = True
     probes: Probes = Probes()
 
     def __post_init__(self) -> None:

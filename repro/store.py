@@ -30,10 +30,12 @@ FORMAT = 1  # raise it when a stored run of an older version can no longer be re
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment returns: scalars (NaN allowed), and JSON-able lists such as {"epoch": [...], "loss": [...]}."""
+    """What an experiment returns: scalars (NaN allowed), JSON-able lists such as {"epoch": [...], "loss": [...]}, and
+    what differs from one measurement to the next, such as {"train_seconds": 2.1}, which goes into the provenance."""
 
     metrics: dict[str, float]
     curves: dict[str, list] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,11 @@ def load(path: Path) -> list[Record]:
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row a run: key, kind, the spec's fields as `repro.spec.flatten` names them, the metrics, the curves (a dict),
-    and where it ran (hardware, device, wall_seconds, commit, versions)."""
+    and its provenance (data_title, hardware, device, wall_seconds, train_seconds, commit, versions, started)."""
     rows = []
     for r in records:
         row = {"key": r.key, "kind": r.kind, **flatten(r.spec), "curves": r.curves}
-        row |= {k: r.provenance.get(k) for k in ("hardware", "device", "wall_seconds", "commit", "versions", "started")}
+        row |= {k: v for k, v in r.provenance.items() if k != "profile"}
         rows.append(row | r.metrics)
     return pd.DataFrame(rows)
 

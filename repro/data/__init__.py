@@ -1,0 +1,131 @@
+"""Data sets by name: images in memory, labels by task, splits that never overlap.
+
+Every data set has a train, a validation and a test split. Pretraining sees train's images without labels; probes are fitted
+on train's labels, chosen on validation, and read on test once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from repro.data import folder, scenes
+from repro.errors import ReproError
+from repro.views.draw import GOLDEN, mix, stream
+
+
+@dataclass(frozen=True)
+class Split:
+    """images: (N, 3, H, W) uint8; labels: (N,) int64 by task."""
+
+    images: Tensor
+    labels: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """title: its name in figures and verdicts, which says when it is a stand-in. tasks: number of classes by task, the
+    semantic task first. mean, std: (3,) of the train images, of 1."""
+
+    title: str
+    stand_in: bool
+    train: Split
+    val: Split
+    test: Split
+    tasks: dict[str, int]
+    mean: Tensor
+    std: Tensor
+
+
+TITLES = {
+    "scenes": "colour scenes (stand-in)",
+    "digits": "scikit-learn digits (real 8x8 scans)",
+    "cifar10": "CIFAR-10",
+}
+EMBEDDED = ("scenes", "digits")
+
+
+def root() -> Path:
+    """The folder of prepared data sets: $REPRO_DATA, else ./data."""
+    return Path(os.environ.get("REPRO_DATA", "data"))
+
+
+def title(name: str) -> str:
+    """A data set's name as figures print it, without loading it."""
+    return TITLES.get(name) or folder.title(Path(name)) or name
+
+
+@functools.lru_cache(maxsize=4)
+def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) -> Dataset:
+    """A data set by name, or by the path of a folder of class folders, at `size` pixels a side (0: its own).
+
+    Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
+    """
+    knobs = dict(options)
+    if name == "scenes":
+        return _scenes(size or 16, knobs)
+    if knobs:
+        raise ReproError(f"The data set {name!r} has no option {next(iter(knobs))!r}: only generated scenes have knobs.")
+    if name == "digits":
+        return _digits(size or 16)
+    if name in TITLES:
+        return _from_folder(root() / name, size, TITLES[name])
+    if Path(name).is_dir():
+        return _from_folder(Path(name), size, folder.title(Path(name)))
+    known = ", ".join(TITLES)
+    raise ReproError(f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders.")
+
+
+def subset(split: Split, fraction: float, seed: int) -> Tensor:
+    """Indices of a class-balanced share of a split, (n,) int64, sorted; smaller shares are inside larger ones."""
+    labels = next(iter(split.labels.values()))
+    if fraction == 1:
+        return torch.arange(len(labels))
+    order = torch.argsort(mix(stream(seed, 0, 2) + torch.arange(len(labels)) * GOLDEN), stable=True)
+    kept = []
+    for label in labels.unique():
+        members = order[labels[order] == label]
+        kept.append(members[: max(1, round(fraction * len(members)))])
+    return torch.cat(kept).sort().values
+
+
+def _dataset(title: str, stand_in: bool, splits: list[Split], tasks: dict[str, int]) -> Dataset:
+    pixels = splits[0].images[:2000].double() / 255
+    mean, std = pixels.mean((0, 2, 3)).float(), pixels.std((0, 2, 3)).float()
+    return Dataset(title, stand_in, *splits, tasks, mean, std)
+
+
+def _scenes(size: int, knobs: dict[str, float]) -> Dataset:
+    images = int(knobs.pop("images", 2048))
+    unknown = set(knobs) - set(scenes.KNOBS)
+    if unknown:
+        raise ReproError(f"Scenes have no knob {min(unknown)!r}: choose from images, {', '.join(scenes.KNOBS)}.")
+    splits = []
+    for seed, n in enumerate((images, max(256, images // 2), max(256, images))):
+        pixels, labels = scenes.render(n, size, seed, **knobs)
+        splits.append(Split(torch.from_numpy(pixels), {k: torch.from_numpy(v) for k, v in labels.items()}))
+    return _dataset(TITLES["scenes"], True, splits, dict(scenes.TASKS))
+
+
+def _digits(size: int) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels = torch.from_numpy(bunch.images).float()[:, None] / 16
+    pixels = torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", align_corners=False)
+    pixels = (pixels * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+    labels = torch.from_numpy(bunch.target).long()
+    order = torch.argsort(mix(stream(0, 0, 3) + torch.arange(len(labels)) * GOLDEN), stable=True)
+    parts = order.split([1000, 297, 500])
+    return _dataset(TITLES["digits"], False, [Split(pixels[i], {"digit": labels[i]}) for i in parts], {"digit": 10})
+
+
+def _from_folder(path: Path, size: int, title: str) -> Dataset:
+    parts, classes = folder.read(path, size or 32)
+    splits = [Split(images, {"class": labels}) for images, labels in parts]
+    return _dataset(title, False, splits, {"class": len(classes)})

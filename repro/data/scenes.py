@@ -6,8 +6,8 @@ independently, so that each is a task of its own: shape stands in for ImageNet a
 CLEVR-C and CLEVR-D, texture for EuroSAT and Places. It is a stand-in, and every figure made from it says so.
 
 Knobs: `colour_cue`, the probability that an object wears its class's own hue instead of a random one (how much colour
-gives the class away); `texture`, the contrast of the ground; `shift`, the probability that an aggressive augmentation
-destroys the object (used by the MSR claims: the scene's object is drawn at low contrast to its ground in hue only).
+gives the class away); `texture`, the contrast of the ground; `fragile`, the probability that object and ground differ in
+hue alone, at one brightness, so that an aggressive colour augmentation destroys the object and a crop does not.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from repro.errors import ReproError
 SHAPES = ("disc", "square", "triangle", "star", "cross", "ring", "crescent", "bar")
 TEXTURES = ("stripes", "checks", "dots", "clouds")
 TASKS = {"shape": len(SHAPES), "hue": 6, "count": 4, "distance": 3, "quadrant": 4, "texture": len(TEXTURES)}
-KNOBS = {"colour_cue": 0.0, "texture": 0.3}
+KNOBS = {"colour_cue": 0.0, "texture": 0.2, "fragile": 0.0}
 
 
 def render(
-    n: int, size: int, seed: int, colour_cue: float = 0.0, texture: float = 0.3
+    n: int, size: int, seed: int, colour_cue: float = 0.0, texture: float = 0.2, fragile: float = 0.0
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """n scenes: images (n, 3, size, size) uint8, and a dict of labels (n,) int64 by task.
 
@@ -38,11 +38,11 @@ def render(
     images = np.empty((n, 3, size, size), np.uint8)
     for start in range(0, n, 256):  # in chunks, so that memory stays small whatever n
         stop = min(n, start + 256)
-        images[start:stop] = _render({k: v[start:stop] for k, v in labels.items()}, size, rng, colour_cue, texture)
+        images[start:stop] = _render({k: v[start:stop] for k, v in labels.items()}, size, rng, colour_cue, texture, fragile)
     return images, labels
 
 
-def _render(labels, size, rng, colour_cue, texture) -> np.ndarray:
+def _render(labels, size, rng, colour_cue, texture, fragile) -> np.ndarray:
     n = len(labels["shape"])
     fine = 2 * size  # drawn at twice the size and averaged: smooth edges
     axis = (np.arange(fine, dtype=np.float32) + 0.5) / fine * 2 - 1
@@ -55,7 +55,7 @@ def _render(labels, size, rng, colour_cue, texture) -> np.ndarray:
     quadrant = labels["quadrant"]
     cx = draw(0.06, 0.24) * np.where(quadrant % 2, 1, -1)[:, None, None]
     cy = draw(0.06, 0.24) * np.where(quadrant // 2, 1, -1)[:, None, None]
-    scale, angle = draw(0.5, 0.68), draw(0, 2 * math.pi)
+    scale, angle = draw(0.5, 0.68), draw(-0.3, 0.3)
     u, v = (x - cx) / scale, (y - cy) / scale
     u, v = np.cos(angle) * u + np.sin(angle) * v, np.cos(angle) * v - np.sin(angle) * u
     inside = np.zeros(u.shape, bool)
@@ -66,8 +66,16 @@ def _render(labels, size, rng, colour_cue, texture) -> np.ndarray:
     hue = (labels["hue"] + rng.uniform(0.15, 0.85, n)) / TASKS["hue"]
     own = (labels["shape"] + 0.5) / TASKS["shape"]
     hue = np.where(rng.uniform(size=n) < colour_cue, own, hue)
-    object_colour = _hsv(hue, rng.uniform(0.6, 1.0, n), rng.uniform(0.7, 1.0, n))
-    ground_colour = _hsv(rng.uniform(size=n), rng.uniform(0.2, 0.8, n), rng.uniform(0.2, 0.45, n))
+    # bright on dark or dark on bright, so that no linear map of the pixels knows the shape
+    bright = rng.uniform(size=n) < 0.5
+    light, dark = rng.uniform(0.75, 1.0, n), rng.uniform(0.15, 0.4, n)
+    object_colour = _hsv(hue, rng.uniform(0.5, 1.0, n), np.where(bright, light, dark))
+    ground_colour = _hsv(rng.uniform(size=n), rng.uniform(0.2, 0.8, n), np.where(bright, dark, light))
+    broken = rng.uniform(size=n) < fragile
+    if broken.any():  # the opposite hue, as gray as the object: gray makes the object vanish
+        other = _hsv((hue + 0.5) % 1, np.full(n, 0.6), np.full(n, 0.8))
+        other *= (_luma(object_colour) / _luma(other))[:, None]
+        ground_colour = np.where(broken[:, None], other.clip(0, 1), ground_colour)
     pattern = _texture(labels["texture"], x, y, draw, rng)  # (n, fine, fine) in [-1, 1]
     image = ground_colour[:, :, None, None] * (1 + texture * pattern[:, None])
     image = np.where(inside[:, None], object_colour[:, :, None, None], image)
@@ -80,7 +88,7 @@ def _render(labels, size, rng, colour_cue, texture) -> np.ndarray:
         a = turn + 2 * math.pi * k / TASKS["count"] + draw(-0.2, 0.2)
         dx, dy = x - np.clip(cx + distance * np.cos(a), -0.9, 0.9), y - np.clip(cy + distance * np.sin(a), -0.9, 0.9)
         dot = (dx**2 + dy**2 < 0.11**2) & (labels["count"] >= k)[:, None, None]
-        image = np.where(dot[:, None], 0.95, image)
+        image = np.where(dot[:, None], np.where(bright, 0.95, 0.05)[:, None, None, None], image)
     image += rng.normal(0, 0.02, image.shape).astype(np.float32)
     image = image.reshape(n, 3, size, 2, size, 2).mean((3, 5))
     return (image.clip(0, 1) * 255).round().astype(np.uint8)
@@ -120,6 +128,10 @@ def _texture(kind: np.ndarray, x, y, draw, rng) -> np.ndarray:
     w[np.arange(x.shape[0]), low], w[np.arange(x.shape[0]), low + 1] = 1 - part, part
     clouds = w @ coarse @ w.T
     return np.choose(kind[:, None, None], [stripes, checks, dots, clouds]).astype(np.float32)
+
+
+def _luma(rgb: np.ndarray) -> np.ndarray:
+    return rgb @ np.array([0.2989, 0.587, 0.114], np.float32)
 
 
 def _hsv(h, s, v) -> np.ndarray:

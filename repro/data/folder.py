@@ -1,0 +1,99 @@
+"""Any folder of class folders as a data set: `PATH/<class>/<image>`, or `PATH/train/...` with `PATH/test` or `PATH/val`."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from repro.errors import ReproError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
+
+
+def title(path: Path) -> str:
+    """What to call a folder's images in figures: the first line of its NAME.txt, else its own name."""
+    name = path / "NAME.txt"
+    return name.read_text().splitlines()[0].strip() if name.is_file() else path.name
+
+
+def read(path: Path, size: int) -> tuple[list[tuple[Tensor, Tensor]], list[str]]:
+    """Train, validation and test images (N, 3, size, size) uint8 with labels (N,), and the class names.
+
+    A folder without train/ is split by a hash of each file's name, 70 / 10 / 20; one with train/ gives a tenth of it to
+    validation, and test/ or val/ is the test split. Images are resized with antialiasing, the shorter side first, and
+    cut to the middle square. Raises ReproError that names a missing folder or a broken file.
+    """
+    if not path.is_dir():
+        raise ReproError(
+            f"The data folder {path} is missing: put the images there, one sub-folder a class, or set REPRO_DATA "
+            "to the folder that holds it."
+        )
+    train = path / "train"
+    test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
+    if train.is_dir() and test is not None:
+        classes = _classes(train)
+        rest = _files(train, classes)
+        groups = [[], [], _files(test, classes)]
+        for item in rest:
+            groups[_share(item[0]) < 0.1].append(item)
+    else:
+        classes = _classes(path)
+        groups = [[], [], []]
+        for item in _files(path, classes):
+            share = _share(item[0])
+            groups[0 if share < 0.7 else 1 if share < 0.8 else 2].append(item)
+    for name, group in zip(("train", "validation", "test"), groups):
+        if not group:
+            raise ReproError(f"The data folder {path} leaves no image for {name}: add images.")
+    with ThreadPoolExecutor(4) as pool:
+        return [(_images(group, size, pool), torch.tensor([c for _, c in group])) for group in groups], classes
+
+
+def _classes(path: Path) -> list[str]:
+    classes = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(classes) < 2:
+        raise ReproError(f"{path} holds {len(classes)} class folders and needs two or more: one sub-folder a class.")
+    return classes
+
+
+def _files(path: Path, classes: list[str]) -> list[tuple[Path, int]]:
+    out = []
+    for number, name in enumerate(classes):
+        found = sorted(p for p in (path / name).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not found:
+            raise ReproError(f"The class folder {path / name} holds no images: add some, or remove the folder.")
+        out += [(p, number) for p in found]
+    return out
+
+
+def _share(path: Path) -> float:
+    """A number in [0, 1) from a file's class and name: the same on every machine and whatever else the folder holds."""
+    digest = hashlib.sha256(f"{path.parent.name}/{path.name}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _images(group: list[tuple[Path, int]], size: int, pool: ThreadPoolExecutor) -> Tensor:
+    out = torch.empty(len(group), 3, size, size, dtype=torch.uint8)
+    for i, image in enumerate(pool.map(lambda item: _image(item[0], size), group)):
+        out[i] = torch.from_numpy(image).permute(2, 0, 1)
+    return out
+
+
+def _image(path: Path, size: int) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            image = image.convert("RGB")
+            if image.size != (size, size):
+                scale = size / min(image.size)
+                image = image.resize([max(size, round(s * scale)) for s in image.size], Image.Resampling.BILINEAR)
+                left, top = (image.width - size) // 2, (image.height - size) // 2
+                image = image.crop((left, top, left + size, top + size))
+            return np.asarray(image).copy()
+    except (OSError, SyntaxError, ValueError) as e:
+        raise ReproError(f"The image {path} cannot be read ({e}): replace it or delete it.") from e

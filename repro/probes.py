@@ -1,0 +1,96 @@
+"""Reading a frozen backbone: linear, MLP and kNN probes. Fitted on train, chosen on validation, read on test once.
+
+Features come from the backbone in eval mode, of the whole clean image; they are standardised by the train features.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repro.views.draw import permutation
+
+PENALTIES = (1e-3, 1e-2, 1e-1)  # L2 penalties of the linear probe, chosen on validation
+
+
+def standardise(train: Tensor, *others: Tensor) -> list[Tensor]:
+    """Features (N, F) to zero mean and unit deviation over `train`; constant features become zero."""
+    mean, std = train.mean(0), train.std(0)
+    std = torch.where(std > 1e-6 * (1 + mean.abs()), std, float("inf"))
+    return [(x - mean) / std for x in (train, *others)]
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Top-1, in percent."""
+    return 100 * (logits.argmax(1) == labels).double().mean().item()
+
+
+def linear(features: list[Tensor], labels: list[Tensor], classes: int) -> dict[str, float]:
+    """Multinomial logistic regression by L-BFGS on the full batch, the L2 penalty chosen on validation.
+
+    features, labels: standardised (N, F) and (N,) of train, val, test. Returns {"val": %, "test": %}.
+    """
+    weight = torch.zeros(features[0].shape[1] + 1, classes, device=features[0].device)
+    best: tuple[float, Tensor] = (-1.0, weight)
+    for penalty in reversed(PENALTIES):  # from the stiffest, each started from the last
+        weight = _logistic(features[0], labels[0], weight, penalty)
+        score = accuracy(features[1] @ weight[1:] + weight[0], labels[1])
+        if score > best[0]:
+            best = (score, weight)
+    return {"val": best[0], "test": accuracy(features[2] @ best[1][1:] + best[1][0], labels[2])}
+
+
+def _logistic(x: Tensor, y: Tensor, start: Tensor, penalty: float) -> Tensor:
+    weight = start.clone().requires_grad_(True)
+    solver = torch.optim.LBFGS([weight], max_iter=40, history_size=10, line_search_fn="strong_wolfe", tolerance_grad=1e-4)
+
+    def closure():
+        solver.zero_grad()
+        value = F.cross_entropy(torch.addmm(weight[0], x, weight[1:]), y) + penalty / 2 * weight[1:].square().sum()
+        value.backward()
+        return value
+
+    solver.step(closure)
+    return weight.detach()
+
+
+def mlp(features: list[Tensor], labels: list[Tensor], classes: int, seed: int, hidden: int = 256) -> dict[str, float]:
+    """One hidden layer, AdamW, 20 passes; the pass is chosen on validation, since an MLP probe overfits (FFCV-SSL
+    paper, Fig. 8). Returns {"val": %, "test": %} at that pass and {"val_last": %, "test_last": %} at the last."""
+    x, y = features[0], labels[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, classes)).to(x.device)
+    solver = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2, foreach=True)
+    best_score, best = -1.0, {}
+    for epoch in range(20):
+        for batch in permutation(seed, epoch, len(x)).to(x.device).split(256):
+            value = F.cross_entropy(net(x[batch]), y[batch])
+            solver.zero_grad()
+            value.backward()
+            solver.step()
+        with torch.no_grad():
+            last = accuracy(net(features[1]), labels[1])
+        if last > best_score:
+            best_score, best = last, copy.deepcopy(net.state_dict())
+    with torch.no_grad():
+        test_last = accuracy(net(features[2]), labels[2])
+        net.load_state_dict(best)
+        return {"val": best_score, "test": accuracy(net(features[2]), labels[2]), "val_last": last, "test_last": test_last}
+
+
+def knn(features: list[Tensor], labels: list[Tensor], classes: int, k: int = 20, temperature: float = 0.07) -> dict[str, float]:
+    """Cosine-weighted k nearest neighbours (Wu et al. 2018) among the train features. Returns {"val": %, "test": %}."""
+    bank = F.normalize(features[0], dim=1)
+    out = {}
+    for name, x, y in (("val", features[1], labels[1]), ("test", features[2], labels[2])):
+        votes = []
+        for chunk in F.normalize(x, dim=1).split(1024):
+            similarity, index = (chunk @ bank.T).topk(min(k, len(bank)), dim=1)
+            weight = torch.exp(similarity / temperature)
+            votes.append(torch.zeros(len(chunk), classes, device=x.device).scatter_add_(1, labels[0][index], weight))
+        out[name] = accuracy(torch.cat(votes), y)
+    return out

@@ -1,0 +1,210 @@
+"""Measure many specs: skip what is stored, run the rest in worker processes, stop cleanly, go on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from repro.errors import ReproError
+from repro.progress import Progress
+from repro.provenance import commit, machine
+from repro.spec import key, to_dict
+from repro.store import Record, Store
+
+# which function measures which kind of spec; it takes the spec and returns a Result
+RUNNERS = {
+    "RunSpec": "repro.train:run",
+    "GraphSpec": "repro.theory:run",
+    "DynamicsSpec": "repro.theory:run",
+    "ToySpec": "repro.theory:run",
+    "KernelSpec": "repro.theory:run",
+}
+
+
+class Stopped(Exception):
+    """The time budget is spent, or the user asked to stop: the run's checkpoint is written."""
+
+
+def measure(
+    specs: Iterable[Any],
+    store: Store,
+    workers: int = 0,
+    minutes: float = 0.0,
+    keep_weights: bool = False,
+    checkpoint_seconds: float = 30.0,
+    quiet: bool = False,
+) -> list[Record]:
+    """The stored runs of `specs`, measuring those that are not stored yet.
+
+    workers: processes, one thread each (0: one a core on a CPU, one where there is a GPU). minutes: time budget, 0 for
+    none; when it is spent, or at Ctrl-C, every run writes a checkpoint and the finished ones are returned; the next call
+    goes on from there. A second process may measure into the same store: each run is made once. Raises ReproError if a
+    spec cannot run or the store cannot be written; what is stored stays stored.
+    """
+    wanted = {key(s): s for s in specs}
+    missing = {k: s for k, s in wanted.items() if k not in store}
+    workers = min(workers or default_workers(), max(1, len(missing)))
+    deadline = time.time() + 60 * minutes if minutes else float("inf")
+    options = {"checkpoint_seconds": checkpoint_seconds, "keep_weights": keep_weights, "commit": commit()}
+    with Progress(len(wanted), len(wanted) - len(missing), quiet) as progress:
+        if missing:
+            runner = _in_process if workers == 1 else _in_workers
+            runner(missing, store, workers, deadline, options, progress)
+    return [store.get(k) for k in wanted if k in store]
+
+
+def default_workers() -> int:
+    import torch
+
+    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+
+
+def _in_process(missing, store, workers, deadline, options, progress) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    stop = threading.Event()
+    queue = list(missing)
+    try:
+        with _interrupt_sets(stop):
+            while queue and time.time() < deadline and not stop.is_set():
+                name = queue.pop(0)
+                outcome = _one(missing[name], store.root, deadline, options, stop.is_set, progress.step)
+                if outcome == "busy":
+                    queue.append(name)
+                    time.sleep(0.2)
+                progress.update(outcome == "stored")
+        if stop.is_set():
+            progress.note("stopped with a checkpoint; run again to go on")
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _interrupt_sets(stop: threading.Event):
+    """Ctrl-C sets `stop`, so that a run ends between two steps and can write its checkpoint; a second one interrupts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals can only be handled in the main thread
+        return
+
+    def handler(*_):
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _in_workers(missing, store, workers, deadline, options, progress) -> None:
+    context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together
+    stop = context.Event()
+    queue, running = list(missing), {}
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(stop,))
+    try:
+        with pool:
+            while running or (queue and time.time() < deadline and not stop.is_set()):
+                while queue and len(running) < workers and time.time() < deadline and not stop.is_set():
+                    name = queue.pop(0)
+                    running[pool.submit(_in_worker, missing[name], store.root, deadline, options)] = name
+                try:
+                    done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                except KeyboardInterrupt:
+                    stop.set()
+                    queue.clear()
+                    progress.note("stopping: every run writes its checkpoint; run again to go on")
+                    continue
+                for future in done:
+                    name = running.pop(future)
+                    outcome = future.result()
+                    if outcome == "busy":
+                        queue.append(name)
+                        time.sleep(0.2)
+                    progress.update(outcome == "stored")
+    except BrokenProcessPool:
+        raise ReproError(
+            "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if "
+            "memory is short; all finished runs are stored."
+        ) from None
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+_stop = None
+
+
+def _start_worker(stop) -> None:
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _in_worker(spec, root, deadline, options) -> str:
+    return _one(spec, root, deadline, options, _stop.is_set)
+
+
+def _one(spec, root: Path, deadline: float, options: dict, stopping, step=lambda *_: None) -> str:
+    """Measure one spec: "stored", "busy" (another process is at it) or "stopped"."""
+    store, name = Store(root), key(spec)
+    with store.claim(name) as mine:
+        if name in store:
+            return "stored"
+        if not mine:
+            return "busy"
+
+        def tick(*progress) -> None:
+            step(*progress)
+            if time.time() >= deadline or stopping():
+                raise Stopped
+
+        kind = type(spec).__name__
+        started = time.time()
+        weights = None
+        if kind == "RunSpec":
+            from repro import train
+
+            try:
+                scratch = store.scratch(name)
+                result = train.run(spec, scratch, tick, options["checkpoint_seconds"], options["keep_weights"])
+            except Stopped:
+                return "stopped"
+            weights = scratch / "weights.pt" if options["keep_weights"] else None
+        else:
+            module, function = RUNNERS[kind].split(":")
+            result = getattr(importlib.import_module(module), function)(spec)
+        provenance = {
+            "commit": options["commit"],
+            **machine(),
+            **_title(spec),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            "wall_seconds": round(time.time() - started, 3),
+            **{k: round(v, 3) for k, v in result.timing.items()},
+        }
+        record = Record(name, kind, to_dict(spec), result.metrics, result.curves, provenance)
+        store.put(record, weights if weights and weights.exists() else None)
+        store.done(name)
+        return "stored"
+
+
+def _title(spec) -> dict[str, str]:
+    from repro import data
+
+    return {"data_title": data.title(spec.data.name)} if hasattr(spec, "data") else {}

@@ -1,0 +1,244 @@
+"""The one training loop: a RunSpec in, its numbers out.
+
+Everything random is a function of (seed, epoch, sample, view), so a run that was stopped at any step and resumed from its
+checkpoint gives, on a CPU, the same bits as one never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repro import data, methods, networks, optim, probes, spectra
+from repro.errors import ReproError
+from repro.spec import RunSpec, key
+from repro.store import Result
+from repro.views import batched
+from repro.views.draw import permutation
+
+CHUNK = 1024  # views are made for this many images at a time on a CPU, whatever the batch
+
+
+def run(
+    spec: RunSpec,
+    scratch: Path | None = None,
+    tick: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    checkpoint_seconds: float = 30.0,
+    keep_weights: bool = False,
+) -> Result:
+    """Pretrain and probe. Returns metrics `<probe>_<split>_<task>` in percent and, per epoch, the curves.
+
+    scratch: a folder for checkpoints; a run found there goes on. tick(step, steps, loss) is called after every step and
+    may raise to stop the run; the loss is that of the last finished epoch. keep_weights: leave weights.pt in scratch.
+    Raises ReproError for a spec that cannot run; a run whose loss is not finite returns with diverged = 1.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
+    size = dataset.train.images.shape[-1]
+    learner = build(spec, size).to(device, memory_format=torch.channels_last)
+    tasks = spec.probes.tasks or tuple(dataset.tasks)
+    unknown = set(tasks) - set(dataset.tasks)
+    if unknown:
+        raise ReproError(f"{dataset.title} has no task {min(unknown)!r}: choose from {', '.join(dataset.tasks)}.")
+    if isinstance(spec.method, methods.Untrained):
+        return Result({"diverged": 0.0, **probe(spec, learner.backbone, dataset, tasks, final=True)})
+
+    chosen = data.subset(dataset.train, spec.data.fraction, spec.seed)
+    images = dataset.train.images[chosen].to(device)
+    labels = dataset.train.labels[tasks[0]][chosen].to(device)
+    per_epoch = len(chosen) // spec.batch_size
+    if per_epoch == 0:
+        raise ReproError(f"A batch of {spec.batch_size} does not fit {len(chosen)} images: choose a smaller batch.")
+    steps = spec.steps or spec.epochs * per_epoch
+    optimiser = optim.make(learner, spec.optimiser, spec.batch_size)
+    online = nn.Linear(learner.features, dataset.tasks[tasks[0]]).to(device)
+    nn.init.zeros_(online.weight)
+    nn.init.zeros_(online.bias)
+    online_optimiser = torch.optim.AdamW(online.parameters(), lr=1e-2, weight_decay=0.0, foreach=True)
+
+    parts = {"learner": learner, "optimiser": optimiser, "online": online, "online_optimiser": online_optimiser}
+    state = {"step": 0, "loss": torch.zeros((), device=device), "seconds": 0.0, "curves": {"epoch": [], "loss": []}}
+    checkpoint = scratch / "checkpoint.pt" if scratch else None
+    if checkpoint and checkpoint.exists():
+        state |= _resume(checkpoint, parts, device)
+    curves, saved, began = state["curves"], time.monotonic(), time.monotonic()
+    mean, std = dataset.mean.to(device).view(3, 1, 1), dataset.std.to(device).view(3, 1, 1)
+
+    learner.train()
+    for step, index, views in batches(spec, images, state["step"], steps):
+        progress = step / steps
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * optim.rate(spec.optimiser, step, steps)
+        with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
+            loss, features = methods.loss(learner, (views - mean) / std, spec.joint)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        methods.after_step(learner, progress)
+        if spec.probes.online:
+            guess = online(features.float().flatten(0, 1))
+            online_loss = F.cross_entropy(guess, labels[index].repeat(len(views)))
+            online_optimiser.zero_grad(set_to_none=True)
+            online_loss.backward()
+            online_optimiser.step()
+        state["loss"] += loss.detach()
+        state["step"] = step + 1
+
+        if (step + 1) % per_epoch == 0 or step + 1 == steps:  # the only place where the host waits for the device
+            epoch = math.ceil((step + 1) / per_epoch)
+            curves["epoch"].append(epoch)
+            curves["loss"].append(state["loss"].item() / (step % per_epoch + 1))
+            state["loss"] = torch.zeros((), device=device)
+            state["seconds"] += time.monotonic() - began
+            if not math.isfinite(curves["loss"][-1]):
+                return Result({"diverged": 1.0, "steps": step + 1.0}, curves, {"train_seconds": state["seconds"]})
+            if spec.probes.every and epoch % spec.probes.every == 0:
+                _probe_curves(curves, epoch, spec, learner, online, dataset, tasks)
+            began = time.monotonic()
+        due = time.monotonic() - saved >= checkpoint_seconds
+        try:
+            tick(step + 1, steps, curves["loss"][-1] if curves["loss"] else math.nan)
+        except Exception:
+            due = True
+            raise
+        finally:
+            if checkpoint and due:
+                elapsed = time.monotonic() - began
+                _save(checkpoint, parts, state | {"seconds": state["seconds"] + elapsed})
+                saved = time.monotonic()
+
+    metrics = {"diverged": 0.0, "steps": float(steps), "loss": curves["loss"][-1]}
+    metrics |= probe(spec, learner.backbone, dataset, tasks, final=True)
+    if spec.probes.online:
+        metrics |= _online(learner, online, dataset, tasks[0], ("val", "test"))
+    if keep_weights and scratch:
+        torch.save(learner.state_dict(), scratch / "weights.pt")
+    return Result(metrics, curves, {"train_seconds": state["seconds"]})
+
+
+def build(spec: RunSpec, size: int) -> methods.Learner:
+    """The networks of a spec for images of `size` pixels, initialised by its seed alone; the backbone comes first, so
+    that runs of one seed start from the same backbone whatever their method and projector."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        backbone, features = networks.backbone(spec.backbone, size)
+        return methods.Learner(backbone, features, spec.projector, spec.method)
+
+
+def batches(spec: RunSpec, images: Tensor, first: int, steps: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yields (step, indices into images (B,), views (V, B, 3, size, size) float32) from step `first` on.
+
+    The order of each epoch is a function of (seed, epoch). Views are made for whole chunks of the epoch, and a resumed
+    run makes its chunk again from the start, so that not even rounding depends on where it was stopped.
+    """
+    n, batch = len(images), spec.batch_size
+    per_epoch = n // batch
+    chunk = batch if images.is_cuda else max(1, CHUNK // batch) * batch
+    order_of, start_of, views = -1, -1, None
+    for step in range(first, steps):
+        epoch, position = divmod(step, per_epoch)
+        if epoch != order_of:
+            order, order_of, start_of = permutation(spec.seed, epoch, n).to(images.device), epoch, -1
+        start = position * batch // chunk * chunk
+        if start != start_of:
+            index = order[start : min(start + chunk, per_epoch * batch)]
+            views, start_of = batched.make(images[index], spec.recipe, spec.seed, epoch, index), start
+            views = views.contiguous(memory_format=torch.contiguous_format)
+        offset = position * batch - start
+        yield step, index[offset : offset + batch], views[:, offset : offset + batch]
+
+
+@torch.no_grad()
+def features_of(backbone: nn.Module, images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Features (N, F) float32 of whole images (N, 3, H, W) uint8, in eval mode; the mode is put back."""
+    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+    mode = backbone.training
+    backbone.eval()
+    out = []
+    for part in images.split(512):
+        x = (part.to(device).float() / 255 - mean.to(device).view(3, 1, 1)) / std.to(device).view(3, 1, 1)
+        out.append(backbone(x.contiguous(memory_format=torch.channels_last)).float())
+    backbone.train(mode)
+    return torch.cat(out)
+
+
+def probe(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, tasks: tuple[str, ...], final: bool) -> dict[str, float]:
+    """Every probe the spec asks for. Before the end (`final` false) the test split is not read."""
+    wanted = spec.probes
+    splits = (dataset.train, dataset.val, dataset.test if final else dataset.val)
+    features = [features_of(backbone, s.images, dataset.mean, dataset.std) for s in splits]
+    metrics: dict[str, float] = {}
+    if wanted.spectrum:
+        spectrum = spectra.eigenspectrum(features[1].cpu().numpy())
+        metrics |= {"alpha": spectra.alpha(spectrum), "rankme": spectra.rankme(features[1].cpu().numpy())}
+    features = probes.standardise(*features)
+    for task in tasks:
+        labels = [s.labels[task].to(features[0].device) for s in splits]
+        found: dict[str, dict[str, float]] = {}
+        if wanted.linear:
+            found["linear"] = probes.linear(features, labels, dataset.tasks[task])
+        if wanted.mlp:
+            found["mlp"] = probes.mlp(features, labels, dataset.tasks[task], spec.seed)
+        if wanted.knn:
+            found["knn"] = probes.knn(features, labels, dataset.tasks[task])
+        for name, scores in found.items():
+            metrics |= {f"{name}_{s}_{task}": v for s, v in scores.items() if final or not s.startswith("test")}
+    return metrics
+
+
+def _probe_curves(curves, epoch, spec, learner, online, dataset, tasks) -> None:
+    scores = probe(spec, learner.backbone, dataset, tasks, final=False)
+    if spec.probes.online:
+        scores |= _online(learner, online, dataset, tasks[0], ("val",))
+    curves.setdefault("probe_epoch", []).append(epoch)
+    for name, value in scores.items():
+        curves.setdefault(name, []).append(value)
+
+
+def _online(learner, online, dataset, task, splits) -> dict[str, float]:
+    out = {}
+    for name in splits:
+        split: data.Split = getattr(dataset, name)
+        features = features_of(learner.backbone, split.images, dataset.mean, dataset.std)
+        with torch.no_grad():
+            out[f"online_{name}_{task}"] = probes.accuracy(online(features), split.labels[task].to(features.device))
+    return out
+
+
+def _save(path: Path, parts: dict, state: dict) -> None:
+    tmp = path.with_suffix(".tmp")
+    torch.save({"state": state, **{k: v.state_dict() for k, v in parts.items()}}, tmp)
+    os.replace(tmp, path)
+
+
+def _resume(path: Path, parts: dict, device: torch.device) -> dict:
+    saved = torch.load(path, map_location=device, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    return saved["state"]
+
+
+def dry_run(spec: RunSpec) -> int:
+    """Build every part of a spec and take one training step on four fake images in the same format; the number of the
+    networks' parameters."""
+    size = spec.data.size or 224
+    learner = build(spec, size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
+    if not isinstance(spec.method, methods.Untrained):
+        views = batched.make(images, spec.recipe, spec.seed, 0, torch.arange(4))
+        optimiser = optim.make(learner, spec.optimiser, spec.batch_size)
+        loss, _ = methods.loss(learner.train(), views, spec.joint)
+        loss.backward()
+        optimiser.step()
+        if not math.isfinite(loss.item()):
+            raise ReproError(f"The dry run of {key(spec)} gave a loss that is not finite: check its hyper-parameters.")
+    return sum(p.numel() for p in learner.parameters())
