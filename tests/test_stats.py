@@ -290,8 +290,8 @@ def test_optimum_with_diverged_cells():
 
 
 def test_optimum_breaks_ties_by_the_mean():
-    got = stats.optimum([[0.0, 5.0, 4.0], [0.0, 1.0, 9.0]])
-    assert got.best == (2,)
+    assert stats.optimum([[0.0, 5.0, 4.0], [0.0, 1.0, 9.0]]).best == (2,)
+    assert stats.optimum([[0, 1, 0]] * 3 + [[0, 0, 9]] * 2).best == (1,)  # votes come before means
 
 
 def test_interaction_by_hand():
@@ -332,9 +332,15 @@ def test_interaction_ignores_main_effects():
 
 
 def test_interaction_random_permutations_agree_with_more_of_them():
-    values = np.random.default_rng(14).normal(size=(5, 5, 4))
-    assert stats.interaction(values) == stats.interaction(values)
-    assert stats.interaction(values) == pytest.approx(stats.interaction(values, n=40_000, seed=1), abs=0.02)
+    rng = np.random.default_rng(14)
+    pattern = rng.normal(size=(5, 4))
+    for strength, low, high in ((0.0, 0.2, 1.0), (0.4, 0.02, 0.4)):
+        values = strength * pattern + rng.normal(size=(5, 5, 4))
+        p = stats.interaction(values)
+        assert p == stats.interaction(values)
+        assert p == pytest.approx(stats.interaction(values, n=40_000, seed=1), abs=0.02)
+        assert low < p < high
+    assert stats.interaction(pattern + 0.1 * rng.normal(size=(5, 5, 4))) == pytest.approx(1 / 5000)
 
 
 def test_interaction_rarely_fires_without_one():
