@@ -16,6 +16,7 @@ print reads as well.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -444,16 +445,16 @@ def save(
     return [folder / name for name in files]
 
 
-def show(drawing: Any, claim_id: str) -> None:
-    """Show a drawing in a notebook, marked with its claim's id so that the gallery can put the SVG in its place."""
+def show(draw: Callable[[], Any], claim_id: str) -> None:
+    """Draw in a notebook; the output is marked with the claim's id, where the gallery then puts the SVG."""
     from IPython.display import display
 
-    display(
-        {"image/png": _png(drawing.figure), "text/plain": f"Figure {claim_id}: {drawing.alt}"},
-        raw=True,
-        metadata={"image/png": {"alt": drawing.alt, "width": int(100 * drawing.figure.get_figwidth())},
-                  "repro": {"figure": claim_id}},
-    )  # fmt: skip
+    with theme("light"):  # also while rendering: the palette's colours are looked up then
+        drawing = draw()
+        png = _png(drawing.figure, dpi=130)
+    look = {"alt": drawing.alt, "width": round(96 * drawing.figure.get_figwidth())}
+    data = {"image/png": base64.b64encode(png).decode(), "text/plain": f"Figure {claim_id}: {drawing.alt}"}
+    display(data, raw=True, metadata={"image/png": look, "repro": {"figure": claim_id}})
 
 
 def _svg(fig: Figure, salt: str, alt: str) -> bytes:
@@ -499,7 +500,8 @@ _STAND_INS = ("digits", "scenes", "colou", "rings", "clouds", "toy", "shapes", "
 
 
 def data_title(name: str) -> str:
-    """A data set's name for a caption; stand-ins are called so."""
+    """The name for a caption of a data set or its folder; stand-ins are called so."""
+    name = name.rstrip("/").rsplit("/", 1)[-1]  # of a folder its last part: a caption names no one's disk
     if "stand-in" not in name and name.lower().startswith(_STAND_INS):
         return f"{name} (stand-in)"
     return name
@@ -524,7 +526,7 @@ def caption(frame: pd.DataFrame, profile: str) -> str:
     if names("hardware"):
         parts.append("measured on " + " and ".join(names("hardware")))
     if names("commit"):
-        parts.append("commit " + ", ".join(c[:7] for c in names("commit")))
+        parts.append("commit " + ", ".join(c[:7] + "+" * c.endswith("+") for c in names("commit")))
     if "versions" in frame:
         found = {str(k): str(v) for d in frame["versions"] if isinstance(d, Mapping) for k, v in d.items()}
         text = ", ".join(f"{k} {found[k]}" for k in ("python", "torch", "numpy") if k in found)
