@@ -174,7 +174,7 @@ def sequential() -> ListedColormap:
 
 def ordered(n: int) -> list[tuple[float, float, float]]:
     """n colours for values with an order, from near the ground to far from it, each >= 3:1 on it."""
-    low, high = (0.3, 1.0) if _is_light() else (0.5, 0.97)
+    low, high = (0.36, 1.0) if _is_light() else (0.5, 0.97)
     values = np.linspace(low, high, n) if n > 1 else [0.75]
     return [tuple(float(v) for v in c[:3]) for c in mpl.colormaps[mpl.rcParams["image.cmap"]](values)]
 
@@ -533,7 +533,8 @@ def caption(frame: pd.DataFrame, profile: str) -> str:
         parts += [text] if text else []
     if names("started"):
         parts.append(names("started")[-1][:10])
-    return "; ".join(p for p in parts if p) + "."
+    text = "; ".join(p for p in parts if p) + "."
+    return text[0].upper() + text[1:]
 
 
 def _duration(seconds: float) -> str:
