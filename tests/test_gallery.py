@@ -76,7 +76,10 @@ def notebook():
                 v4.new_output("stream", name="stderr", text="  1%|\r100%|done\n"),
             ],
         ),
-        v4.new_code_cell('show("A3")', outputs=[figure]),
+        v4.new_code_cell(
+            'show("A3")',
+            outputs=[figure, shown(**{"text/html": "<p><small>Data: scenes (stand-in).</small></p>"})],
+        ),
         v4.new_code_cell('show("A4")', outputs=[shown(**marked)]),
         v4.new_code_cell('show("A3")', outputs=[figure]),
         v4.new_code_cell(
@@ -310,6 +313,7 @@ def test_a_figure_stands_once_in_place_of_its_bitmap(page):
     for claim in ("A3", "A4"):
         assert len(page.find_all(id=f"figure-{claim}")) == 1
     assert page.find("p", class_="again").a["href"] == "#figure-A3"
+    assert page.get_text().count("Data: scenes (stand-in).") == 2  # once a figure
     inside = page.select("article .outputs img")
     assert not [i for i in inside if i.get("alt") == "Output of the cell above" and not i.find_parent("details")]
 
@@ -344,7 +348,8 @@ def test_a_verdict_is_word_and_sign_beside_paper_measure_and_criterion(page):
 
 def test_contradictions_are_shown(page):
     notes = [n.get_text(" ", strip=True) for n in page.select("#verdict-A5 .note")]
-    assert notes == [n.replace(": ", ". ", 1) for n in load().claims["A5"].notes]
+    kind, _, text = load().claims["A5"].notes[0].partition(": ")
+    assert notes == [f"{kind}. {text[0].upper()}{text[1:]}"]
 
 
 def test_verdicts_take_the_place_of_marked_outputs_where_there_is_one(page):

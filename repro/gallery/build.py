@@ -177,7 +177,9 @@ def _entries(claims: Iterable[Any]) -> list[Entry]:
 def _note(text: str) -> tuple[str, Markup]:
     """A note and its kind: "Contradiction: ..." where a paper disagrees with itself, "Found: ...", "Open: ..."."""
     kind, colon, rest = text.partition(": ")
-    return (kind, Markup(inline(rest))) if colon and kind.isalpha() else ("Note", Markup(inline(text)))
+    if not (colon and kind.isalpha()):
+        kind, rest = "Note", text
+    return kind, Markup(inline(rest[:1].upper() + rest[1:]))
 
 
 def _slug(notebook: str) -> str:

@@ -58,7 +58,11 @@ def render(nb: Any, block: Callable[[str, str], str | None], link: Callable[[str
                 parts.append(f'<div class="prose">{markdown(source, anchors, out.contents, link, attachments)}</div>')
         elif cell.cell_type == "code" and cell.source.strip():
             parts.append(_code(cell))
-            shown = [html for o in cell.outputs if (html := _output(o, block, link, state, name))]
+            shown: list[str] = []
+            for output in cell.outputs:
+                html = _output(output, block, link, state, name)
+                if html and not _repeats(output, html, shown):
+                    shown.append(html)
             if shown:
                 parts.append('<div class="outputs">' + "\n".join(shown) + "</div>")
     out.body = "\n".join(parts)
@@ -198,6 +202,14 @@ def _output(
     if "text/plain" in data:
         return f'<pre class="scroll text" tabindex="0">{_terminal(_text(data["text/plain"]))}</pre>'
     return ""
+
+
+def _repeats(output: Any, html: str, shown: list[str]) -> bool:
+    """Whether an output only says again what the figure's block above it says: its caption."""
+    if _marks(output) or "text/html" not in output.get("data", {}) or not shown or "<figure" not in shown[-1]:
+        return False
+    text = BeautifulSoup(html, "html.parser").get_text().strip()
+    return bool(text) and text in BeautifulSoup(shown[-1], "html.parser").get_text()
 
 
 def _image(mime: str, data: str, meta: dict[str, Any]) -> str:
