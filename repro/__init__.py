@@ -1,1 +1,22 @@
-"""An executable companion to three papers on joint-embedding self-supervised learning."""
+"""An executable companion to three papers on joint-embedding self-supervised learning.
+
+Notebooks call `study`, `measure`, `show` and `verdict`; everything else is in the modules, each of which says what it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from repro.notebook import judge, measure, show, study, verdict
+
+__all__ = ["judge", "measure", "show", "study", "verdict"]
+
+
+def __getattr__(name: str) -> Any:
+    """`repro.study(...)` and its companions, imported when first used: importing repro stays quick."""
+    if name in __all__:
+        from repro import notebook
+
+        return getattr(notebook, name)
+    raise AttributeError(f"module 'repro' has no attribute {name!r}")

@@ -45,7 +45,9 @@ def linear(features: list[Tensor], labels: list[Tensor], classes: int) -> dict[s
 
 def _logistic(x: Tensor, y: Tensor, start: Tensor, penalty: float) -> Tensor:
     weight = start.clone().requires_grad_(True)
-    solver = torch.optim.LBFGS([weight], max_iter=40, history_size=10, line_search_fn="strong_wolfe", tolerance_grad=1e-4)
+    solver = torch.optim.LBFGS(
+        [weight], max_iter=40, history_size=10, line_search_fn="strong_wolfe", tolerance_grad=1e-4
+    )
 
     def closure():
         solver.zero_grad()
@@ -79,10 +81,17 @@ def mlp(features: list[Tensor], labels: list[Tensor], classes: int, seed: int, h
     with torch.no_grad():
         test_last = accuracy(net(features[2]), labels[2])
         net.load_state_dict(best)
-        return {"val": best_score, "test": accuracy(net(features[2]), labels[2]), "val_last": last, "test_last": test_last}
+        return {
+            "val": best_score,
+            "test": accuracy(net(features[2]), labels[2]),
+            "val_last": last,
+            "test_last": test_last,
+        }
 
 
-def knn(features: list[Tensor], labels: list[Tensor], classes: int, k: int = 20, temperature: float = 0.07) -> dict[str, float]:
+def knn(
+    features: list[Tensor], labels: list[Tensor], classes: int, k: int = 20, temperature: float = 0.07
+) -> dict[str, float]:
     """Cosine-weighted k nearest neighbours (Wu et al. 2018) among the train features. Returns {"val": %, "test": %}."""
     bank = F.normalize(features[0], dim=1)
     out = {}

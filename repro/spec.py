@@ -68,6 +68,7 @@ class Probes:
     tasks: label sets to probe; () means all of the data set's.
     linear, mlp, knn: offline probes at the last epoch. every: also every so many epochs (0: at the end only).
     online: a linear probe trained along with the run, gradient cut, on the first task.
+    labels: how many labelled train images the offline probes are fitted on, the same for every run; 0 for all.
     """
 
     tasks: tuple[str, ...] = ()
@@ -77,6 +78,7 @@ class Probes:
     online: bool = False
     spectrum: bool = False
     every: int = 0
+    labels: int = 0
 
 
 @dataclass(frozen=True)

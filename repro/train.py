@@ -98,7 +98,7 @@ def run(
             state["loss"] = torch.zeros((), device=device)
             state["seconds"] += time.monotonic() - began
             if not math.isfinite(curves["loss"][-1]):
-                return Result({"diverged": 1.0, "steps": step + 1.0}, curves, {"train_seconds": state["seconds"]})
+                return Result({"diverged": 1.0, "steps_done": step + 1.0}, curves, {"train_seconds": state["seconds"]})
             if spec.probes.every and epoch % spec.probes.every == 0:
                 _probe_curves(curves, epoch, spec, learner, online, dataset, tasks)
             began = time.monotonic()
@@ -114,7 +114,7 @@ def run(
                 _save(checkpoint, parts, state | {"seconds": state["seconds"] + elapsed})
                 saved = time.monotonic()
 
-    metrics = {"diverged": 0.0, "steps": float(steps), "loss": curves["loss"][-1]}
+    metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1]}
     metrics |= probe(spec, learner.backbone, dataset, tasks, final=True)
     if spec.probes.online:
         metrics |= _online(learner, online, dataset, tasks[0], ("val", "test"))
@@ -169,10 +169,12 @@ def features_of(backbone: nn.Module, images: Tensor, mean: Tensor, std: Tensor) 
     return torch.cat(out)
 
 
-def probe(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, tasks: tuple[str, ...], final: bool) -> dict[str, float]:
+def probe(
+    spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, tasks: tuple[str, ...], final: bool
+) -> dict[str, float]:
     """Every probe the spec asks for. Before the end (`final` false) the test split is not read."""
     wanted = spec.probes
-    splits = (dataset.train, dataset.val, dataset.test if final else dataset.val)
+    splits = (_labelled(dataset.train, wanted.labels), dataset.val, dataset.test if final else dataset.val)
     features = [features_of(backbone, s.images, dataset.mean, dataset.std) for s in splits]
     metrics: dict[str, float] = {}
     if wanted.spectrum:
@@ -191,6 +193,13 @@ def probe(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, tasks: tupl
         for name, scores in found.items():
             metrics |= {f"{name}_{s}_{task}": v for s, v in scores.items() if final or not s.startswith("test")}
     return metrics
+
+
+def _labelled(train: data.Split, count: int) -> data.Split:
+    if count == 0 or count >= len(train.images):
+        return train
+    index = data.subset(train, count / len(train.images), seed=0)
+    return data.Split(train.images[index], {k: v[index] for k, v in train.labels.items()})
 
 
 def _probe_curves(curves, epoch, spec, learner, online, dataset, tasks) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from repro.errors import ReproError
-from repro.profiles import Profile
+
+if TYPE_CHECKING:  # listing the claims needs neither
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from repro.profiles import Profile
 
 NOTEBOOKS = {
     "start_here": "00_start_here",
@@ -60,7 +62,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Claim:
-    """plan(profile) lists the runs; judge(frame) and draw(frame) see only their stored numbers (`repro.store.frame`)."""
+    """plan(profile) lists the runs; judge(frame) and draw(frame) see only their numbers, as `repro.store.frame` has them.
+
+    `frame.attrs["profile"]` names the profile they were measured at.
+    """
 
     id: str
     plan: Callable[[Profile], list[Any]]

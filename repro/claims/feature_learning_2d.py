@@ -510,12 +510,18 @@ def film(frame: pd.DataFrame) -> Any:
     """The film of C3 for a notebook (an `IPython.display.Image`)."""
     from IPython.display import Image
 
+    runs = _runs(frame, "ToySpec")
+    ratio = {
+        b: runs.loc[(runs["beta"] == b) & (runs["snapshots"] > 0), "singular_ratio"].mean() for b in (LOWER, LOW, HIGH)
+    }
+    ends = ", ".join(f"{r:.3f} at beta {b:g}" for b, r in ratio.items())
     alt = (
-        f"Film of the feature space along training: at beta {LOWER:g} the points spread along one line and "
-        f"stay there; at beta {LOW:g} the line begins to open; at beta {HIGH:g} it opens into two directions and eight "
-        "clouds appear."
+        "Film of the feature space along training, for three betas side by side: the points spread from the centre "
+        "along a line, which opens where beta is large enough. The second singular value ends at this share of the "
+        f"first: {ends}."
     )
-    return Image(data=gif(animate(frame)), format="gif", alt=alt)
+    with figures.theme("light"):
+        return Image(data=gif(animate(frame)), format="gif", alt=alt)
 
 
 def look(result: Result) -> Figure:
@@ -583,16 +589,19 @@ def _overlaps(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def judge_c9(frame: pd.DataFrame) -> Verdict:
-    """TREND of the overlap with the number of views; the effect is what the most views add to the fewest."""
+    """TREND of the overlap with the number of views; the effect is Spearman's rho, its interval over seeds."""
     overlaps = _overlaps(_runs(frame, "KernelSpec"))
     trend = stats.trend(overlaps.columns, overlaps.to_numpy())
+    rho = stats.paired(
+        overlaps.rank(axis=1).T.corrwith(pd.Series(overlaps.columns, overlaps.columns).rank()).to_numpy()
+    )
     few, many = overlaps.columns.min(), overlaps.columns.max()
     gain = stats.paired(overlaps[many].to_numpy(), overlaps[few].to_numpy())
     return Verdict(
-        stats.trend_word(trend), *_numbers(gain), "overlap", trend.n, DATA, "none",
-        f"The estimated eigenspace's overlap with the true one rises from {overlaps[few].mean():.2f} with {few:g} "
-        f"view{'s' if few > 1 else ''} to {overlaps[many].mean():.2f} with {many:g} (Spearman {trend.rho:.2f}, p "
-        f"{_p(trend.p)}; asked: a rise with p < .05).",
+        stats.trend_word(trend), trend.rho, *_numbers(rho)[1:], "rho", trend.n, DATA, "none",
+        f"The estimated eigenspace's overlap with the true one is {overlaps[few].mean():.2f} with {few:g} "
+        f"view{'s' if few > 1 else ''} and {overlaps[many].mean():.2f} with {many:g}, a gain of {gain.text(2)}; over "
+        f"all numbers of views Spearman's rho is {trend.rho:.2f}, p {_p(trend.p)} (asked: a rise with p < .05).",
     )  # fmt: skip
 
 

@@ -44,8 +44,9 @@ class Dataset:
 
 TITLES = {
     "scenes": "colour scenes (stand-in)",
-    "digits": "scikit-learn digits (real 8x8 scans)",
+    "digits": "scikit-learn digits (stand-in)",
     "cifar10": "CIFAR-10",
+    "imagenet": "ImageNet-1k",
 }
 EMBEDDED = ("scenes", "digits")
 
@@ -60,6 +61,11 @@ def title(name: str) -> str:
     return TITLES.get(name) or folder.title(Path(name)) or name
 
 
+def tasks(name: str) -> tuple[str, ...]:
+    """The label sets of a data set, the semantic one first, without loading it."""
+    return tuple(scenes.TASKS) if name == "scenes" else ("digit",) if name == "digits" else ("class",)
+
+
 @functools.lru_cache(maxsize=4)
 def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) -> Dataset:
     """A data set by name, or by the path of a folder of class folders, at `size` pixels a side (0: its own).
@@ -70,7 +76,9 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     if name == "scenes":
         return _scenes(size or 16, knobs)
     if knobs:
-        raise ReproError(f"The data set {name!r} has no option {next(iter(knobs))!r}: only generated scenes have knobs.")
+        raise ReproError(
+            f"The data set {name!r} has no option {next(iter(knobs))!r}: only generated scenes have knobs."
+        )
     if name == "digits":
         return _digits(size or 16)
     if name in TITLES:
@@ -78,7 +86,9 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     if Path(name).is_dir():
         return _from_folder(Path(name), size, folder.title(Path(name)))
     known = ", ".join(TITLES)
-    raise ReproError(f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders.")
+    raise ReproError(
+        f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders."
+    )
 
 
 def subset(split: Split, fraction: float, seed: int) -> Tensor:
@@ -122,7 +132,7 @@ def _digits(size: int) -> Dataset:
     labels = torch.from_numpy(bunch.target).long()
     order = torch.argsort(mix(stream(0, 0, 3) + torch.arange(len(labels)) * GOLDEN), stable=True)
     parts = order.split([1000, 297, 500])
-    return _dataset(TITLES["digits"], False, [Split(pixels[i], {"digit": labels[i]}) for i in parts], {"digit": 10})
+    return _dataset(TITLES["digits"], True, [Split(pixels[i], {"digit": labels[i]}) for i in parts], {"digit": 10})
 
 
 def _from_folder(path: Path, size: int, title: str) -> Dataset:

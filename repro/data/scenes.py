@@ -1,7 +1,7 @@
 """Colour scenes: a procedural stand-in for natural images, with independent labels and knobs.
 
 A scene is one large object (its shape is the semantic label) on a textured ground, with small dots around it. Shape,
-hue, count of dots, distance of the nearest dot, quadrant of the object and texture of the ground are drawn
+hue, count of dots, distance between neighbouring dots, quadrant of the object and texture of the ground are drawn
 independently, so that each is a task of its own: shape stands in for ImageNet and CIFAR-10, count and distance for
 CLEVR-C and CLEVR-D, texture for EuroSAT and Places. It is a stand-in, and every figure made from it says so.
 
@@ -21,11 +21,11 @@ from repro.errors import ReproError
 SHAPES = ("disc", "square", "triangle", "star", "cross", "ring", "crescent", "bar")
 TEXTURES = ("stripes", "checks", "dots", "clouds")
 TASKS = {"shape": len(SHAPES), "hue": 6, "count": 4, "distance": 3, "quadrant": 4, "texture": len(TEXTURES)}
-KNOBS = {"colour_cue": 0.0, "texture": 0.2, "fragile": 0.0}
+KNOBS = {"colour_cue": 0.0, "texture": 0.45, "fragile": 0.0}
 
 
 def render(
-    n: int, size: int, seed: int, colour_cue: float = 0.0, texture: float = 0.2, fragile: float = 0.0
+    n: int, size: int, seed: int, colour_cue: float = 0.0, texture: float = 0.45, fragile: float = 0.0
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """n scenes: images (n, 3, size, size) uint8, and a dict of labels (n,) int64 by task.
 
@@ -38,7 +38,9 @@ def render(
     images = np.empty((n, 3, size, size), np.uint8)
     for start in range(0, n, 256):  # in chunks, so that memory stays small whatever n
         stop = min(n, start + 256)
-        images[start:stop] = _render({k: v[start:stop] for k, v in labels.items()}, size, rng, colour_cue, texture, fragile)
+        images[start:stop] = _render(
+            {k: v[start:stop] for k, v in labels.items()}, size, rng, colour_cue, texture, fragile
+        )
     return images, labels
 
 
@@ -53,9 +55,9 @@ def _render(labels, size, rng, colour_cue, texture, fragile) -> np.ndarray:
 
     # the object's centre lies in its quadrant, near the middle, so that crops keep most of it
     quadrant = labels["quadrant"]
-    cx = draw(0.06, 0.24) * np.where(quadrant % 2, 1, -1)[:, None, None]
-    cy = draw(0.06, 0.24) * np.where(quadrant // 2, 1, -1)[:, None, None]
-    scale, angle = draw(0.5, 0.68), draw(-0.3, 0.3)
+    cx = draw(0.06, 0.2) * np.where(quadrant % 2, 1, -1)[:, None, None]
+    cy = draw(0.06, 0.2) * np.where(quadrant // 2, 1, -1)[:, None, None]
+    scale, angle = draw(0.6, 0.75), draw(-0.3, 0.3)
     u, v = (x - cx) / scale, (y - cy) / scale
     u, v = np.cos(angle) * u + np.sin(angle) * v, np.cos(angle) * v - np.sin(angle) * u
     inside = np.zeros(u.shape, bool)
@@ -80,14 +82,13 @@ def _render(labels, size, rng, colour_cue, texture, fragile) -> np.ndarray:
     image = ground_colour[:, :, None, None] * (1 + texture * pattern[:, None])
     image = np.where(inside[:, None], object_colour[:, :, None, None], image)
 
-    # dots: the first at the labelled distance from the object, the others further out
-    near = 0.62 + 0.14 * labels["distance"][:, None, None].astype(np.float32) + draw(0, 0.06)
-    turn = draw(0, 2 * math.pi)
-    for k in range(TASKS["count"]):
-        distance = near if k == 0 else np.maximum(near, draw(0.9, 1.05))
-        a = turn + 2 * math.pi * k / TASKS["count"] + draw(-0.2, 0.2)
-        dx, dy = x - np.clip(cx + distance * np.cos(a), -0.9, 0.9), y - np.clip(cy + distance * np.sin(a), -0.9, 0.9)
-        dot = (dx**2 + dy**2 < 0.11**2) & (labels["count"] >= k)[:, None, None]
+    # two to five dots on an arc around the object; the distance between neighbours is labelled
+    turn, ring = draw(0, 2 * math.pi), draw(0.82, 0.92)
+    spacing = np.radians(np.array([26.0, 48.0, 70.0], np.float32))[labels["distance"]][:, None, None]
+    for k in range(TASKS["count"] + 1):
+        a = turn + k * spacing
+        dx, dy = x - ring * np.cos(a), y - ring * np.sin(a)
+        dot = (dx**2 + dy**2 < 0.1**2) & (labels["count"] + 1 >= k)[:, None, None]
         image = np.where(dot[:, None], np.where(bright, 0.95, 0.05)[:, None, None, None], image)
     image += rng.normal(0, 0.02, image.shape).astype(np.float32)
     image = image.reshape(n, 3, size, 2, size, 2).mean((3, 5))

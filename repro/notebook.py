@@ -1,0 +1,162 @@
+"""What a notebook calls: plan its claims' runs, measure them or read them back, show a figure, give a verdict.
+
+study = repro.study("batch_size", profile=profile, data=data, seeds=seeds)
+runs = repro.measure(study)
+repro.show(study, runs, "A4")
+repro.verdict(study, runs, "A4")
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from repro import claims, figures, places, stats, store, sweep
+from repro.claims import Claim, Verdict, registry
+from repro.errors import ReproError
+from repro.profiles import Profile
+from repro.profiles import profile as find_profile
+from repro.spec import key
+
+RESULTS = ("measure", "stored")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One notebook at one profile. stored: read the committed reference results instead of measuring. minutes: time
+    budget of `measure`, 0 for none."""
+
+    slug: str
+    profile: Profile
+    stored: bool = False
+    minutes: float = 0.0
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        return claims.of(self.slug)
+
+    def plan(self, claim: Claim) -> list[Any]:
+        return claim.plan(self.profile)
+
+
+def study(
+    slug: str,
+    profile: str = "smoke",
+    data: str = "",
+    backbone: str = "",
+    seeds: int = 0,
+    minutes: float = 0.0,
+    results: str = "measure",
+) -> Study:
+    """A notebook's claims at a profile; "" and 0 keep the profile's own data, backbone and seeds.
+
+    results: "measure" runs what is not stored yet; "stored" reads the committed reference results and trains nothing.
+    Raises ReproError for an unknown name or a value of the wrong type.
+    """
+    kinds = {"slug": str, "profile": str, "data": str, "backbone": str, "seeds": int, "minutes": (int, float)}
+    given = {"slug": slug, "profile": profile, "data": data, "backbone": backbone, "seeds": seeds, "minutes": minutes}
+    for name, kind in kinds.items():
+        if not isinstance(given[name], kind) or isinstance(given[name], bool):
+            wanted = "a number" if kind == (int, float) else {"str": "text", "int": "a whole number"}[kind.__name__]
+            raise ReproError(f"The parameter {name} must be {wanted}, not {given[name]!r}: correct it and run again.")
+    if results not in RESULTS:
+        raise ReproError(f"The parameter results must be one of {', '.join(RESULTS)}, not {results!r}.")
+    if minutes < 0:
+        raise ReproError(f"The time budget cannot be {minutes} minutes: give 0 for none, or more.")
+    claims.of(slug)
+    return Study(slug, find_profile(profile, data, backbone, seeds), results == "stored", float(minutes))
+
+
+def measure(study: Study, workers: int = 0) -> pd.DataFrame:
+    """One row for each run of every claim of the study, from the store where they are there, measured where not.
+
+    A run that several claims share is measured once. The numbers are also written to runs.jsonl beside the figures.
+    """
+    specs = {key(s): s for claim in study.claims for s in study.plan(claim)}
+    folder = places.drawn() / study.profile.name / study.slug
+    if study.stored:
+        path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
+        records = [r for r in store.load(path) if r.key in specs]
+    else:
+        records = sweep.measure(specs.values(), store.Store(places.store()), workers, study.minutes)
+    if not records:
+        raise ReproError(f"No run of {study.slug} is stored yet: give it more minutes, or run it again to go on.")
+    store.export(records, folder / "runs.jsonl")
+    return store.frame(records)
+
+
+def rows(study: Study, runs: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """The rows of one claim's runs, with the profile's name in `attrs`."""
+    keys = {key(s) for s in study.plan(claim)}
+    out = runs[runs["key"].isin(keys)].reset_index(drop=True).dropna(axis=1, how="all")
+    out.attrs["profile"] = study.profile.name
+    return out
+
+
+def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
+    """The claim's verdict; "not judged" at smoke, with too few seeds, or while runs are missing, and the sentence says
+    which."""
+    claim = find(study, claim_id)
+    mine, wanted = rows(study, runs, claim), len({key(s) for s in study.plan(claim)})
+    missing = wanted - len(mine)
+    if missing:
+        reason = f"{missing} of {wanted} runs are missing: run it again to go on"
+        return Verdict(stats.NOT_JUDGED, None, None, None, "", 0, "", study.profile.backbone, f"Not judged: {reason}.")
+    found = claim.judge(mine)
+    word, reason = stats.judged(found.verdict, study.profile.name, found.seeds)
+    if word != found.verdict:
+        found = replace(found, verdict=word, sentence=f"Not judged: {reason}. {found.sentence}")
+    return found
+
+
+def show(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
+    """Draw a claim's figure, save it (SVG light and dark, PNG, CSV), and display it with its provenance."""
+    from IPython.display import HTML, display
+
+    claim = find(study, claim_id)
+    mine = rows(study, runs, claim)
+    wanted = len({key(s) for s in study.plan(claim)})
+    if len(mine) < wanted:
+        display(
+            HTML(f"<p>{wanted - len(mine)} of {wanted} runs are missing; the figure comes when they are stored.</p>")
+        )
+        return
+    caption = figures.caption(mine, study.profile.name)
+    draw = partial(claim.draw, mine)
+    figures.save(
+        draw, places.drawn() / study.profile.name / study.slug, claim_id, caption, study.slug, study.profile.name
+    )
+    figures.show(draw, claim_id)
+    display(HTML(f"<p><small>{html.escape(caption)}</small></p>"))
+
+
+def verdict(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
+    """Judge a claim, store the verdict beside its figure, and display it in word, sign and colour."""
+    from IPython.display import display
+
+    found = judge(study, runs, claim_id)
+    path = places.drawn() / study.profile.name / study.slug / "verdicts.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known = {k: v for k, v in known.items() if k in {c.id for c in study.claims}} | {claim_id: asdict(found)}
+    store.write_atomic(path, json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
+    sign = figures.VERDICTS[found.verdict]
+    headline = registry.entry(claim_id).headline if claim_id in registry.load().claims else ""
+    beside = f"<br><small>The paper: {html.escape(headline)}</small>" if headline else ""
+    data = {
+        "text/plain": f"{claim_id}: {found.verdict}",
+        "text/html": f"<!-- repro:verdict {claim_id} --><p><strong style='color:{sign.light}'>{sign.sign} {claim_id}: "
+        f"{found.verdict}</strong><br>{html.escape(found.sentence)}{beside}</p>",
+    }
+    display(data, raw=True)
+
+
+def find(study: Study, claim_id: str) -> Claim:
+    for claim in study.claims:
+        if claim.id == claim_id:
+            return claim
+    raise ReproError(f"{study.slug} has no claim {claim_id!r}: choose one of {', '.join(c.id for c in study.claims)}.")
