@@ -31,13 +31,14 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
+import seaborn as sns  # also registers its colour maps: crest, mako, vlag, icefire
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
+from matplotlib.transforms import IdentityTransform
 from scipy import stats
 
 from repro.errors import ReproError
@@ -336,6 +337,7 @@ def end_label(ax: Axes, x: float | None, y: float, label: str, color: Any, fonts
         annotation_clip=False,
         **where,
     )
+    t.set_transform(IdentityTransform())  # as Axes.annotate does: its offset is in points, and may be 0 on a log axis
     ax.add_artist(t)
     t.set_clip_on(False)
 

@@ -165,6 +165,17 @@ def test_labels_at_line_ends_never_overlap():
     assert [name for name in order if name.startswith("method")] == [f"method {i}" for i in range(6)]
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_labels_at_line_ends_stay_in_the_figure(scale):
+    with figures.theme():
+        fig, ax = figures.figure()
+        figures.band(ax, [0, 500], [[1.0, 2.0]] * 2, label="a method of long name")
+        figures.floors(ax, {"a floor of a longer name yet": 1.5})
+        ax.set_yscale(scale)
+        fig.savefig(os.devnull, format="svg")
+        assert max(t.get_window_extent().x1 for t in ax.texts) <= fig.bbox.x1
+
+
 def test_heat_marks_best_and_diverged():
     table = pd.DataFrame([[1.0, 9.0], [np.nan, 3.0]], index=["a", "b"], columns=["c", "d"])
     with figures.theme():

@@ -104,6 +104,7 @@ def notebook():
         v4.new_code_cell("film()", outputs=[shown(**{"image/gif": PIXEL})]),
     ]
     nb = v4.new_notebook(cells=cells)
+    nb.metadata["papermill"] = {"output_path": "/home/someone/build/01_batch_size.ipynb"}
     picture = {"output_type": "display_data", "data": {"image/png": PIXEL}, "metadata": {"image/png": {"alt": "knob"}}}
     nb.metadata["widgets"] = {
         WIDGETS: {
@@ -340,7 +341,7 @@ def test_a_verdict_is_word_and_sign_beside_paper_measure_and_criterion(page):
     assert "◐ partly" in text
     assert entry.headline in text
     assert entry.criterion in text
-    assert "+2.1 points interval +1.2 to +3.0" in text
+    assert "+2.10 points interval +1.20 to +3.00" in text
     assert "5 seeds, scenes (stand-in), convnet" in text
     assert "The gap shrinks by 2.1 points." in text
     assert card.find("svg", class_="glyph")["aria-hidden"] == "true"
@@ -358,6 +359,13 @@ def test_verdicts_take_the_place_of_marked_outputs_where_there_is_one(page):
     order = [t["id"] for t in page.select("[id^=figure-], [id^=verdict-]")]
     assert order[:4] == ["figure-A3", "verdict-A3", "figure-A4", "verdict-A4"]
     assert set(order[4:]) == {f"verdict-{i}" for i in ("A5", "A6", "A7", "A16")}
+
+
+def test_the_executed_notebook_can_be_downloaded_and_names_no_folder(gallery, page):
+    href = page.select_one(".title .files a")["href"]
+    text = (gallery / "quick" / href).read_text()
+    assert "/home/someone" not in text
+    assert nbformat.reads(text, as_version=4).cells[2].metadata.tags == ["injected-parameters"]
 
 
 def test_links_between_notebooks_become_links_between_pages(page):
@@ -427,9 +435,9 @@ def test_unexecuted_notebooks_give_titles(sources, tmp_path):
 @pytest.mark.parametrize(
     ("values", "signed", "shown"),
     [
-        ((2.14, 1.2, 3.0), True, ["+2.1", "+1.2", "+3.0"]),
-        ((-0.04, -0.12, 0.041), True, ["−0.04", "−0.12", "+0.04"]),
-        ((0.9931, 0.981, 0.999), False, ["0.99", "0.98", "1.00"]),
+        ((2.14, 1.2, 3.0), True, ["+2.14", "+1.20", "+3.00"]),
+        ((-0.04, -0.12, 0.041), True, ["−0.040", "−0.120", "+0.041"]),
+        ((0.9931, 0.981, 0.999), False, ["0.993", "0.981", "0.999"]),
         ((1141.0, None, float("nan")), False, ["1141", "", ""]),
         ((3.4e-16,), False, ["3.4 × 10⁻¹⁶"]),
         ((0.0, None, None), False, ["0.0", "", ""]),

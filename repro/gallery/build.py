@@ -239,7 +239,7 @@ def _outcome(v: dict[str, Any]) -> Outcome:
         effect=e + unit if e else "",
         interval=f"{lo} to {hi}" if lo and hi else "",
         glyph=glyph(effect, low, high, reference) if e and lo and hi else "",
-        under=", ".join(u for u in under if u),
+        under=", ".join(u for u in under if u and u != "none"),
     )
 
 
@@ -248,13 +248,13 @@ def _finite(value: Any) -> bool:
 
 
 def numbers(values: Sequence[float | None], signed: bool = False) -> list[str]:
-    """Numbers that stand beside each other: equal decimals, two digits of the largest and at least one decimal below
-    1000, powers of ten below 0.001, a real minus sign; "" for one that is missing or not finite."""
+    """Numbers that stand beside each other: equal decimals, three digits of the largest, powers of ten below 0.001, a
+    real minus sign; "" for one that is missing or not finite."""
     largest = max((abs(v) for v in values if _finite(v)), default=0)
     sign = "+" if signed else ""
     if 0 < largest < 1e-3:
         return [_power(f"{v:{sign}.1e}") if _finite(v) else "" for v in values]
-    decimals = 0 if largest >= 1000 else 1 if largest >= 1 or largest == 0 else 1 - math.floor(math.log10(largest))
+    decimals = 1 if largest == 0 else max(0, 2 - math.floor(math.log10(largest)))
     return [f"{v:{sign}.{decimals}f}".replace("-", "−") if _finite(v) else "" for v in values]
 
 
@@ -360,8 +360,7 @@ def _page(
             rendered.contents.append(("other-claims", "Claims not shown above"))
             rendered.body += '\n<h2 id="other-claims">Claims not shown above</h2>\n' + "\n".join(rest)
         target = tmp / profile / slug / executed.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(executed, target)
+        _put(target, nbformat.writes(_without_paths(nb)) + "\n")
         downloads.insert(0, (f"{slug}/{executed.name}", "executed notebook"))
     return Page(slug, name, profile, titles[slug], rendered, figures, outcomes, downloads, slug in linked)
 
@@ -438,6 +437,14 @@ def _read_notebook(path: Path) -> Any:
         return nbformat.read(path, as_version=4)
     except Exception as e:  # nbformat raises its own, jsonschema's and json's errors
         raise ReproError(f"The executed notebook {path} cannot be read: run it again with `repro run`.") from e
+
+
+def _without_paths(nb: Any) -> Any:
+    """The notebook without papermill's and the kernel's records, which name this machine's folders and times."""
+    for metadata in (nb.metadata, *(cell.metadata for cell in nb.cells)):
+        for name in ("papermill", "execution"):
+            metadata.pop(name, None)
+    return nb
 
 
 def _is_there(profile: str, slug: str, figures_root: Path, runs_root: Path) -> bool:
