@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -208,3 +208,19 @@ def _title(spec) -> dict[str, str]:
     from repro import data
 
     return {"data_title": data.title(spec.data.name)} if hasattr(spec, "data") else {}
+
+
+def dry_run(specs: list[Any]) -> Iterator[str]:
+    """Build every distinct network and recipe of the specs and train one step on fake images; one line each."""
+    from repro import train
+
+    done: dict[Any, int] = {}
+    for spec in specs:
+        if type(spec).__name__ != "RunSpec":
+            continue
+        shape = (spec.backbone, spec.projector, spec.method, spec.recipe, spec.data.size, spec.optimiser.name)
+        if shape not in done:
+            done[shape] = train.dry_run(spec)
+            method = type(spec.method).__name__
+            yield f"{method} {spec.backbone} {spec.recipe.name} {spec.data.size} px: {done[shape] / 1e6:.1f} M parameters"
+    yield f"{len(specs)} runs of {len(done)} kinds, each built and trained for one step"

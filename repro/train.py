@@ -20,7 +20,7 @@ from repro import data, methods, networks, optim, probes, spectra
 from repro.errors import ReproError
 from repro.spec import RunSpec, key
 from repro.store import Result
-from repro.views import batched
+from repro.views import batched, compiled
 from repro.views.draw import permutation
 
 CHUNK = 1024  # views are made for this many images at a time on a CPU, whatever the batch
@@ -138,6 +138,7 @@ def batches(spec: RunSpec, images: Tensor, first: int, steps: int) -> Iterator[t
     The order of each epoch is a function of (seed, epoch). Views are made for whole chunks of the epoch, and a resumed
     run makes its chunk again from the start, so that not even rounding depends on where it was stopped.
     """
+    make = (batched if images.is_cuda else compiled).make
     n, batch = len(images), spec.batch_size
     per_epoch = n // batch
     chunk = batch if images.is_cuda else max(1, CHUNK // batch) * batch
@@ -149,8 +150,7 @@ def batches(spec: RunSpec, images: Tensor, first: int, steps: int) -> Iterator[t
         start = position * batch // chunk * chunk
         if start != start_of:
             index = order[start : min(start + chunk, per_epoch * batch)]
-            views, start_of = batched.make(images[index], spec.recipe, spec.seed, epoch, index), start
-            views = views.contiguous(memory_format=torch.contiguous_format)
+            views, start_of = make(images[index], spec.recipe, spec.seed, epoch, index), start
         offset = position * batch - start
         yield step, index[offset : offset + batch], views[:, offset : offset + batch]
 

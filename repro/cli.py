@@ -1,0 +1,241 @@
+"""The command line: run, measure, gallery, claims, data, bench, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro import claims, places
+from repro.errors import ReproError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 130 at Ctrl-C."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.command(args) or 0
+    except ReproError as e:
+        print(f"repro: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("repro: stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="repro", description=importlib.import_module("repro").__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function, text: str) -> argparse.ArgumentParser:
+        p = commands.add_parser(name, help=text, description=text)
+        p.set_defaults(command=function)
+        return p
+
+    def studies(p: argparse.ArgumentParser) -> None:
+        p.add_argument(
+            "notebooks", nargs="*", metavar="NOTEBOOK", help="slugs or names, e.g. batch_size (default: all)"
+        )
+        p.add_argument("--profile", default="quick", help="smoke, quick, gpu or paper (default: quick)")
+        p.add_argument("--minutes", type=float, default=0.0, help="stop measuring cleanly after this long; 0: no limit")
+        p.add_argument("--workers", type=int, default=0, help="processes (default: one a core; one with a GPU)")
+        p.add_argument("--store", type=Path, help="folder of stored runs (default: build/store)")
+
+    run = add("run", _run, "Measure, then execute the notebooks through papermill and build the gallery.")
+    studies(run)
+    run.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
+    run.add_argument("--from-results", action="store_true", help="redraw from the committed results, train nothing")
+    run.add_argument("--reference", action="store_true", help="write the results into figures/, to be committed")
+    measure = add("measure", _measure, "Measure the runs of notebooks without executing them (no Jupyter needed).")
+    studies(measure)
+    measure.add_argument("--data", default="", help="another data set, or a folder of class folders")
+    measure.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
+    measure.add_argument(
+        "--dry-run", action="store_true", help="build every model, train one fake step, print the plan"
+    )
+    measure.add_argument("--keep-weights", action="store_true", help="store the trained weights too")
+    measure.add_argument("--out", type=Path, help="also draw figures and verdicts, into this folder")
+    gallery = add("gallery", _gallery, "Build the gallery of figures, numbers and verdicts.")
+    gallery.add_argument("--profile", default="all", help="one profile, or all (default)")
+    gallery.add_argument("--figures", type=Path, help="default: build/figures, and figures/ for what is not there")
+    gallery.add_argument("--out", type=Path, help="default: build/gallery")
+    table = add("claims", _claims, "Print the table of claims: the papers' numbers beside the measured verdicts.")
+    table.add_argument("--json", action="store_true", help="the table as JSON")
+    table.add_argument("--markdown", action="store_true", help="the table as Markdown")
+    table.add_argument("--readme", type=Path, help="write the table into this README, between its marks")
+    table.add_argument("--figures", type=Path, help="the folder of results (default: the committed figures/)")
+    data = add("data", _data, "List the data sets: which are there, and how to get the rest.")
+    data.add_argument("action", choices=["list"])
+    bench = add("bench", _bench, "Measure speed, as ratios in one run: loader, step or loss.")
+    bench.add_argument("what", nargs="?", default="loader")
+    bench.add_argument("rest", nargs=argparse.REMAINDER)
+    add("doctor", _doctor, "Say what this machine has and what is missing.")
+    return parser
+
+
+def _slugs(names: list[str], there: list[str]) -> list[str]:
+    """Slugs from slugs, notebook names or paths; all of `there` if none is given."""
+    numbers = {name: slug for slug, name in claims.NOTEBOOKS.items()}
+    out = []
+    for name in names:
+        stem = Path(name).stem
+        slug = numbers.get(stem, stem)
+        if slug not in there:
+            raise ReproError(f"There is no notebook {name!r}: choose from {', '.join(there)}.")
+        out.append(slug)
+    return out or there
+
+
+def _run(args: argparse.Namespace) -> int:
+    from repro import execute, notebook, profiles, sweep
+    from repro.store import Store
+
+    began = time.monotonic()
+    profiles.profile(args.profile)
+    slugs = _slugs(args.notebooks, execute.available())
+    given = dict(_pair(text) for text in args.given)
+    given.setdefault("profile", args.profile)
+    jobs = []
+    for slug in slugs:
+        mine = dict(given)
+        if args.from_results:
+            mine["results"] = "stored"
+        jobs.append((slug, execute.check(slug, mine)))
+    if args.store:
+        os.environ["REPRO_STORE"] = str(args.store.resolve())
+    if args.reference:
+        os.environ["REPRO_FIGURES"] = str(places.reference())
+    if not args.from_results:
+        for slug, mine in jobs:
+            names = ("profile", "data", "backbone", "seeds")
+            study = notebook.study(slug, **{k: v for k, v in mine.items() if k in names})
+            specs = [s for claim in study.claims for s in study.plan(claim)]
+            if not specs:
+                continue
+            print(f"{claims.NOTEBOOKS[slug]}: measuring", file=sys.stderr, flush=True)
+            records = sweep.measure(specs, Store(places.store()), args.workers, args.minutes)
+            missing = len({sweep.key(s) for s in specs}) - len(records)
+            if missing:
+                raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
+    print(f"executing {len(jobs)} notebooks", file=sys.stderr, flush=True)
+    execute.execute(jobs, args.profile, parallel=2)
+    page = _build_gallery(args.profile)
+    from repro import table
+
+    print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
+    print(f"\nGallery: {page}\n{len(jobs)} notebooks at profile {args.profile} in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ReproError(f"A parameter is given as NAME=VALUE, not {text!r}: correct it.")
+    return name, value
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from repro import notebook, sweep
+    from repro.store import Store, export, frame
+
+    there = [slug for slug in claims.NOTEBOOKS if claims.of(slug)]
+    slugs = _slugs(args.notebooks, there)
+    studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
+    for study in studies:
+        specs = list({sweep.key(s): s for claim in study.claims for s in study.plan(claim)}.values())
+        if args.dry_run:
+            print(f"{study.slug}: {len(specs)} runs at profile {args.profile}")
+            for line in sweep.dry_run(specs):
+                print(f"  {line}")
+            continue
+        print(f"{study.slug}: {len(specs)} runs", file=sys.stderr, flush=True)
+        where = Store(args.store or places.store())
+        records = sweep.measure(specs, where, args.workers, args.minutes, args.keep_weights)
+        print(f"{study.slug}: {len(records)} of {len(specs)} runs are stored in {where.root}")
+        if args.out:
+            export(records, args.out / args.profile / study.slug / "runs.jsonl")
+            if len(records) == len(specs):
+                runs = frame(records)
+                for claim in study.claims:
+                    print(f"{claim.id}: {notebook.judge(study, runs, claim.id).sentence}")
+    return 0
+
+
+def _gallery(args: argparse.Namespace) -> int:
+    print(_build_gallery(args.profile, args.figures, args.out))
+    return 0
+
+
+def _build_gallery(profile: str, figures: Path | None = None, out: Path | None = None) -> Path:
+    from repro import gallery
+
+    drawn = figures or (places.drawn() if places.drawn().is_dir() else places.reference())
+    return gallery.build(profile, drawn, places.executed(), out or places.root() / "build" / "gallery")
+
+
+def _claims(args: argparse.Namespace) -> int:
+    from repro import table
+
+    rows = table.rows(args.figures, places.notebooks())
+    if args.readme:
+        changed = table.update_readme(args.readme, rows)
+        print(f"{args.readme}: {'updated' if changed else 'is current'}")
+        return 0
+    print(table.as_json(rows) if args.json else table.as_markdown(rows) if args.markdown else table.as_text(rows))
+    return 0
+
+
+def _data(args: argparse.Namespace) -> int:
+    from repro import data
+
+    for name, title in data.TITLES.items():
+        if name in data.EMBEDDED:
+            state = "embedded"
+        else:
+            state = "there" if (data.root() / name).is_dir() else f"missing: put it in {data.root() / name}"
+        print(f"{name:10} {title:36} {state}")
+    print("Any folder with one sub-folder of images a class is a data set too: give its path as `data`.")
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    try:
+        module = importlib.import_module(f"repro.bench.{args.what}")
+    except ModuleNotFoundError as e:
+        if e.name not in ("repro.bench", f"repro.bench.{args.what}"):
+            raise
+        raise ReproError(f"There is no benchmark {args.what!r}: see `repro bench --help`.") from None
+    return module.main(args.rest) or 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    import torch
+
+    print(f"python {sys.version.split()[0]}, torch {torch.__version__}, {len(os.sched_getaffinity(0))} cores")
+    print(f"GPU: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'none; everything runs on the CPU'}")
+    for name, purpose in (
+        ("ffcv", "the fast loader; else the torchvision loader is used"),
+        ("papermill", "executing notebooks; `repro measure` works without"),
+        ("jupyterlab", "exploring notebooks"),
+    ):
+        try:
+            importlib.import_module(name)
+            state = "works"
+        except Exception as e:  # a compiled package can fail in many ways
+            state = f"missing ({type(e).__name__}: {e}): needed for {purpose}"
+        print(f"{name}: {state}")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    print(f"browser for the gallery's test: {chromium or 'none; links are checked instead'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
