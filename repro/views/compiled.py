@@ -27,12 +27,17 @@ _F = np.float32
 _0, _1, _2, _3, _4, _6, _HALF = _F(0), _F(1), _F(2), _F(3), _F(4), _F(6), _F(0.5)
 _R, _G, _B = _F(0.2989), _F(0.587), _F(0.114)  # torchvision's rgb_to_grayscale
 _CHUNK = 1024  # pixels that go through one loop after another: 12 KB of planar float32, well inside a first-level cache
-_BLUR_REACH = 4.75  # standard deviations after which a Gaussian's taps are left out: 1.3e-5 of its peak
-_PAD = 16  # floats of slack behind each plane and line, for whole vectors at their ends
+_SQRT_HALF = np.float32(math.sqrt(0.5)).view(np.int32)  # its bits
+_BLUR_REACH = 4.25  # standard deviations after which a Gaussian's taps are left out: 2e-5 of its mass
+_BLOCK = 64  # numbers that a filter makes at a time: four vectors of 16, enough to keep the multipliers busy
+_PAD = _BLOCK  # slack behind each plane and line, for whole blocks at their ends
 
 
 def _jit(function):
-    """Compile without Python's lock; keep the machine code on disk where a cache folder can be written."""
+    """Compile without Python's lock; keep the machine code on disk where a cache folder can be written.
+
+    numba makes it anew when this file changes, and only then: not when a constant of `draw` does.
+    """
     options = {"nopython": True, "nogil": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
     try:
         return numba.jit(cache=True, **options)(function)
@@ -76,7 +81,8 @@ def _filter_row(typingctx, red, green, blue, line, first, weight, taps, size):
                 offset = builder.mul(builder.load(builder.gep(first, [pixel])), number(3))
                 starts.append(builder.gep(line, [offset]))
                 weights.append(builder.gep(weight, [builder.mul(pixel, taps)]))
-                sums.append(cgutils.alloca_once_value(builder, ir.Constant(four, [0.0] * 4)))
+                sums.append(cgutils.alloca_once(builder, four))
+                builder.store(ir.Constant(four, [0.0] * 4), sums[-1])
             with cgutils.for_range(builder, taps) as loop:
                 for start, w, total in zip(starts, weights, sums):
                     one = builder.load(builder.gep(w, [loop.index]))
@@ -92,6 +98,48 @@ def _filter_row(typingctx, red, green, blue, line, first, weight, taps, size):
             for plane, row in zip(planes, rows):
                 pointer = builder.gep(plane, [x])
                 builder.store(row, builder.bitcast(pointer, four.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def _correlate(typingctx, source, step, taps, count, out, to, n):
+    """out[to + i] = sum over k < count of taps[k] * source[i + k * step], for i < n rounded up to a block.
+
+    Here because the compiler would walk through `out` once for every tap: this keeps a block of sums in registers.
+    """
+    integer = types.int64
+    signature = types.void(source, integer, taps, integer, out, integer, integer)
+
+    def codegen(context, builder, signature, args):
+        source, taps, out = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4))
+        step, count, to, n = (args[i] for i in (1, 3, 5, 6))
+        number, lane = ir.IntType(64), ir.IntType(32)
+        lanes = 16
+        vector = ir.VectorType(ir.FloatType(), lanes)
+        spread = ir.Constant(ir.VectorType(lane, lanes), [ir.Constant(lane, 0)] * lanes)
+
+        def at(pointer, offset):
+            return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+
+        with cgutils.for_range_slice(builder, number(0), n, number(_BLOCK), intp=number) as (i, _):
+            zero = ir.Constant(vector, [0.0] * lanes)
+            sums = [cgutils.alloca_once(builder, vector) for _ in range(_BLOCK // lanes)]
+            for total in sums:
+                builder.store(zero, total)
+            with cgutils.for_range(builder, count) as loop:
+                tap = builder.load(builder.gep(taps, [loop.index]))
+                tap = builder.insert_element(ir.Constant(vector, ir.Undefined), tap, lane(0))
+                tap = builder.shuffle_vector(tap, tap, spread)
+                start = builder.add(i, builder.mul(loop.index, step))
+                for j, total in enumerate(sums):
+                    values = builder.load(at(source, builder.add(start, number(j * lanes))), align=4)
+                    product = builder.fmul(tap, values, flags=["fast"])
+                    builder.store(builder.fadd(builder.load(total), product, flags=["fast"]), total)
+            for j, total in enumerate(sums):
+                place = builder.add(builder.add(to, i), number(j * lanes))
+                builder.store(builder.load(total), at(out, place), align=4)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -125,35 +173,31 @@ def _weights(length, size, flip, unit, first, weight):
 
 
 @_jit
-def _mix_rows(image, top, left, first, weight, offset, taps, width, line):
-    """line[: 3 * width] = the weighted sum of the rows top + first ... of the interleaved image."""
-    n = 3 * width
-    row = top + first
-    last = len(image) - 1
-    a = image[row].reshape(-1)[3 * left : 3 * left + n]
-    w = weight[offset]
+def _mix_rows(image, start, pitch, weight, offset, taps, n, line):
+    """line[:n] = the sum over k < taps of weight[offset + k] times the n bytes of `image` from start + k * pitch."""
+    a, w = image[start : start + n], weight[offset]
     if taps == 1:
         for i in range(n):
             line[i] = w * _F(a[i])
         return
-    b = image[min(row + 1, last)].reshape(-1)[3 * left : 3 * left + n]
-    v = weight[offset + 1]
+    b, v = image[start + pitch : start + pitch + n], weight[offset + 1]
     if taps == 2:
         for i in range(n):
             line[i] = w * _F(a[i]) + v * _F(b[i])
         return
-    c = image[min(row + 2, last)].reshape(-1)[3 * left : 3 * left + n]
-    u = weight[offset + 2]
+    c, u = image[start + 2 * pitch : start + 2 * pitch + n], weight[offset + 2]
     for i in range(n):
         line[i] = w * _F(a[i]) + v * _F(b[i]) + u * _F(c[i])
-    for k in range(3, taps, 2):  # two at a time: half the loads and stores of the sums
-        a = image[min(row + k, last)].reshape(-1)[3 * left : 3 * left + n]
-        w = weight[offset + k]
-        two = k + 1 < taps
-        b = image[min(row + k + two, last)].reshape(-1)[3 * left : 3 * left + n]
-        v = weight[offset + k + 1] if two else _0
+    for k in range(3, taps - 1, 2):  # two at a time: half the loads and stores of the sums
+        a, w = image[start + k * pitch : start + k * pitch + n], weight[offset + k]
+        b, v = image[start + (k + 1) * pitch : start + (k + 1) * pitch + n], weight[offset + k + 1]
         for i in range(n):
             line[i] += w * _F(a[i]) + v * _F(b[i])
+    if taps % 2 == 0:
+        k = taps - 1
+        a, w = image[start + k * pitch : start + k * pitch + n], weight[offset + k]
+        for i in range(n):
+            line[i] += w * _F(a[i])
 
 
 @_jit
@@ -191,22 +235,23 @@ def _turn_hue(r, g, b, shift):
     for i in range(len(r)):
         x, y, z = r[i], g[i], b[i]
         high = max(max(x, y), z)
-        chroma = high - min(min(x, y), z)
-        inverse = _1 / (chroma if chroma > _0 else _1)
+        low = min(min(x, y), z)
+        chroma = high - low
         if high == x:
-            difference, base = y - z, _0
+            hue, base = y - z, shift
         elif high == y:
-            difference, base = z - x, _2
+            hue, base = z - x, shift + _2
         else:
-            difference, base = x - y, _4
-        hue = difference * inverse + base + shift
-        hue = hue + _6 if hue < _0 else hue
-        hue = hue - _6 if hue >= _6 else hue
+            hue, base = x - y, shift + _4
+        hue += base * chroma  # the hue times the chroma, in [-chroma, 11 chroma): so no division is needed
+        turn = _6 * chroma
+        hue = hue + turn if hue < _0 else hue
+        hue = hue - turn if hue >= turn else hue
         # each channel is a trapezoid over the hue's six sectors
-        low = high - chroma
-        r[i] = low + chroma * min(max(abs(hue - _3) - _1, _0), _1)
-        g[i] = low + chroma * min(max(_2 - abs(hue - _2), _0), _1)
-        b[i] = low + chroma * min(max(_2 - abs(hue - _4), _0), _1)
+        twice = _2 * chroma
+        r[i] = low + min(max(abs(hue - _3 * chroma) - chroma, _0), chroma)
+        g[i] = low + min(max(twice - abs(hue - twice), _0), chroma)
+        b[i] = low + min(max(twice - abs(hue - _4 * chroma), _0), chroma)
 
 
 @_jit
@@ -251,89 +296,73 @@ def _jitter(r, g, b, order, factors, start, stop, mean):
 
 
 @_jit
-def _correlate(source, taps, half, n, out):
-    """out[:n] = the symmetric filter taps[0 ... half] around source[half ...]; four taps a loop."""
-    centre = source[half : half + n]
-    w = taps[0]
+def _copy(source, n, out):
     for i in range(n):
-        out[i] = w * centre[i]
-    k = 1
-    while k + 1 <= half:
-        w1, w2 = taps[k], taps[k + 1]
-        a, b = source[half - k : half - k + n], source[half + k : half + k + n]
-        c, d = source[half - k - 1 : half - k - 1 + n], source[half + k + 1 : half + k + 1 + n]
-        for i in range(n):
-            out[i] += w1 * (a[i] + b[i]) + w2 * (c[i] + d[i])
-        k += 2
-    if k <= half:
-        w1 = taps[k]
-        a, b = source[half - k : half - k + n], source[half + k : half + k + n]
-        for i in range(n):
-            out[i] += w1 * (a[i] + b[i])
+        out[i] = source[i]
 
 
 @_jit
 def _blur(plane, size, sigma, kernel, taps, padded, other):
-    """Gaussian blur of one (size * size) plane in place, reflected at the borders."""
-    half = kernel // 2
+    """Gaussian blur of one (size * size) plane in place, reflected at the borders; `padded` and `other` are scratch."""
+    half = min(kernel // 2, int(_BLUR_REACH * sigma))
+    if half == 0:
+        return
     total = 0.0
     for k in range(-half, half + 1):
         total += math.exp(-0.5 * (k / sigma) ** 2)
-    half = min(half, int(_BLUR_REACH * sigma))
-    for k in range(half + 1):
-        taps[k] = math.exp(-0.5 * (k / sigma) ** 2) / total
-    if half == 0:
-        for i in range(size * size):
-            plane[i] *= taps[0] * taps[0]
-        return
+    for k in range(-half, half + 1):
+        taps[k + half] = math.exp(-0.5 * (k / sigma) ** 2) / total
+    pitch, count = size + 2 * half, 2 * half + 1
     for y in range(size):
-        row = plane[y * size : (y + 1) * size]
-        for x in range(size):
-            padded[half + x] = row[x]
+        row, source = padded[y * pitch : (y + 1) * pitch], plane[y * size : (y + 1) * size]
+        _copy(source, size, row[half:])
         for k in range(1, half + 1):
-            padded[half - k] = row[k]
-            padded[half + size - 1 + k] = row[size - 1 - k]
-        _correlate(padded, taps, half, size, other[y * size : (y + 1) * size])
+            row[half - k] = source[k]
+            row[half + size - 1 + k] = source[size - 1 - k]
+    _correlate(padded, 1, taps, count, other, half * pitch, size * pitch)
+    last = half + size - 1
+    for k in range(1, half + 1):
+        _copy(other[(half + k) * pitch :], size, other[(half - k) * pitch :])
+        _copy(other[(last - k) * pitch :], size, other[(last + k) * pitch :])
+    _correlate(other, pitch, taps, count, padded, 0, size * pitch)
     for y in range(size):
-        row = plane[y * size : (y + 1) * size]
-        centre = other[y * size : (y + 1) * size]
-        w = taps[0]
-        for x in range(size):
-            row[x] = w * centre[x]
-        for k in range(1, half + 1, 2):
-            w1 = taps[k]
-            w2 = taps[k + 1] if k < half else _0
-            a, b = _reflected(other, y - k, size), _reflected(other, y + k, size)
-            c, d = _reflected(other, y - k - 1, size), _reflected(other, y + k + 1, size)
-            for x in range(size):
-                row[x] += w1 * (a[x] + b[x]) + w2 * (c[x] + d[x])
-
-
-@_jit
-def _reflected(plane, y, size):
-    y = abs(y)
-    y = min(y, max(0, 2 * (size - 1) - y)) if y >= size else y
-    return plane[y * size : (y + 1) * size]
+        _copy(padded[y * pitch :], size, plane[y * size : (y + 1) * size])
 
 
 @_jit
 def _add_noise(plane, start, first, amount):
-    """Normal numbers from the view's counter (Box and Muller), pixel by pixel from number `first`."""
+    """Normal numbers from the view's counter (Box and Muller), pixel by pixel from number `first`.
+
+    Logarithm and cosine are series to 1e-7, since calls to the library would be made one pixel at a time.
+    """
     for i in range(len(plane)):
         h = _mix(start + (first + i) * GOLDEN)
-        radius = (_F((h >> 40) & 0xFFFFFF) + _1) * _F(2.0**-24)
-        angle = _F((h >> 16) & 0xFFFFFF) * _F(2 * math.pi * 2.0**-24)
-        normal = np.sqrt(-_2 * np.log(radius)) * np.cos(angle)
-        plane[i] = min(max(plane[i] + amount * normal, _0), _1)
+        bits = np.int32(_F(np.int32(((h >> 40) & 0xFFFFFF) + 1)).view(np.int32) - _SQRT_HALF)
+        exponent = _F(np.int32(bits >> 23)) - _F(24)
+        mantissa = np.int32((bits & 0x7FFFFF) + _SQRT_HALF).view(np.float32)  # in [sqrt(1/2), sqrt(2))
+        s = (mantissa - _1) / (mantissa + _1)
+        t = s * s
+        log = exponent * _F(math.log(2)) + _2 * s * (
+            _1 + t * (_F(1 / 3) + t * (_F(1 / 5) + t * (_F(1 / 7) + t / _F(9))))
+        )
+        quarter = _F(0.25) - abs(_F(np.int32((h >> 16) & 0xFFFFFF)) * _F(2.0**-24) - _HALF)  # cos x = sin(pi/2 - x)
+        x = _F(2 * math.pi) * quarter
+        q = x * x
+        sine = _F(-1 / 5040) + q * (_F(1 / 362880) - q * _F(1 / 39916800))
+        sine = x * (_1 + q * (_F(-1 / 6) + q * (_F(1 / 120) + q * sine)))
+        plane[i] = min(max(plane[i] - amount * np.sqrt(-_2 * log) * sine, _0), _1)
 
 
 @_jit
-def _view(image, box, flags, order, factors, sigma, kernel, threshold, noise, start, sample, size, fresh, planes, work):
-    """Make one view in `planes` (3, size * size + slack): from the image (H, W, 3), or from what `planes` hold already.
+def _view(
+    image, width, box, flags, order, factors, sigma, kernel, threshold, noise, start, sample, size, fresh, planes, work
+):
+    """Make one view in `planes` (3, size * size + slack): from the flat bytes of an interleaved image `width` pixels wide,
+    or from what `planes` hold already.
 
     box: top, left, height, width. flags: flip, jitter, gray, solarize.
     """
-    line, first_y, weight_y, first_x, weight_x, padded, taps, other = work
+    line, first_y, weight_y, first_x, weight_x, taps, padded, other = work
     n = size * size
     red, green, blue = planes[0], planes[1], planes[2]
     jitter = flags[1]
@@ -352,7 +381,9 @@ def _view(image, box, flags, order, factors, sigma, kernel, threshold, noise, st
         y1 = min(size, y0 + rows)
         if fresh:
             for y in range(y0, y1):
-                _mix_rows(image, box[0], box[1], first_y[y], weight_y, y * taps_y, taps_y, box[3], line)
+                at = 3 * ((box[0] + first_y[y]) * width + box[1])
+                here = min(taps_y, box[2] - first_y[y])  # the rest have no weight, and may lie behind the image
+                _mix_rows(image, at, 3 * width, weight_y, y * taps_y, here, 3 * box[3], line)
                 a = y * size
                 _filter_row(red[a:], green[a:], blue[a:], line, first_x, weight_x, taps_x, size)
         if jitter:
@@ -383,65 +414,61 @@ def _view(image, box, flags, order, factors, sigma, kernel, threshold, noise, st
 
 
 @_jit
-def _workspace(extent, size):
-    """Buffers for images of up to `extent` pixels a side."""
+def _workspace(extent, size, kernel):
+    """Buffers for images of up to `extent` pixels a side and blurs of up to `kernel` pixels."""
     widest = 2 * math.ceil(max(extent / size, 1.0)) + 2
-    padded_size = size + 4
+    padded = (size + kernel + 1) * (size + kernel + 1) + _PAD
     return (
         np.zeros(3 * (extent + widest) + _PAD, np.float32),  # a row of the crop; its end meets weights of zero
-        np.zeros(padded_size, np.int64),
-        np.zeros(padded_size * widest, np.float32),
-        np.zeros(padded_size, np.int64),
-        np.zeros(padded_size * widest, np.float32),
-        np.zeros(3 * size + _PAD, np.float32),
-        np.zeros(size + 1, np.float32),
-        np.zeros(size * size + _PAD, np.float32),
+        np.zeros(size + 4, np.int64),
+        np.zeros((size + 4) * widest, np.float32),
+        np.zeros(size + 4, np.int64),
+        np.zeros((size + 4) * widest, np.float32),
+        np.zeros(kernel + 1, np.float32),
+        np.zeros(padded, np.float32),
+        np.zeros(padded, np.float32),
     )
 
 
 @_jit
+def _interleave(planar, n, out):
+    """(3 * n,) bytes, red, green and blue one after the other, to pixel after pixel."""
+    r, g, b = planar[:n], planar[n : 2 * n], planar[2 * n : 3 * n]
+    o = 0
+    for i in range(n):
+        out[o] = r[i]
+        out[o + 1] = g[i]
+        out[o + 2] = b[i]
+        o += 3
+
+
+@_jit
 def _make(
-    images,
-    boxes,
-    flags,
-    orders,
-    factors,
-    sigmas,
-    kernels,
-    thresholds,
-    noises,
-    parents,
-    starts,
-    samples,
-    out,
-    begin,
-    end,
-):
+    images, boxes, flags, orders, factors, sigmas, kernels, thresholds, noises, parents, starts, samples, out, begin, end
+):  # fmt: skip
     """Views of the images begin ... end - 1. images: (B, 3, H, W) uint8; the drawn parameters: (V, B, ...), (V,);
     out: (V, B, 3, S, S) float32."""
     views, batch, _, size, _ = out.shape
     height, width = images.shape[2], images.shape[3]
     n = size * size
-    work = _workspace(max(height, width), size)
-    image = np.empty((height, width, 3), np.uint8)
+    work = _workspace(max(height, width), size, kernels.max())
+    image = np.empty(3 * height * width, np.uint8)
     planes = np.zeros((3, n + _PAD), np.float32)
-    flat = out.reshape(views, batch, 3, n)
+    planar = images.reshape(batch, 3 * height * width)
+    flat = out.reshape(views * batch * 3, n)
     for i in range(begin, end):
-        for y in range(height):
-            for c in range(3):
-                for x in range(width):
-                    image[y, x, c] = images[i, c, y, x]
+        _interleave(planar[i], height * width, image)
         for v in range(views):
-            fresh = parents[v] < 0
-            if not fresh:
-                for c in range(3):
-                    planes[c, :n] = flat[parents[v], i, c]
+            first, parent = 3 * (v * batch + i), 3 * (parents[v] * batch + i)
+            for c in range(3):
+                if parents[v] >= 0:
+                    _copy(flat[parent + c], n, planes[c])
             _view(
-                image, boxes[v, i], flags[v, i], orders[v, i], factors[v, i], sigmas[v, i], kernels[v], thresholds[v],
-                noises[v], starts[v], samples[i], size, fresh, planes, work,
+                image, width, boxes[v, i], flags[v, i], orders[v, i], factors[v, i], sigmas[v, i], kernels[v],
+                thresholds[v], noises[v], starts[v], samples[i], size, parents[v] < 0, planes, work,
             )  # fmt: skip
             for c in range(3):
-                flat[v, i, c] = planes[c, :n]
+                _copy(planes[c], n, flat[first + c])
 
 
 def make(
