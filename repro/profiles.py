@@ -54,7 +54,7 @@ def profile(name: str, data: str = "", backbone: str = "", seeds: int = 0) -> Pr
             f"seeds counts the runs of a cell and cannot be {seeds}: give 0 for the profile's own, or more."
         )
     changes = {k: v for k, v in {"data": data, "backbone": backbone, "seeds": seeds}.items() if v}
-    if changes.get("data", "cifar10") not in ("scenes", "digits") and PROFILES[name].size < 32:
+    if data and data not in ("scenes", "digits") and PROFILES[name].size < 32:
         changes["size"] = 32  # a folder of images says little at 16 pixels
     return replace(PROFILES[name], **changes)
 
