@@ -127,6 +127,31 @@ def test_the_parameters_describe_the_picture():
     assert aspect.max() > 1.2  # not every crop is a square
 
 
+RANGES = View(crop=(0.05, 0.9), ratio=(0.4, 2.5), jitter=0.5, brightness=1.5, hue=0.5, gray=0.2, blur=0.5, solarize=0.3)
+
+
+@pytest.mark.parametrize("view", [ONLY["all"], RANGES, WHOLE], ids=["all", "wide ranges", "whole"])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (375, 500), (500, 60)])
+def test_the_kernel_draws_what_draw_does_bit_for_bit(view, height, width):
+    recipe, sample = Recipe("r", (view, view)), torch.arange(3000) * 7919
+    table, starts = compiled.table(recipe, 224), compiled.starts(recipe, 11, 3)
+    wanted = draw(recipe, 11, 3, sample, height, width)
+    drawn, order, factors = np.empty(8, np.int64), np.empty(4, np.int64), np.empty(4, np.float32)
+    for v in range(2):
+        boxes = torch.stack((wanted[v].top, wanted[v].left, wanted[v].height, wanted[v].width), 1).numpy()
+        flags = torch.stack((wanted[v].flip, wanted[v].jitter, wanted[v].gray, wanted[v].solarize), 1).numpy()
+        orders, all_factors, sigmas = (getattr(wanted[v], n).numpy() for n in ("order", "factors", "sigma"))
+        for i, number in enumerate(sample.tolist()):
+            state = compiled.counter(starts[v], number)
+            sigma = compiled._draw(table[v], state, height, width, drawn, order, factors)
+            assert (drawn[:4] == boxes[i]).all()
+            assert (drawn[4:] == flags[i]).all()
+            assert sigma == sigmas[i]
+            if flags[i, 1]:
+                assert (order == orders[i]).all()
+                assert (factors == all_factors[i]).all()
+
+
 def test_what_is_drawn():
     recipe = Recipe("all", (View(jitter=0.8, gray=0.2, blur=0.5, solarize=0.2),))
     (p,) = draw(recipe, 0, 0, torch.arange(4000), 224, 224)
@@ -149,7 +174,7 @@ def test_a_blur_leaves_a_plain_image_as_it_is():
 
 def test_a_kernel_wider_than_the_view_is_refused():
     recipe = Recipe("blur", (replace(WHOLE, blur=1.0, kernel=33),))
-    with pytest.raises(ReproError, match="choose a smaller kernel"):
+    with pytest.raises(ReproError, match="set a smaller kernel"):
         compiled.make(pictures(1, 16, 16), recipe, 0, 0, torch.arange(1))
 
 

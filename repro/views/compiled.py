@@ -20,7 +20,26 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from repro.errors import ReproError
-from repro.views.draw import BRIGHTNESS, CONTRAST, GOLDEN, NOISE, SATURATION, draw, mix
+from repro.views.draw import (
+    BLUR,
+    BRIGHTNESS,
+    CONTRAST,
+    FACTORS,
+    FLIP,
+    GOLDEN,
+    GRAY,
+    HUE,
+    JITTER,
+    NOISE,
+    ORDER,
+    ORDERS,
+    SATURATION,
+    SIGMA,
+    SOLARIZE,
+    TRIES,
+    mix,
+    stream,
+)  # fmt: skip
 from repro.views.recipe import Recipe
 
 _F = np.float32
@@ -28,24 +47,36 @@ _0, _1, _2, _3, _4, _6, _HALF = _F(0), _F(1), _F(2), _F(3), _F(4), _F(6), _F(0.5
 _R, _G, _B = _F(0.2989), _F(0.587), _F(0.114)  # torchvision's rgb_to_grayscale
 _CHUNK = 1024  # pixels that go through one loop after another: 12 KB of planar float32, well inside a first-level cache
 _SQRT_HALF = np.float32(math.sqrt(0.5)).view(np.int32)  # its bits
+_ORDERS = np.array(ORDERS)
 _BLUR_REACH = 4.25  # standard deviations after which a Gaussian's taps are left out: 2e-5 of its mass
 _BLOCK = 64  # numbers that a filter makes at a time: four vectors of 16, enough to keep the multipliers busy
 _PAD = _BLOCK  # slack behind each plane and line, for whole blocks at their ends
 
 
-def _jit(function):
+def _jit(function, fast=True):
     """Compile without Python's lock; keep the machine code on disk where a cache folder can be written.
 
     numba makes it anew when this file changes, and only then: not when a constant of `draw` does.
     """
-    options = {"nopython": True, "nogil": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
+    options = {"nopython": True, "nogil": True, "fastmath": fast, "error_model": "numpy"}
     try:
         return numba.jit(cache=True, **options)(function)
     except RuntimeError:  # no writable place for the cache
         return numba.jit(**options)(function)
 
 
+def _exact(function):
+    """As `_jit`, but every operation rounds as it is written: for what must agree bit for bit with another back end."""
+    return _jit(function, fast=False)
+
+
 _mix = _jit(mix)
+
+
+@_jit
+def counter(start, sample):
+    """What the random numbers of one sample's view begin with."""
+    return _mix(start + sample * GOLDEN)
 
 
 @intrinsic
@@ -354,18 +385,17 @@ def _add_noise(plane, start, first, amount):
 
 
 @_jit
-def _view(
-    image, width, box, flags, order, factors, sigma, kernel, threshold, noise, start, sample, size, fresh, planes, work
-):
-    """Make one view in `planes` (3, size * size + slack): from the flat bytes of an interleaved image `width` pixels wide,
-    or from what `planes` hold already.
+def _view(image, width, drawn, order, factors, sigma, kernel, threshold, noise, state, size, fresh, planes, work):
+    """Make one view in `planes` (3, size * size + slack): from the flat bytes of an interleaved image `width` pixels
+    wide, or from what `planes` hold already.
 
-    box: top, left, height, width. flags: flip, jitter, gray, solarize.
+    drawn: top, left, height, width of the crop; whether to flip, jitter, turn gray, solarize.
     """
     line, first_y, weight_y, first_x, weight_x, taps, padded, other = work
     n = size * size
     red, green, blue = planes[0], planes[1], planes[2]
-    jitter = flags[1]
+    top, left, crop_height, crop_width = drawn[0], drawn[1], drawn[2], drawn[3]
+    flip, jitter, gray, solarize = drawn[4] > 0, drawn[5] > 0, drawn[6] > 0, drawn[7] > 0
     split = np.int64(4)  # the jitter's turn at which the image's mean gray must be known
     if jitter:
         for turn in range(4):
@@ -375,15 +405,15 @@ def _view(
     rows = max(1, _CHUNK // size)
     taps_x = taps_y = 0
     if fresh:
-        taps_y = _weights(box[2], size, np.bool_(False), 1 / 255, first_y, weight_y)
-        taps_x = _weights(box[3], size, flags[0], 1.0, first_x, weight_x)
+        taps_y = _weights(crop_height, size, np.bool_(False), 1 / 255, first_y, weight_y)
+        taps_x = _weights(crop_width, size, flip, 1.0, first_x, weight_x)
     for y0 in range(0, size, rows):
         y1 = min(size, y0 + rows)
         if fresh:
             for y in range(y0, y1):
-                at = 3 * ((box[0] + first_y[y]) * width + box[1])
-                here = min(taps_y, box[2] - first_y[y])  # the rest have no weight, and may lie behind the image
-                _mix_rows(image, at, 3 * width, weight_y, y * taps_y, here, 3 * box[3], line)
+                at = 3 * ((top + first_y[y]) * width + left)
+                here = min(taps_y, crop_height - first_y[y])  # the rest have no weight, and may lie behind the image
+                _mix_rows(image, at, 3 * width, weight_y, y * taps_y, here, 3 * crop_width, line)
                 a = y * size
                 _filter_row(red[a:], green[a:], blue[a:], line, first_x, weight_x, taps_x, size)
         if jitter:
@@ -396,19 +426,18 @@ def _view(
         r, g, b = red[a:z], green[a:z], blue[a:z]
         if jitter:
             _jitter(r, g, b, order, factors, split, np.int64(4), _F(total / n))
-        if flags[2]:
+        if gray:
             _gray(r, g, b)
-        if flags[3] and not soften:
+        if solarize and not soften:
             _solarize(r, threshold)
             _solarize(g, threshold)
             _solarize(b, threshold)
     if soften:
         for c in range(3):
             _blur(planes[c], size, sigma, kernel, taps, padded, other)
-            if flags[3]:
+            if solarize:
                 _solarize(planes[c][:n], threshold)
     if noise > _0:
-        state = _mix(start + sample * GOLDEN)
         for c in range(3):
             _add_noise(planes[c][:n], state, NOISE + c * n, noise)
 
@@ -420,13 +449,13 @@ def _workspace(extent, size, kernel):
     padded = (size + kernel + 1) * (size + kernel + 1) + _PAD
     return (
         np.zeros(3 * (extent + widest) + _PAD, np.float32),  # a row of the crop; its end meets weights of zero
+        np.empty(size + 4, np.int64),
+        np.empty((size + 4) * widest, np.float32),
         np.zeros(size + 4, np.int64),
         np.zeros((size + 4) * widest, np.float32),
-        np.zeros(size + 4, np.int64),
-        np.zeros((size + 4) * widest, np.float32),
-        np.zeros(kernel + 1, np.float32),
-        np.zeros(padded, np.float32),
-        np.zeros(padded, np.float32),
+        np.empty(kernel + 1, np.float32),
+        np.empty(padded, np.float32),
+        np.empty(padded, np.float32),
     )
 
 
@@ -442,33 +471,170 @@ def _interleave(planar, n, out):
         o += 3
 
 
+# --- what is drawn ---------------------------------------------------------------------------------------------------
+
+# columns of the table of a recipe's views
+_AREA, _RATIO, _FLIP, _JITTER, _GRAY, _BLUR, _SOLARIZE, _STRENGTH, _SIGMA, _THRESHOLD, _NOISE, _PARENT, _KERNEL = (
+    0, 2, 4, 5, 6, 7, 8, 9, 13, 15, 16, 17, 18,
+)  # fmt: skip
+
+
+def table(recipe: Recipe, size: int) -> np.ndarray:
+    """A recipe's views at `size` pixels as numbers (V, 19) for the kernel. Raises ReproError for a blur that is wider."""
+    rows = []
+    for v in recipe.views:
+        kernel = v.kernel or 2 * round(0.05 * size) + 1
+        if v.blur and kernel // 2 >= size:
+            raise ReproError(f"A blur {kernel} pixels wide does not fit views of {size} pixels: set a smaller kernel.")
+        chances = (v.flip, v.jitter, v.gray, v.blur, v.solarize)
+        strengths = (v.brightness, v.contrast, v.saturation, v.hue)
+        rows.append((*v.crop, *v.ratio, *chances, *strengths, *v.sigma, v.threshold, v.noise, v.parent, kernel))
+    return np.array(rows, np.float64)
+
+
+@_exact
+def _uniform(state, number):
+    return _F((_mix(state + number * GOLDEN) >> 40) & 0xFFFFFF) * _F(2.0**-24)
+
+
+@_exact
+def _draw(row, state, height, width, drawn, order, factors):
+    """`repro.views.draw.draw` for one view of one image, bit for bit. Fills drawn (8,) as `_view` takes it, order (4,)
+    and factors (4,), and returns the blur's standard deviation, 0 for none."""
+    if row[_PARENT] < 0:
+        _draw_crop(row, state, height, width, drawn)
+    drawn[4] = _uniform(state, FLIP) < _F(row[_FLIP])
+    drawn[5] = _uniform(state, JITTER) < _F(row[_JITTER])
+    drawn[6] = _uniform(state, GRAY) < _F(row[_GRAY])
+    drawn[7] = _uniform(state, SOLARIZE) < _F(row[_SOLARIZE])
+    if drawn[5]:
+        for k in range(4):
+            base = _0 if k == HUE else _1
+            factors[k] = base + (_uniform(state, FACTORS + k) * _2 - _1) * _F(row[_STRENGTH + k])
+            if k != HUE:
+                factors[k] = max(factors[k], _0)
+        order[:] = _ORDERS[int(_uniform(state, ORDER) * _F(24))]
+    if _uniform(state, BLUR) < _F(row[_BLUR]):
+        return _F(row[_SIGMA]) + _uniform(state, SIGMA) * _F(row[_SIGMA + 1] - row[_SIGMA])
+    return _0
+
+
+@_exact
+def _draw_crop(row, state, height, width, drawn):
+    if row[_AREA] == 1.0 and row[_AREA + 1] == 1.0:
+        drawn[0], drawn[1], drawn[2], drawn[3] = 0, 0, height, width
+        return
+    low, high = math.log(row[_RATIO]), math.log(row[_RATIO + 1])
+    for attempt in range(TRIES):
+        share = _F(row[_AREA]) + _uniform(state, 4 * attempt) * _F(row[_AREA + 1] - row[_AREA])
+        target = share * _F(height * width)
+        aspect = _F(math.exp(np.float64(_F(low) + _uniform(state, 4 * attempt + 1) * _F(high - low))))
+        w, h = int(np.rint(np.sqrt(target * aspect))), int(np.rint(np.sqrt(target / aspect)))
+        if 0 < w <= width and 0 < h <= height:
+            drawn[0] = int(_uniform(state, 4 * attempt + 2) * _F(height - h + 1))
+            drawn[1] = int(_uniform(state, 4 * attempt + 3) * _F(width - w + 1))
+            drawn[2], drawn[3] = h, w
+            return
+    whole = width / height
+    w = width if whole <= row[_RATIO + 1] else int(np.rint(height * row[_RATIO + 1]))
+    h = height if whole >= row[_RATIO] else int(np.rint(width / row[_RATIO]))
+    drawn[0], drawn[1], drawn[2], drawn[3] = (height - h) // 2, (width - w) // 2, h, w
+
+
 @_jit
-def _make(
-    images, boxes, flags, orders, factors, sigmas, kernels, thresholds, noises, parents, starts, samples, out, begin, end
+def _to_bytes(source, n, out):
+    for i in range(n):
+        out[i] = np.uint8(np.int32(source[i] * _F(255) + _HALF))
+
+
+@intrinsic
+def _decompress(typingctx, function, handle, data, offset, length, out, width, height, flags):
+    """Call libjpeg-turbo's tjDecompress2 at the address `function`, for tight RGB rows; 0, or what went wrong.
+
+    By address, because numba does not cache functions that know a library's symbols.
+    """
+    word = types.int64
+    signature = types.int32(word, word, data, word, word, out, word, word, word)
+
+    def codegen(context, builder, signature, args):
+        function, handle, data, offset, length, out, width, height, flags = args
+        source, target = (
+            context.make_array(t)(context, builder, a).data
+            for t, a in ((signature.args[2], data), (signature.args[5], out))
+        )
+        pointer, word, integer = ir.IntType(8).as_pointer(), ir.IntType(64), ir.IntType(32)
+        kind = ir.FunctionType(integer, [pointer, pointer, word, pointer, integer, integer, integer, integer, integer])
+        values = [
+            builder.inttoptr(handle, pointer), builder.gep(source, [offset]), length, target,
+            builder.trunc(width, integer), integer(0), builder.trunc(height, integer), integer(0),
+            builder.trunc(flags, integer),
+        ]  # fmt: skip
+        return builder.call(builder.inttoptr(function, kind.as_pointer()), values)
+
+    return signature, codegen
+
+
+PLANAR, RAW, JPEG = range(3)  # how an image is stored: three planes, pixel after pixel, compressed
+
+
+@_jit
+def make_views(
+    data, offsets, lengths, heights, widths, kinds, samples, begin, end,
+    recipe, starts, size, decoder, bytes_out, floats_out,
 ):  # fmt: skip
-    """Views of the images begin ... end - 1. images: (B, 3, H, W) uint8; the drawn parameters: (V, B, ...), (V,);
-    out: (V, B, 3, S, S) float32."""
-    views, batch, _, size, _ = out.shape
-    height, width = images.shape[2], images.shape[3]
-    n = size * size
-    work = _workspace(max(height, width), size, kernels.max())
-    image = np.empty(3 * height * width, np.uint8)
-    planes = np.zeros((3, n + _PAD), np.float32)
-    planar = images.reshape(batch, 3 * height * width)
-    flat = out.reshape(views * batch * 3, n)
+    """Views of the images begin ... end - 1; -1, or the number of the first image that cannot be decoded.
+
+    data: bytes; offsets, lengths, heights, widths, kinds, samples: int64 (B,), where each image lies, what it is, and
+    its number in the data set. recipe: (V, 19) of `table`; starts: (V,) of `repro.views.draw.stream`. decoder: int64
+    (3,), the address of tjDecompress2, its handle, and its flags. bytes_out uint8 or floats_out float32: (V * B * 3,
+    size * size); the other one has no rows. One entry for all cases, since each combination of types compiles anew.
+    """
+    views, batch, n = len(recipe), len(offsets), size * size
+    kernel, staged = 1, False
+    for v in range(views):
+        kernel = max(kernel, int(recipe[v, _KERNEL]) if recipe[v, _BLUR] > 0 else 1)
+        staged = staged or recipe[v, _PARENT] >= 0
+    pixels = extent = 1
     for i in range(begin, end):
-        _interleave(planar[i], height * width, image)
+        extent = max(extent, max(heights[i], widths[i]))
+        pixels = max(pixels, 0 if kinds[i] == RAW else heights[i] * widths[i])
+    work = _workspace(extent, size, kernel)
+    scratch = np.empty(3 * pixels, np.uint8)
+    planes = np.empty((views if staged else 1, 3, n + _PAD), np.float32)
+    drawn, order, factors = np.empty(8, np.int64), np.empty(4, np.int64), np.empty(4, np.float32)
+    for i in range(begin, end):
+        height, width = heights[i], widths[i]
+        image = scratch
+        if kinds[i] == RAW:
+            image = data[offsets[i] : offsets[i] + 3 * height * width]
+        elif kinds[i] == PLANAR:
+            _interleave(data[offsets[i] :], height * width, scratch)
+        elif _decompress(decoder[0], decoder[1], data, offsets[i], lengths[i], scratch, width, height, decoder[2]) != 0:
+            return i
         for v in range(views):
-            first, parent = 3 * (v * batch + i), 3 * (parents[v] * batch + i)
-            for c in range(3):
-                if parents[v] >= 0:
-                    _copy(flat[parent + c], n, planes[c])
+            row, mine = recipe[v], planes[v if staged else 0]
+            parent = int(row[_PARENT])
+            if parent >= 0:
+                for c in range(3):
+                    _copy(planes[parent, c], n, mine[c])
+            begun = counter(starts[v], samples[i])
+            sigma = _draw(row, begun, height, width, drawn, order, factors)
             _view(
-                image, width, boxes[v, i], flags[v, i], orders[v, i], factors[v, i], sigmas[v, i], kernels[v],
-                thresholds[v], noises[v], starts[v], samples[i], size, parents[v] < 0, planes, work,
+                image, width, drawn, order, factors, sigma, int(row[_KERNEL]), _F(row[_THRESHOLD]), _F(row[_NOISE]),
+                begun, size, parent < 0, mine, work,
             )  # fmt: skip
+            to = 3 * (v * batch + i)
             for c in range(3):
-                _copy(planes[c], n, flat[first + c])
+                if len(bytes_out):
+                    _to_bytes(mine[c], n, bytes_out[to + c])
+                else:
+                    _copy(mine[c], n, floats_out[to + c])
+    return -1
+
+
+def starts(recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
+    """What begins the random numbers of each view of an epoch, (V,) int64."""
+    return np.array([stream(seed, epoch, 16 + view) for view in range(len(recipe.views))])
 
 
 def make(
@@ -479,38 +645,19 @@ def make(
     Each picture depends on its image, seed, epoch and sample number alone, to the last bit. threads: share the images
     among so many. Raises ReproError for a blur wider than the views.
     """
-    size = size or images.shape[2]
-    parameters = arguments(recipe, seed, epoch, sample, images.shape[2], images.shape[3], size)
-    out = torch.empty((len(recipe.views), len(images), 3, size, size))
-    pixels, pictures = np.ascontiguousarray(images.numpy()), out.numpy()
-    cuts = [len(images) * k // threads for k in range(threads + 1)]
+    batch, _, height, width = images.shape
+    size = size or height
+    out = torch.empty((len(recipe.views), batch, 3, size, size))
+    length = 3 * height * width
+    fixed = [np.full(batch, value) for value in (length, height, width, PLANAR)]
+    places = (np.ascontiguousarray(images.numpy()).reshape(-1), np.arange(batch) * length, *fixed)
+    samples = np.ascontiguousarray(sample.numpy())
+    rest = (table(recipe, size), starts(recipe, seed, epoch), size, np.zeros(3, np.int64))
+    to = (np.empty((0, 1), np.uint8), out.numpy().reshape(-1, size * size))
     if threads == 1:
-        _make(pixels, *parameters, pictures, *cuts)
+        make_views(*places, samples, 0, batch, *rest, *to)
     else:
+        cuts = [batch * k // threads for k in range(threads + 1)]
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda a, z: _make(pixels, *parameters, pictures, a, z), cuts[:-1], cuts[1:]))
+            list(pool.map(lambda a, z: make_views(*places, samples, a, z, *rest, *to), cuts[:-1], cuts[1:]))
     return out
-
-
-def arguments(recipe: Recipe, seed: int, epoch: int, sample: Tensor, height: int, width: int, size: int) -> tuple:
-    """The drawn parameters as the kernels take them: five arrays (V, B, ...), five (V,), the sample numbers (B,)."""
-    drawn = draw(recipe, seed, epoch, sample, height, width)
-    kernels = [v.kernel or 2 * round(0.05 * size) + 1 for v in recipe.views]
-    for view, kernel in zip(recipe.views, kernels):
-        if view.blur and kernel // 2 >= size:
-            raise ReproError(
-                f"A blur {kernel} pixels wide does not fit views of {size} pixels: choose a smaller kernel."
-            )
-    return (
-        torch.stack([torch.stack((p.top, p.left, p.height, p.width), 1) for p in drawn]).numpy(),
-        torch.stack([torch.stack((p.flip, p.jitter, p.gray, p.solarize), 1) for p in drawn]).numpy(),
-        torch.stack([p.order for p in drawn]).numpy(),
-        torch.stack([p.factors for p in drawn]).numpy(),
-        torch.stack([p.sigma for p in drawn]).numpy(),
-        np.array(kernels),
-        np.array([v.threshold for v in recipe.views], np.float32),
-        np.array([v.noise for v in recipe.views], np.float32),
-        np.array([v.parent for v in recipe.views]),
-        np.array([p.start for p in drawn]),
-        np.ascontiguousarray(sample.numpy()),
-    )
