@@ -327,6 +327,68 @@ def _jitter(r, g, b, order, factors, start, stop, mean):
 
 
 @_jit
+def _jitter_matrix(order, factors, mean, matrix):
+    """The whole jitter as one affine map: matrix (3, 4), for an image whose mean colour is `mean` (3,).
+
+    Nothing is clamped on the way, and the hue turns about the gray axis instead of around HSV's hexagon.
+    """
+    luma = (_R, _G, _B)
+    for i in range(3):
+        for j in range(4):
+            matrix[i, j] = _1 if i == j else _0
+    for turn in range(4):
+        op = order[turn]
+        f = factors[op]
+        if op == BRIGHTNESS:
+            for i in range(3):
+                for j in range(4):
+                    matrix[i, j] *= f
+        elif op == CONTRAST:
+            gray = _0
+            for i in range(3):
+                gray += luma[i] * matrix[i, 3]
+                for j in range(3):
+                    gray += luma[i] * matrix[i, j] * mean[j]
+            for i in range(3):
+                for j in range(4):
+                    matrix[i, j] *= f
+                matrix[i, 3] += (_1 - f) * gray
+        elif op == SATURATION:
+            for j in range(4):
+                gray = (_1 - f) * (_R * matrix[0, j] + _G * matrix[1, j] + _B * matrix[2, j])
+                for i in range(3):
+                    matrix[i, j] = f * matrix[i, j] + gray
+        else:
+            cosine, sine = _F(math.cos(2 * math.pi * f)), _F(math.sin(2 * math.pi * f) / math.sqrt(3))
+            for j in range(4):
+                x, y, z = matrix[0, j], matrix[1, j], matrix[2, j]
+                gray = (x + y + z) / _F(3)
+                matrix[0, j] = gray + cosine * (x - gray) + sine * (z - y)
+                matrix[1, j] = gray + cosine * (y - gray) + sine * (x - z)
+                matrix[2, j] = gray + cosine * (z - gray) + sine * (y - x)
+
+
+@_jit
+def _map_colours(r, g, b, m):
+    a, b0, c, d = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
+    e, f, h, k = m[1, 0], m[1, 1], m[1, 2], m[1, 3]
+    p, q, s, t = m[2, 0], m[2, 1], m[2, 2], m[2, 3]
+    for i in range(len(r)):
+        x, y, z = r[i], g[i], b[i]
+        r[i] = min(max(a * x + b0 * y + c * z + d, _0), _1)
+        g[i] = min(max(e * x + f * y + h * z + k, _0), _1)
+        b[i] = min(max(p * x + q * y + s * z + t, _0), _1)
+
+
+@_jit
+def _sum(plane):
+    total = _0
+    for i in range(len(plane)):
+        total += plane[i]
+    return total
+
+
+@_jit
 def _copy(source, n, out):
     for i in range(n):
         out[i] = source[i]
@@ -385,23 +447,27 @@ def _add_noise(plane, start, first, amount):
 
 
 @_jit
-def _view(image, width, drawn, order, factors, sigma, kernel, threshold, noise, state, size, fresh, planes, work):
+def _view(image, width, drawn, order, factors, sigma, row, state, size, fast, planes, work):
     """Make one view in `planes` (3, size * size + slack): from the flat bytes of an interleaved image `width` pixels
-    wide, or from what `planes` hold already.
+    wide, or, if the row of the recipe's table has a parent, from what `planes` hold already.
 
     drawn: top, left, height, width of the crop; whether to flip, jitter, turn gray, solarize.
     """
-    line, first_y, weight_y, first_x, weight_x, taps, padded, other = work
+    line, first_y, weight_y, first_x, weight_x, taps, padded, other, mean, matrix = work
     n = size * size
     red, green, blue = planes[0], planes[1], planes[2]
     top, left, crop_height, crop_width = drawn[0], drawn[1], drawn[2], drawn[3]
     flip, jitter, gray, solarize = drawn[4] > 0, drawn[5] > 0, drawn[6] > 0, drawn[7] > 0
+    kernel, threshold, noise = int(row[_KERNEL]), _F(row[_THRESHOLD]), _F(row[_NOISE])
+    fresh = row[_PARENT] < 0
     split = np.int64(4)  # the jitter's turn at which the image's mean gray must be known
     if jitter:
         for turn in range(4):
             if order[turn] == CONTRAST:
                 split = turn
     total = 0.0
+    for c in range(3):
+        mean[c] = _0
     rows = max(1, _CHUNK // size)
     taps_x = taps_y = 0
     if fresh:
@@ -418,13 +484,22 @@ def _view(image, width, drawn, order, factors, sigma, kernel, threshold, noise, 
                 _filter_row(red[a:], green[a:], blue[a:], line, first_x, weight_x, taps_x, size)
         if jitter:
             r, g, b = red[y0 * size : y1 * size], green[y0 * size : y1 * size], blue[y0 * size : y1 * size]
-            _jitter(r, g, b, order, factors, np.int64(0), split, _0)
-            total += _luma_sum(r, g, b)
+            if fast:
+                mean[0] += _sum(r) / n
+                mean[1] += _sum(g) / n
+                mean[2] += _sum(b) / n
+            else:
+                _jitter(r, g, b, order, factors, np.int64(0), split, _0)
+                total += _luma_sum(r, g, b)
+    if jitter and fast:
+        _jitter_matrix(order, factors, mean, matrix)
     soften = sigma > _0 and kernel > 1
     for a in range(0, n, _CHUNK):
         z = min(n, a + _CHUNK)
         r, g, b = red[a:z], green[a:z], blue[a:z]
-        if jitter:
+        if jitter and fast:
+            _map_colours(r, g, b, matrix)
+        elif jitter:
             _jitter(r, g, b, order, factors, split, np.int64(4), _F(total / n))
         if gray:
             _gray(r, g, b)
@@ -456,6 +531,8 @@ def _workspace(extent, size, kernel):
         np.empty(kernel + 1, np.float32),
         np.empty(padded, np.float32),
         np.empty(padded, np.float32),
+        np.empty(3, np.float32),
+        np.empty((3, 4), np.float32),
     )
 
 
@@ -492,6 +569,13 @@ def table(recipe: Recipe, size: int) -> np.ndarray:
     return np.array(rows, np.float64)
 
 
+def central(share: float) -> np.ndarray:
+    """The table of one view for evaluation: the middle square, `share` of the shorter side wide; nothing is random."""
+    row = np.zeros((1, _KERNEL + 1))
+    row[0, _AREA], row[0, _PARENT] = -share, -1
+    return row
+
+
 @_exact
 def _uniform(state, number):
     return _F((_mix(state + number * GOLDEN) >> 40) & 0xFFFFFF) * _F(2.0**-24)
@@ -513,7 +597,9 @@ def _draw(row, state, height, width, drawn, order, factors):
             factors[k] = base + (_uniform(state, FACTORS + k) * _2 - _1) * _F(row[_STRENGTH + k])
             if k != HUE:
                 factors[k] = max(factors[k], _0)
-        order[:] = _ORDERS[int(_uniform(state, ORDER) * _F(24))]
+        number = int(_uniform(state, ORDER) * _F(24))
+        for k in range(4):
+            order[k] = _ORDERS[number, k]
     if _uniform(state, BLUR) < _F(row[_BLUR]):
         return _F(row[_SIGMA]) + _uniform(state, SIGMA) * _F(row[_SIGMA + 1] - row[_SIGMA])
     return _0
@@ -523,6 +609,10 @@ def _draw(row, state, height, width, drawn, order, factors):
 def _draw_crop(row, state, height, width, drawn):
     if row[_AREA] == 1.0 and row[_AREA + 1] == 1.0:
         drawn[0], drawn[1], drawn[2], drawn[3] = 0, 0, height, width
+        return
+    if row[_AREA] < 0:  # `central`
+        side = max(1, int(np.rint(-row[_AREA] * min(height, width))))
+        drawn[0], drawn[1], drawn[2], drawn[3] = (height - side) // 2, (width - side) // 2, side, side
         return
     low, high = math.log(row[_RATIO]), math.log(row[_RATIO + 1])
     for attempt in range(TRIES):
@@ -580,16 +670,19 @@ PLANAR, RAW, JPEG = range(3)  # how an image is stored: three planes, pixel afte
 @_jit
 def make_views(
     data, offsets, lengths, heights, widths, kinds, samples, begin, end,
-    recipe, starts, size, decoder, bytes_out, floats_out,
+    recipe, starts, size, fast, decoder, bytes_out, floats_out, view_step, image_step,
 ):  # fmt: skip
     """Views of the images begin ... end - 1; -1, or the number of the first image that cannot be decoded.
 
     data: bytes; offsets, lengths, heights, widths, kinds, samples: int64 (B,), where each image lies, what it is, and
-    its number in the data set. recipe: (V, 19) of `table`; starts: (V,) of `repro.views.draw.stream`. decoder: int64
-    (3,), the address of tjDecompress2, its handle, and its flags. bytes_out uint8 or floats_out float32: (V * B * 3,
-    size * size); the other one has no rows. One entry for all cases, since each combination of types compiles anew.
+    its number in the data set. recipe: (V, 19) of `table`; starts: (V,) of `starts`. fast: the jitter as one matrix,
+    and JPEGs decoded at 1/2, 1/4 or 1/8 where every crop stays at least as large as its view. decoder: int64 (3,), the
+    address of tjDecompress2, its handle and its flags. bytes_out uint8 or floats_out float32: (views, 3 * size * size),
+    view v of image i in row v * view_step + i * image_step; the other one has no rows.
+
+    One entry for all cases, since each combination of types is compiled, and kept on disk, anew.
     """
-    views, batch, n = len(recipe), len(offsets), size * size
+    views, n = len(recipe), size * size
     kernel, staged = 1, False
     for v in range(views):
         kernel = max(kernel, int(recipe[v, _KERNEL]) if recipe[v, _BLUR] > 0 else 1)
@@ -601,9 +694,20 @@ def make_views(
     work = _workspace(extent, size, kernel)
     scratch = np.empty(3 * pixels, np.uint8)
     planes = np.empty((views if staged else 1, 3, n + _PAD), np.float32)
-    drawn, order, factors = np.empty(8, np.int64), np.empty(4, np.int64), np.empty(4, np.float32)
+    drawn, order = np.empty((views, 8), np.int64), np.empty((views, 4), np.int64)
+    factors, sigma = np.empty((views, 4), np.float32), np.empty(views, np.float32)
     for i in range(begin, end):
-        height, width = heights[i], widths[i]
+        height, width, shrink = heights[i], widths[i], 8 if fast and kinds[i] == JPEG else 1
+        for v in range(views):
+            state = counter(starts[v], samples[i])
+            sigma[v] = _draw(recipe[v], state, height, width, drawn[v], order[v], factors[v])
+            while shrink > 1 and recipe[v, _PARENT] < 0 and min(drawn[v, 2], drawn[v, 3]) < shrink * size:
+                shrink //= 2
+        if shrink > 1:
+            height, width = (height + shrink - 1) // shrink, (width + shrink - 1) // shrink
+            for v in range(views):
+                for k in range(4):
+                    drawn[v, k] //= shrink
         image = scratch
         if kinds[i] == RAW:
             image = data[offsets[i] : offsets[i] + 3 * height * width]
@@ -612,23 +716,18 @@ def make_views(
         elif _decompress(decoder[0], decoder[1], data, offsets[i], lengths[i], scratch, width, height, decoder[2]) != 0:
             return i
         for v in range(views):
-            row, mine = recipe[v], planes[v if staged else 0]
-            parent = int(row[_PARENT])
+            mine, parent = planes[v if staged else 0], int(recipe[v, _PARENT])
             if parent >= 0:
                 for c in range(3):
                     _copy(planes[parent, c], n, mine[c])
-            begun = counter(starts[v], samples[i])
-            sigma = _draw(row, begun, height, width, drawn, order, factors)
-            _view(
-                image, width, drawn, order, factors, sigma, int(row[_KERNEL]), _F(row[_THRESHOLD]), _F(row[_NOISE]),
-                begun, size, parent < 0, mine, work,
-            )  # fmt: skip
-            to = 3 * (v * batch + i)
+            state = counter(starts[v], samples[i])
+            _view(image, width, drawn[v], order[v], factors[v], sigma[v], recipe[v], state, size, fast, mine, work)
+            to = v * view_step + i * image_step
             for c in range(3):
                 if len(bytes_out):
-                    _to_bytes(mine[c], n, bytes_out[to + c])
+                    _to_bytes(mine[c], n, bytes_out[to, c * n : (c + 1) * n])
                 else:
-                    _copy(mine[c], n, floats_out[to + c])
+                    _copy(mine[c], n, floats_out[to, c * n : (c + 1) * n])
     return -1
 
 
@@ -638,22 +737,29 @@ def starts(recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
 
 
 def make(
-    images: Tensor, recipe: Recipe, seed: int, epoch: int, sample: Tensor, size: int = 0, threads: int = 1
+    images: Tensor,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    sample: Tensor,
+    size: int = 0,
+    threads: int = 1,
+    fast: bool = False,
 ) -> Tensor:
     """As `repro.views.batched.make`, on the CPU: (B, 3, H, W) uint8 -> (V, B, 3, size, size) float32 in [0, 1].
 
     Each picture depends on its image, seed, epoch and sample number alone, to the last bit. threads: share the images
-    among so many. Raises ReproError for a blur wider than the views.
+    among so many. fast: colour jitter as one matrix. Raises ReproError for a blur wider than the views.
     """
     batch, _, height, width = images.shape
     size = size or height
-    out = torch.empty((len(recipe.views), batch, 3, size, size))
-    length = 3 * height * width
+    views, length = len(recipe.views), 3 * height * width
+    out = torch.empty((views, batch, 3, size, size))
     fixed = [np.full(batch, value) for value in (length, height, width, PLANAR)]
     places = (np.ascontiguousarray(images.numpy()).reshape(-1), np.arange(batch) * length, *fixed)
     samples = np.ascontiguousarray(sample.numpy())
-    rest = (table(recipe, size), starts(recipe, seed, epoch), size, np.zeros(3, np.int64))
-    to = (np.empty((0, 1), np.uint8), out.numpy().reshape(-1, size * size))
+    rest = (table(recipe, size), starts(recipe, seed, epoch), size, fast, np.zeros(3, np.int64))
+    to = (np.empty((0, 1), np.uint8), out.numpy().reshape(views * batch, -1), batch, 1)
     if threads == 1:
         make_views(*places, samples, 0, batch, *rest, *to)
     else:
