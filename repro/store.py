@@ -71,10 +71,15 @@ class Store:
         """The run named `key`. Raises ReproError if it is missing, damaged, or of another version."""
         path = self.root / key / "run.json"
         try:
-            return _parse(json.loads(path.read_text()), str(path))
+            record = _parse(json.loads(path.read_text()), str(path))
+            if record.key != key:
+                raise ValueError(record.key)
+            return record
         except FileNotFoundError:
             raise ReproError(f"No stored run {key} in {self.root}: measure it first with `repro measure`.") from None
-        except (ValueError, UnicodeDecodeError):
+        except OSError as e:
+            raise ReproError(f"The stored run {path} cannot be read ({e.strerror}): check its permissions.") from e
+        except ValueError:
             raise ReproError(
                 f"The stored run {path} is damaged: delete the folder {path.parent} and measure again; "
                 "the other runs are intact."
@@ -131,15 +136,16 @@ class Store:
             yield True
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
     tmp = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _write(tmp, text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(tmp, content)
         os.replace(tmp, path)
     except OSError as e:
-        tmp.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            tmp.unlink(missing_ok=True)
         raise _disk_error(e, path.parent) from e
 
 
@@ -198,7 +204,10 @@ def _parse(document: Any, where: str) -> Record:
         fields = {k: document[k] for k in ("key", "kind", "spec", "metrics", "curves", "provenance")}
     except KeyError:
         raise ValueError(where) from None
-    fields["metrics"] = {k: math.nan if v is None else v for k, v in fields["metrics"].items()}
+    if not all(isinstance(fields[k], str if k in ("key", "kind") else dict) for k in fields):
+        raise ValueError(where)
+    for name in ("metrics", "curves"):
+        fields[name] = _none_to_nan(fields[name])
     return Record(**fields)
 
 
@@ -211,9 +220,17 @@ def _nan_to_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write(path: Path, text: str) -> None:
-    with path.open("w") as f:
-        f.write(text)
+def _none_to_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _none_to_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_none_to_nan(v) for v in value]
+    return math.nan if value is None else value
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    with path.open("wb") as f:
+        f.write(content.encode() if isinstance(content, str) else content)
         f.flush()
         os.fsync(f.fileno())
 

@@ -6,8 +6,8 @@ checkpoint gives, on a CPU, the same bits as one never stopped.
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from repro import data, methods, networks, optim, probes, spectra
 from repro.errors import ReproError
 from repro.spec import RunSpec, key
-from repro.store import Result
+from repro.store import Result, write_atomic
 from repro.views import batched, compiled
 from repro.views.draw import permutation
 
@@ -97,7 +97,7 @@ def run(
             curves["loss"].append(state["loss"].item() / (step % per_epoch + 1))
             state["loss"] = torch.zeros((), device=device)
             state["seconds"] += time.monotonic() - began
-            if not math.isfinite(curves["loss"][-1]):
+            if not (math.isfinite(curves["loss"][-1]) and _finite(learner)):
                 return Result({"diverged": 1.0, "steps_done": step + 1.0}, curves, {"train_seconds": state["seconds"]})
             if spec.probes.every and epoch % spec.probes.every == 0:
                 _probe_curves(curves, epoch, spec, learner, online, dataset, tasks)
@@ -119,7 +119,7 @@ def run(
     if spec.probes.online:
         metrics |= _online(learner, online, dataset, tasks[0], ("val", "test"))
     if keep_weights and scratch:
-        torch.save(learner.state_dict(), scratch / "weights.pt")
+        _write(scratch / "weights.pt", learner.state_dict())
     return Result(metrics, curves, {"train_seconds": state["seconds"]})
 
 
@@ -211,6 +211,11 @@ def _probe_curves(curves, epoch, spec, learner, online, dataset, tasks) -> None:
         curves.setdefault(name, []).append(value)
 
 
+def _finite(learner: nn.Module) -> bool:
+    """Whether all weights are finite: the last step of a run can break them after its loss was still a number."""
+    return math.isfinite(torch.stack(torch._foreach_norm(list(learner.parameters()))).sum().item())
+
+
 def _online(learner, online, dataset, task, splits) -> dict[str, float]:
     out = {}
     for name in splits:
@@ -222,16 +227,27 @@ def _online(learner, online, dataset, task, splits) -> dict[str, float]:
 
 
 def _save(path: Path, parts: dict, state: dict) -> None:
-    tmp = path.with_suffix(".tmp")
-    torch.save({"state": state, **{k: v.state_dict() for k, v in parts.items()}}, tmp)
-    os.replace(tmp, path)
+    _write(path, {"state": state, **{k: v.state_dict() for k, v in parts.items()}})
+
+
+def _write(path: Path, content: dict) -> None:
+    """torch.save by way of memory: what it says of a full disk is for no one, and its file may be left in part."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getvalue())
 
 
 def _resume(path: Path, parts: dict, device: torch.device) -> dict:
-    saved = torch.load(path, map_location=device, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(saved[name])
-    return saved["state"]
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        return saved["state"]
+    except Exception as e:  # torch raises many types
+        raise ReproError(
+            f"The checkpoint {path} is damaged or of another version: delete the folder {path.parent} and run again, "
+            "which starts this run anew."
+        ) from e
 
 
 def dry_run(spec: RunSpec) -> int:
