@@ -77,12 +77,13 @@ class Learner(nn.Module):
         self.backbone = backbone
         # SimSiam needs the batch norm at its projector's output (Chen & He 2021, Table 3)
         self.projector = networks.mlp(features, projector, last_norm=isinstance(method, SimSiam))
+        dim = projector.dim if projector.layers else features
         if isinstance(method, PREDICTOR):
-            self.predictor = networks.mlp(projector.dim, type(projector)(2, projector.width, projector.dim))
+            self.predictor = networks.mlp(dim, type(projector)(2, projector.width, dim))
         if isinstance(method, TARGET):
             self.target = copy.deepcopy(nn.Sequential(backbone, self.projector)).requires_grad_(False)
         if isinstance(method, MoCo):
-            self.register_buffer("queue", torch.randn(method.queue, projector.dim))
+            self.register_buffer("queue", torch.randn(method.queue, dim))
 
     def trained(self) -> list[nn.Parameter]:
         return [p for p in self.parameters() if p.requires_grad]
@@ -97,6 +98,8 @@ def loss(learner: Learner, views: Tensor, joint: bool = True) -> tuple[Tensor, T
     method = learner.method
     if isinstance(method, TWO_VIEWS) and len(views) != 2:
         raise ReproError(f"{type(method).__name__} takes two views, not {len(views)}: choose a recipe of two.")
+    if len(views) < 2:
+        raise ReproError(f"{type(method).__name__} compares views and needs two or more: choose another recipe.")
     h = networks.each_view(learner.backbone, views, joint)
     z = networks.each_view(learner.projector, h, joint).float()
     if isinstance(method, SimCLR):

@@ -44,6 +44,8 @@ def _convnet(widths: tuple[int, ...] = (16, 64, 128)) -> tuple[nn.Module, int]:
 def mlp(features: int, projector, last_norm: bool = False) -> nn.Module:
     """linear - batch norm - ReLU, `projector.layers` linear layers in all; the last one bare, or with an unlearned batch
     norm. No layers: the identity."""
+    if projector.layers < 0:
+        raise ReproError(f"A projector has 0 or more layers, not {projector.layers}: correct it.")
     widths = [features] + [projector.width] * (projector.layers - 1) + [projector.dim]
     if projector.layers == 0:
         return nn.Identity()

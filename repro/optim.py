@@ -52,6 +52,8 @@ class LARS(torch.optim.Optimizer):
 
 def make(module: nn.Module, optimiser, batch_size: int) -> torch.optim.Optimizer:
     """The optimiser of a spec; each group's "peak" is the rate that `rate` scales over the run."""
+    if optimiser.schedule not in ("cosine", "constant"):
+        raise ReproError(f"Unknown schedule {optimiser.schedule!r}: choose cosine or constant.")
     weights = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [

@@ -101,9 +101,10 @@ class RunSpec:
     probes: Probes = Probes()
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs"):
-            if getattr(self, name) < 1:
-                raise ReproError(f"{name} must be at least 1, not {getattr(self, name)}: correct it and run again.")
+        for name, least in (("batch_size", 2), ("epochs", 1)):  # a batch of one has no negatives and no variance
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ReproError(f"{name} must be a whole number from {least} on, not {value!r}: correct it.")
         if self.steps < 0:
             raise ReproError(f"steps must be 0 (all epochs) or positive, not {self.steps}: correct it and run again.")
         if not 0 < self.data.fraction <= 1:
@@ -123,6 +124,8 @@ def to_dict(spec: Any, defaults: bool = True) -> Any:
             value = getattr(spec, f.name)
             if not defaults and value == _default(f):
                 continue
+            if f.type in ("float", float) and type(value) is int:
+                value = float(value)  # equal specs have one key: 1 and 1.0 are equal, and JSON tells them apart
             out[f.name] = to_dict(value, defaults)
         return out
     if isinstance(spec, (tuple, list)):

@@ -19,7 +19,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 def title(path: Path) -> str:
     """What to call a folder's images in figures: the first line of its NAME.txt, else its own name."""
     name = path / "NAME.txt"
-    return name.read_text().splitlines()[0].strip() if name.is_file() else path.name
+    said = name.read_text().strip().splitlines() if name.is_file() else []
+    return said[0].strip() if said else path.name
 
 
 def read(path: Path, size: int) -> tuple[list[tuple[Tensor, Tensor]], list[str]]:
@@ -95,5 +96,5 @@ def _image(path: Path, size: int) -> np.ndarray:
                 left, top = (image.width - size) // 2, (image.height - size) // 2
                 image = image.crop((left, top, left + size, top + size))
             return np.asarray(image).copy()
-    except (OSError, SyntaxError, ValueError) as e:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
         raise ReproError(f"The image {path} cannot be read ({e}): replace it or delete it.") from e

@@ -45,6 +45,13 @@ class View:
                 raise ReproError(f"A view's {name} is a probability in [0, 1], not {getattr(self, name)}: correct it.")
         if not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ReproError(f"A view's crop is a range of area shares in (0, 1], not {self.crop}: correct it.")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ReproError(f"A view's ratio is a range of positive width/height, not {self.ratio}: correct it.")
+        for name in ("brightness", "contrast", "saturation"):
+            if getattr(self, name) < 0:
+                raise ReproError(f"A view's {name} is a strength from 0 on, not {getattr(self, name)}: correct it.")
+        if not 0 < self.sigma[0] <= self.sigma[1]:
+            raise ReproError(f"A view's sigma is a range of positive pixels, not {self.sigma}: correct it.")
         if not 0 <= self.hue <= 0.5:
             raise ReproError(f"A view's hue lies in [0, 0.5] of a turn, not {self.hue}: correct it.")
         if self.kernel and self.kernel % 2 == 0:
@@ -61,6 +68,8 @@ class Recipe:
     views: tuple[View, ...]
 
     def __post_init__(self) -> None:
+        if not self.views:
+            raise ReproError(f"The recipe {self.name!r} has no views: give it one or more.")
         for number, view in enumerate(self.views):
             if view.parent >= number:
                 raise ReproError(f"View {number} of {self.name!r} is made from view {view.parent}, which comes later.")
