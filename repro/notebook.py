@@ -8,18 +8,22 @@ repro.verdict(study, runs, "A4")
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
+import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from repro import claims, figures, places, stats, store, sweep
 from repro.claims import Claim, Verdict, registry
 from repro.errors import ReproError
-from repro.profiles import Profile
+from repro.profiles import PROFILES, Profile
 from repro.profiles import profile as find_profile
 from repro.spec import key
 
@@ -70,6 +74,64 @@ def study(
         raise ReproError(f"The time budget cannot be {minutes} minutes: give 0 for none, or more.")
     claims.of(slug)
     return Study(slug, find_profile(profile, data, backbone, seeds), results == "stored", float(minutes))
+
+
+def costs(study: Study) -> None:
+    """Print how many runs the study plans at each profile, and what they took where reference results are stored."""
+    for name in PROFILES:
+        other = replace(study, profile=find_profile(name))
+        specs = {key(s) for claim in other.claims for s in other.plan(claim)}
+        path = places.reference() / name / study.slug / "runs.jsonl"
+        line = f"{name}: {len(specs)} runs"
+        if path.exists():
+            kept = [r.provenance for r in store.load(path)]
+            minutes = sum(p["wall_seconds"] for p in kept) / 60
+            line += f", {minutes:.1f} minutes in all on {kept[0]['device']} ({kept[0]['hardware']})"
+        print(line)
+
+
+def overview() -> None:
+    """Display the table of all claims, as the README shows it."""
+    from IPython.display import Markdown, display
+
+    from repro import table as claims_table
+
+    display(Markdown(claims_table.as_markdown(claims_table.rows())))
+
+
+def watch(study: Study, spec: Any) -> pd.DataFrame:
+    """Measure one run while a small picture of its loss moves, and return its row; a stored run is only read."""
+    from IPython.display import display
+
+    seen: list[tuple[float, float]] = []
+    handle = display({"text/plain": "starting"}, raw=True, display_id=True)
+    drawn = [0.0]
+
+    def step(done: int, steps: int, loss: float) -> None:
+        if np.isfinite(loss) and (not seen or seen[-1][1] != loss):
+            seen.append((done / steps, loss))
+        if time.monotonic() - drawn[0] > 1 or done == steps:
+            drawn[0] = time.monotonic()
+            handle.update(
+                {"text/plain": f"step {done} of {steps}, loss {loss:.3f}", "image/png": _spark(seen)}, raw=True
+            )
+
+    records = sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True, watch=step)
+    if not records:
+        raise ReproError("The run was stopped before its end: run the cell again to go on.")
+    runs = store.frame(records)
+    handle.update({"text/plain": "stored"}, raw=True)
+    return runs
+
+
+def _spark(points: list[tuple[float, float]]) -> str:
+    with figures.theme("light"):
+        fig, ax = figures.figure(height=1.6, width=4.0)
+        ax.plot(*np.array(points or [(0.0, 0.0)]).T, marker=".")
+        ax.set(xlim=(0, 1), xlabel="share of the run", ylabel="loss")
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=90)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def measure(study: Study, workers: int = 0) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -43,13 +43,15 @@ def measure(
     keep_weights: bool = False,
     checkpoint_seconds: float = 30.0,
     quiet: bool = False,
+    watch: Callable[[int, int, float], None] | None = None,
 ) -> list[Record]:
     """The stored runs of `specs`, measuring those that are not stored yet.
 
     workers: processes, one thread each (0: one a core on a CPU, one where there is a GPU). minutes: time budget, 0 for
     none; when it is spent, or at Ctrl-C, every run writes a checkpoint and the finished ones are returned; the next call
-    goes on from there. A second process may measure into the same store: each run is made once. Raises ReproError if a
-    spec cannot run or the store cannot be written; what is stored stays stored.
+    goes on from there. watch(step, steps, loss) is called along the way where one process measures. A second process may
+    measure into the same store: each run is made once. Raises ReproError if a spec cannot run or the store cannot be
+    written; what is stored stays stored.
     """
     wanted = {key(s): s for s in specs}
     missing = {k: s for k, s in wanted.items() if k not in store}
@@ -59,7 +61,7 @@ def measure(
     with Progress(len(wanted), len(wanted) - len(missing), quiet) as progress:
         if missing:
             runner = _in_process if workers == 1 else _in_workers
-            runner(missing, store, workers, deadline, options, progress)
+            runner(missing, store, workers, deadline, options | {"watch": watch}, progress)
     return [store.get(k) for k in wanted if k in store]
 
 
@@ -80,7 +82,8 @@ def _in_process(missing, store, workers, deadline, options, progress) -> None:
         with _interrupt_sets(stop):
             while queue and time.time() < deadline and not stop.is_set():
                 name = queue.pop(0)
-                outcome = _one(missing[name], store.root, deadline, options, stop.is_set, progress.step)
+                watch = options["watch"] or progress.step
+                outcome = _one(missing[name], store.root, deadline, options, stop.is_set, watch)
                 if outcome == "busy":
                     queue.append(name)
                     time.sleep(0.2)

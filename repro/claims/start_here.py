@@ -1,0 +1,102 @@
+"""The house's own check, before any claim: may the stand-in carry one?
+
+Tuned SimCLR must beat the random encoder and raw pixels by ten points on the semantic task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from repro import data, figures, stats
+from repro.claims import Claim, Drawing, Verdict
+from repro.claims.common import CARRIES, floor_levels, floors, min_seeds, semantic, trained, verdict
+from repro.profiles import Profile, base
+from repro.spec import RunSpec
+from repro.views import batched
+from repro.views.recipe import Recipe
+
+ID = "stand_in"
+
+
+def run(profile: Profile, seed: int = 0) -> RunSpec:
+    """One SimCLR run of the profile, probed after every epoch."""
+    spec = base(profile, seed=seed)
+    return replace(spec, probes=replace(spec.probes, every=1, knn=True, online=True))
+
+
+def plan(profile: Profile) -> list[RunSpec]:
+    return [run(profile, seed) for seed in range(profile.seeds)] + floors(profile, knn=True)
+
+
+def _gains(frame: pd.DataFrame) -> tuple[np.ndarray, dict[str, float]]:
+    column = f"linear_test_{semantic(frame)}"
+    levels = floor_levels(frame, column)
+    return trained(frame).sort_values("seed")[column].to_numpy() - max(levels.values()), levels
+
+
+def judge(frame: pd.DataFrame) -> Verdict:
+    """SUP(10) over the higher of the two floors."""
+    gains, levels = _gains(frame)
+    gain = stats.paired(gains)
+    word = stats.sup(gain, CARRIES, min_seeds(frame))
+    title, task = frame["data_title"].iloc[0], semantic(frame)
+    may = "may carry claims" if word == stats.REPRODUCED else "may not carry claims yet"
+    return verdict(
+        frame, word, gain, "points",
+        f"SimCLR beats the higher of the two floors ({max(levels, key=levels.get)}) by {gain.text()} points in {task} "
+        f"accuracy (asked: {CARRIES:.0f}), so {title} {may}.",
+    )  # fmt: skip
+
+
+def draw(frame: pd.DataFrame) -> Drawing:
+    runs, task = trained(frame).sort_values("seed"), semantic(frame)
+    curves = runs["curves"].tolist()
+    epochs = curves[0]["epoch"]
+    fig, axes = figures.figure(1, 2, height=3.2)
+    figures.band(axes[0], epochs, np.array([c["loss"] for c in curves], float), "")
+    axes[0].set(xlabel="epoch", ylabel="SimCLR loss")
+    shown = [("linear", "linear probe"), ("online", "online probe"), ("knn", "kNN")]
+    at = curves[0]["probe_epoch"]
+    for i, (name, label) in enumerate(shown):
+        figures.band(axes[1], at, np.array([c[f"{name}_val_{task}"] for c in curves], float), label, i)
+    levels = floor_levels(frame, f"linear_val_{task}")
+    figures.floors(axes[1], levels)
+    axes[1].set(xlabel="epoch", ylabel=f"{task} accuracy, validation (%)")
+    figures.panel_labels(axes, ("loss", "what a probe reads"))
+    columns = [f"{p}_{s}_{task}" for p in ("linear", "online", "knn") for s in ("val", "test")]
+    table = frame[["method", "backbone", "seed", *[c for c in columns if c in frame]]]
+    final = runs[f"linear_test_{task}"].mean()
+    floors_said = " and ".join(f"{k} {v:.1f} %" for k, v in floor_levels(frame, f"linear_test_{task}").items())
+    return Drawing(
+        fig, table.sort_values(["method", "backbone", "seed"]).reset_index(drop=True),
+        f"Left: SimCLR's loss falls over the epochs. Right: validation accuracy on {task} rises by linear, online and "
+        f"nearest-neighbour probes. On the test split the linear probe reaches {final:.1f} %, the floors are "
+        f"{floors_said}.",
+    )  # fmt: skip
+
+
+def pictures(name: str, recipe: Recipe, size: int = 0, count: int = 6, seed: int = 0) -> Figure:
+    """The first images of a data set, and beside each its views: what the two branches of a method see."""
+    split = data.load(name, size).train
+    images = split.images[:count]
+    views = batched.make(images, recipe, seed, 0, torch.arange(len(images)))
+    rows = [images.float() / 255, *views]
+    fig, axes = figures.figure(len(rows), len(images), height=1.05 * len(rows), squeeze=False)
+    for i, row in enumerate(rows):
+        for j, ax in enumerate(axes[i]):
+            ax.imshow(row[j].permute(1, 2, 0), interpolation="nearest")
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        axes[i, 0].set_ylabel("image" if i == 0 else f"view {i}")
+    task, labels = next(iter(split.labels.items()))
+    for j, ax in enumerate(axes[0]):
+        ax.set_title(f"{task} {int(labels[j])}", fontsize=8, loc="center", fontweight="normal")
+    return fig
+
+
+CLAIMS = (Claim(ID, plan, judge, draw),)
