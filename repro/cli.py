@@ -127,12 +127,37 @@ def _run(args: argparse.Namespace) -> int:
                 raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
     print(f"executing {len(jobs)} notebooks", file=sys.stderr, flush=True)
     execute.execute(jobs, args.profile, parallel=2)
+    if args.reference and not args.from_results:
+        _write_cost(args.profile)
     page = _build_gallery(args.profile)
     from repro import table
 
     print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
     print(f"\nGallery: {page}\n{len(jobs)} notebooks at profile {args.profile} in {time.monotonic() - began:.0f} s")
     return 0
+
+
+def _write_cost(profile: str) -> None:
+    """What the reference runs of a profile took: the runs' own time shared by their processes, and drawing it all."""
+    import json
+
+    from repro import sweep
+    from repro.provenance import machine
+    from repro.store import load, write_atomic
+
+    folder = places.reference() / profile
+    files = sorted(folder.glob("*/runs.jsonl"))
+    kept = {r.key: r.provenance["wall_seconds"] for f in files for r in load(f)}
+    environment = Path(sys.prefix)
+    disk = sum(p.lstat().st_size for p in environment.rglob("*") if p.is_file() and not p.is_symlink())
+    values = {
+        "minutes": round(sum(kept.values()) / 60 / sweep.default_workers(), 1),
+        "runs": len(kept),
+        "notebooks": len(files),
+        "hardware": machine()["hardware"],
+        "disk_gb": round(disk / 1e9, 1),
+    }
+    write_atomic(folder / "cost.json", json.dumps(values, indent=1) + "\n")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -178,7 +203,8 @@ def _build_gallery(profile: str, figures: Path | None = None, out: Path | None =
     from repro import gallery
 
     drawn = figures or (places.drawn() if places.drawn().is_dir() else places.reference())
-    return gallery.build(profile, drawn, places.executed(), out or places.root() / "build" / "gallery")
+    target = out or places.root() / "build" / "gallery"
+    return gallery.build(profile, drawn, places.executed(), target, notebooks=places.notebooks())
 
 
 def _claims(args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from repro.errors import ReproError
 from repro.profiles import PROFILES
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
+COST_BEGIN, COST_END = "<!-- cost:begin -->", "<!-- cost:end -->"
 # The words of repro.stats and repro.figures, whose imports (scipy, matplotlib) would make listing claims slow.
 WORDS = ("reproduced", "partly", "not reproduced", "not judged", "not yet")
 NOT_JUDGED, NOT_YET = WORDS[3:]
@@ -148,8 +149,26 @@ def _filled(path: Path, rows: Sequence[Row], notebooks_root: Path | str | None) 
         raise ReproError(f"{path} needs one line {BEGIN} and, below it, one line {END}: add them where the table goes.")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
+    if COST_BEGIN in head:
+        before, _, after = head.partition(COST_BEGIN)
+        head = f"{before}{COST_BEGIN}{cost(path.parent / 'figures')}{COST_END}{after.partition(COST_END)[2]}"
     root = path.parent / "notebooks" if notebooks_root is None else notebooks_root
     return text, f"{head}{BEGIN}\n\n{as_markdown(rows, root)}\n\n{END}{tail}"
+
+
+def cost(figures_root: Path) -> str:
+    """One sentence on what the quick profile took when its reference results were made, and how much disk it needs."""
+    file = figures_root / "quick" / "cost.json"
+    if not file.exists():
+        return "not measured yet"
+    try:
+        c = json.loads(file.read_text(encoding="utf-8"))
+        return (
+            f"{c['minutes']:.0f} minutes for {c['runs']} runs and {c['notebooks']} notebooks on {c['hardware']}, after an "
+            f"installation that takes {c['disk_gb']:.0f} GB of disk"
+        )
+    except (ValueError, KeyError) as e:
+        raise ReproError(f"{file} is broken: make the reference results again with `repro run --reference`.") from e
 
 
 def _root() -> Path:
