@@ -34,6 +34,7 @@ class Profile:
     judged: bool = True
 
 
+QUICK_IMAGES = 4096  # of a reader's own data set; enough for a look on a laptop
 PROFILES = {
     p.name: p
     for p in (
@@ -82,7 +83,9 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
         probes=Probes(tasks=semantic),
     )
     if profile.name in ("smoke", "quick"):
-        options = (("images", 256),) if profile.name == "smoke" and profile.data == "scenes" else ()
+        images = 256 if profile.name == "smoke" else QUICK_IMAGES
+        embedded = profile.data == "digits" or (profile.data == "scenes" and profile.name == "quick")
+        options = () if embedded else (("images", images),)
         spec = replace(
             spec,
             data=replace(spec.data, options=options),

@@ -77,9 +77,9 @@ def plan_temperatures(profile: Profile) -> list[RunSpec]:
 
 
 def _images(profile: Profile) -> int:
-    """Pretraining images of the profile, for counting steps; of a reader's own folder, as many as CIFAR-10 has."""
-    known = {"scenes": 256 if profile.name == "smoke" else 2048, "digits": 1000, "imagenet": 1_281_167}
-    return known.get(profile.data, 45_000)
+    """Pretraining images of the profile, for counting steps."""
+    known = {"scenes": 2048, "digits": 1000, "imagenet": 1_281_167}
+    return int(dict(base(profile).data.options).get("images", known.get(profile.data, 45_000)))
 
 
 def plan_layers(profile: Profile) -> list[RunSpec]:

@@ -70,21 +70,21 @@ def tasks(name: str) -> tuple[str, ...]:
 def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) -> Dataset:
     """A data set by name, or by the path of a folder of class folders, at `size` pixels a side (0: its own).
 
+    options: scenes' knobs; for all but digits "images", how many train images at most.
     Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
     """
     knobs = dict(options)
     if name == "scenes":
         return _scenes(size or 16, knobs)
+    limit = int(knobs.pop("images", 0))
     if knobs:
-        raise ReproError(
-            f"The data set {name!r} has no option {next(iter(knobs))!r}: only generated scenes have knobs."
-        )
+        raise ReproError(f"The data set {name!r} has no option {next(iter(knobs))!r}: only scenes have such knobs.")
     if name == "digits":
         return _digits(size or 16)
     if name in TITLES:
-        return _from_folder(root() / name, size, TITLES[name])
+        return _from_folder(root() / name, size, TITLES[name], limit)
     if Path(name).is_dir():
-        return _from_folder(Path(name), size, folder.title(Path(name)))
+        return _from_folder(Path(name), size, folder.title(Path(name)), limit)
     known = ", ".join(TITLES)
     raise ReproError(
         f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders."
@@ -135,7 +135,7 @@ def _digits(size: int) -> Dataset:
     return _dataset(TITLES["digits"], True, [Split(pixels[i], {"digit": labels[i]}) for i in parts], {"digit": 10})
 
 
-def _from_folder(path: Path, size: int, title: str) -> Dataset:
-    parts, classes = folder.read(path, size or 32)
+def _from_folder(path: Path, size: int, title: str, limit: int) -> Dataset:
+    parts, classes = folder.read(path, size or 32, limit)
     splits = [Split(images, {"class": labels}) for images, labels in parts]
     return _dataset(title, False, splits, {"class": len(classes)})

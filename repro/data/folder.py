@@ -23,12 +23,13 @@ def title(path: Path) -> str:
     return said[0].strip() if said else path.name
 
 
-def read(path: Path, size: int) -> tuple[list[tuple[Tensor, Tensor]], list[str]]:
+def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tensor]], list[str]]:
     """Train, validation and test images (N, 3, size, size) uint8 with labels (N,), and the class names.
 
     A folder without train/ is split by a hash of each file's name, 70 / 10 / 20; one with train/ gives a tenth of it to
     validation, and test/ or val/ is the test split. Images are resized with antialiasing, the shorter side first, and
-    cut to the middle square. Raises ReproError that names a missing folder or a broken file.
+    cut to the middle square. limit: at most so many train images, half as many for validation and test each, the same
+    number of every class as far as there are, chosen by their names; 0 for all. Raises ReproError that names a missing folder or a broken file.
     """
     if not path.is_dir():
         raise ReproError(
@@ -52,6 +53,8 @@ def read(path: Path, size: int) -> tuple[list[tuple[Tensor, Tensor]], list[str]]
     for name, group in zip(("train", "validation", "test"), groups):
         if not group:
             raise ReproError(f"The data folder {path} leaves no image for {name}: add images.")
+    if limit:
+        groups = [_balanced(group, count) for group, count in zip(groups, (limit, limit // 2, limit // 2))]
     with ThreadPoolExecutor(4) as pool:
         return [(_images(group, size, pool), torch.tensor([c for _, c in group])) for group in groups], classes
 
@@ -71,6 +74,14 @@ def _files(path: Path, classes: list[str]) -> list[tuple[Path, int]]:
             raise ReproError(f"The class folder {path / name} holds no images: add some, or remove the folder.")
         out += [(p, number) for p in found]
     return out
+
+
+def _balanced(group: list[tuple[Path, int]], count: int) -> list[tuple[Path, int]]:
+    by_class: dict[int, list[tuple[Path, int]]] = {}
+    for item in sorted(group, key=lambda item: _share(item[0])):
+        by_class.setdefault(item[1], []).append(item)
+    each = max(1, count // len(by_class))
+    return sorted(item for members in by_class.values() for item in members[:each])
 
 
 def _share(path: Path) -> float:
