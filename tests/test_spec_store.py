@@ -1,0 +1,418 @@
+"""Specs have one stable name each; stored runs are there whole or not at all, and say in one sentence what is wrong."""
+
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from repro import store as stores
+from repro.errors import ReproError
+from repro.methods import BarlowTwins, SimCLR, VICReg
+from repro.spec import DataSpec, Optimiser, Probes, RunSpec, flatten, key, to_dict
+from repro.store import Record, Store, export, frame, load, write_atomic
+from repro.views.recipe import Recipe, View, preset
+
+ROOT = bool(os.name == "posix" and os.geteuid() == 0)
+
+
+def record(name: str = "a" * 16, seed: int = 0, **metrics: float) -> Record:
+    spec = RunSpec(seed=seed)
+    curves = {"epoch": [1, 2], "loss": [2.5, math.nan], "spectrum": [[1.0, 0.5], [math.inf, 0.1]]}
+    provenance = {"commit": "abc", "versions": {"torch": "2"}, "wall_seconds": 1.5, "hardware": "a machine"}
+    return Record(name, "RunSpec", to_dict(spec), {"diverged": 0.0, **metrics}, curves, provenance)
+
+
+def same(a, b) -> bool:
+    """Equality where NaN equals NaN."""
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return isinstance(b, type(a)) and len(a) == len(b) and all(map(same, a, b))
+    return a == b or (a != a and b != b)
+
+
+def one_sentence(caught) -> str:
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith(".")
+    return text
+
+
+# ------------------------------------------------------------------------------------------------------------- specs
+
+SPECS = (
+    RunSpec(),
+    RunSpec(seed=3, method=VICReg(variance=10.0), recipe=preset("msr"), probes=Probes(tasks=("shape", "hue"))),
+    RunSpec(data=DataSpec("scenes", 16, 0.25, (("images", 256), ("texture", 0.5))), batch_size=32),
+)
+
+
+def test_a_key_is_the_same_in_every_process():
+    here = Path(__file__).parent
+    code = "import test_spec_store as t; print(*map(t.key, t.SPECS))"
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "99", "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"},
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert out == [key(s) for s in SPECS]
+    assert len(set(out)) == len(SPECS)
+    assert all(len(k) == 16 and int(k, 16) >= 0 for k in out)
+
+
+def test_the_keys_of_old_runs_stay():
+    """What `key` gave when the reference results were measured. If this fails, no stored run is found again: give the
+    new field a default that means "as before" instead of changing this test."""
+    assert [key(s) for s in SPECS] == ["bbfaa1153f56a809", "59c9859d48c6d31c", "8716f87da4854a61"]
+
+
+def test_a_new_option_at_its_default_changes_no_key():
+    @dataclass(frozen=True)
+    class Spec:
+        seed: int = 0
+        lr: float = 0.5
+
+    @dataclass(frozen=True)
+    class Grown:
+        seed: int = 0
+        lr: float = 0.5
+        extra: str = "as before"
+        inner: Optimiser = field(default_factory=Optimiser)
+
+    Grown.__name__ = "Spec"
+    assert key(Grown()) == key(Spec())
+    assert key(Grown(seed=2)) == key(Spec(seed=2))
+    assert key(Grown(extra="new")) != key(Spec())
+    assert key(Grown(inner=Optimiser(lr=3.0))) != key(Spec())
+
+
+def test_every_field_changes_the_key():
+    changes = {
+        "data": DataSpec("digits"), "recipe": preset("crop"), "method": BarlowTwins(), "backbone": "resnet18",
+        "projector": replace(RunSpec().projector, layers=3), "optimiser": Optimiser(lr=2.0), "batch_size": 64,
+        "epochs": 3, "steps": 7, "seed": 1, "precision": "bfloat16", "joint": False, "probes": Probes(knn=True),
+    }  # fmt: skip
+    assert set(changes) == set(RunSpec.__dataclass_fields__)
+    keys = {key(RunSpec()), *(key(replace(RunSpec(), **{k: v})) for k, v in changes.items())}
+    assert len(keys) == len(changes) + 1
+
+
+def test_equal_specs_have_equal_keys():
+    whole, real = RunSpec(optimiser=Optimiser(lr=2)), RunSpec(optimiser=Optimiser(lr=2.0))
+    assert whole == real
+    assert key(whole) == key(real)
+    assert key(RunSpec(method=SimCLR(0.2))) == key(RunSpec())
+    assert key(RunSpec(epochs=15)) == key(RunSpec())
+
+
+def test_to_dict_is_json_and_names_classes():
+    tree = to_dict(SPECS[1])
+    assert json.loads(json.dumps(tree)) == tree
+    assert tree["type"] == "RunSpec"
+    assert tree["method"] == {"type": "VICReg", "invariance": 25.0, "variance": 10.0, "covariance": 1.0}
+    assert [v["parent"] for v in tree["recipe"]["views"]] == [-1, -1, 0, 1]
+
+
+def test_flatten_gives_plain_columns():
+    columns = flatten(SPECS[1])
+    assert columns == flatten(to_dict(SPECS[1]))
+    assert columns["method"] == "VICReg"
+    assert columns["variance"] == 10.0
+    assert columns["recipe"] == "msr"
+    assert columns["optimiser"] == "lars"
+    assert columns["lr"] == 1.0
+    assert columns["tasks"] == ("shape", "hue")
+    assert columns["seed"] == 3
+    assert "views" not in columns
+    assert "type" not in columns
+    columns = flatten(SPECS[2])
+    assert (columns["data"], columns["size"], columns["fraction"]) == ("scenes", 16, 0.25)
+    assert (columns["images"], columns["texture"]) == (256, 0.5)
+    assert all(isinstance(v, (str, int, float, bool, tuple)) for v in columns.values())
+
+
+def test_flatten_refuses_two_fields_of_one_name():
+    with pytest.raises(ValueError, match="column 'seed'"):
+        flatten(RunSpec(data=DataSpec(options=(("seed", 1.0),))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epochs": -1}, "epochs"), ({"epochs": 0}, "epochs"), ({"epochs": 1.5}, "epochs"), ({"epochs": "3"}, "epochs"),
+        ({"batch_size": 0}, "batch_size"), ({"batch_size": 1}, "batch_size"), ({"steps": -4}, "steps"),
+        ({"data": DataSpec(fraction=0.0)}, "fraction"), ({"data": DataSpec(fraction=1.5)}, "fraction"),
+        ({"precision": "float16"}, "precision"),
+    ],
+)  # fmt: skip
+def test_a_bad_spec_is_one_sentence(changes, said):
+    with pytest.raises(ReproError, match=said) as caught:
+        RunSpec(**changes)
+    one_sentence(caught)
+
+
+# ------------------------------------------------------------------------------------------------------------- store
+
+
+def test_what_is_put_comes_back(store):
+    wanted = record(linear=math.nan, worst=-math.inf)
+    assert wanted.key not in store
+    store.put(wanted)
+    assert wanted.key in store
+    assert store.keys() == [wanted.key]
+    found = store.get(wanted.key)
+    # what JSON cannot say comes back as NaN, in curves too
+    assert math.isnan(found.metrics["linear"])
+    assert math.isnan(found.metrics["worst"])
+    assert same(found.curves, {"epoch": [1, 2], "loss": [2.5, math.nan], "spectrum": [[1.0, 0.5], [math.nan, 0.1]]})
+    assert (found.spec, found.provenance, found.kind) == (wanted.spec, wanted.provenance, "RunSpec")
+    json.loads((store.root / wanted.key / "run.json").read_text(), parse_constant=pytest.fail)  # plain JSON: no NaN
+
+
+def test_export_and_load_round_trip(store, tmp_path):
+    records = [record("b" * 16, 1, linear=math.nan), record("a" * 16, 0, linear=51.25)]
+    path = tmp_path / "new" / "runs.jsonl"
+    export(records, path)
+    found = load(path)
+    assert [r.key for r in found] == ["a" * 16, "b" * 16]
+    for r in records:
+        store.put(r)
+    assert all(same(vars(store.get(r.key)), vars(r)) for r in found)
+    text = path.read_bytes()
+    export(found, path)
+    assert path.read_bytes() == text  # redrawing from results rewrites them as they were
+    assert len(text.splitlines()) == 2
+
+
+def test_a_frame_has_a_row_a_run(store):
+    rows = frame([record("a" * 16, 0, linear=40.0), record("b" * 16, 1, linear=math.nan, diverged=1.0)])
+    assert rows["seed"].tolist() == [0, 1]
+    assert rows["diverged"].tolist() == [0.0, 1.0]
+    assert math.isnan(rows["linear"][1])  # the metric, not the field of Probes
+    assert rows["commit"].tolist() == ["abc"] * 2
+    assert rows["curves"][0]["epoch"] == [1, 2]
+    assert frame([]).empty
+
+
+def test_the_first_of_two_puts_stays(store):
+    store.put(record(linear=1.0))
+    store.put(record(linear=2.0))
+    assert store.get("a" * 16).metrics["linear"] == 1.0
+    assert [p.name for p in store.root.iterdir()] == ["a" * 16]  # no leftovers of the second
+
+
+def test_many_puts_at_once_leave_one_whole_run(store):
+    start, errors = threading.Barrier(8), []
+
+    def put(number: int) -> None:
+        start.wait()
+        try:
+            for name in ("a" * 16, "b" * 16, "c" * 16):
+                Store(store.root).put(record(name, number, linear=float(number)))
+        except BaseException as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=put, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not errors
+    assert sorted(p.name for p in store.root.iterdir()) == ["a" * 16, "b" * 16, "c" * 16]
+    for name in store.keys():  # noqa: SIM118
+        found = store.get(name)
+        assert found.spec["seed"] == found.metrics["linear"]  # all of it from one writer
+
+
+def test_weights_are_stored_along(store, tmp_path):
+    (tmp_path / "w.pt").write_bytes(b"weights")
+    store.put(record(), tmp_path / "w.pt")
+    assert (store.root / ("a" * 16) / "weights.pt").read_bytes() == b"weights"
+
+
+def test_work_in_progress_is_no_run(store):
+    scratch = store.scratch("a" * 16)
+    (scratch / "run.json").write_text("{}")
+    (store.root / ".tmp-x").mkdir()
+    with store.claim("a" * 16) as mine:
+        assert mine
+        assert store.keys() == []
+        assert "a" * 16 not in store
+    store.done("a" * 16)
+    assert not scratch.exists()
+    store.done("a" * 16)  # nothing to remove is no error
+
+
+def test_a_claim_is_for_one_holder_at_a_time(store):
+    with store.claim("a") as first, store.claim("a") as second, store.claim("b") as other:
+        assert (first, second, other) == (True, False, True)
+    with store.claim("a") as again:
+        assert again
+
+
+# ----------------------------------------------------------------------------------------------------------- trouble
+
+BROKEN = {
+    "empty": "",
+    "cut off": '{"format": 1, "key": "aaaa',
+    "binary": "\x00\xff\x01",
+    "no object": "[1, 2]",
+    "no format": '{"key": "aaaaaaaaaaaaaaaa"}',
+    "no metrics": '{"format": 1, "key": "aaaaaaaaaaaaaaaa", "kind": "RunSpec", "spec": {}, "curves": {}, "provenance": {}}',
+    "metrics no object": json.dumps({"format": 1, **{**vars(record()), "metrics": [1], "curves": {}}}),
+    "null curves": json.dumps({"format": 1, **{**vars(record()), "metrics": {}, "curves": None}}),
+    "another run's": json.dumps({"format": 1, **{**vars(record("f" * 16)), "curves": {}}}),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_damaged_run_is_named_and_the_others_are_intact(store, how):
+    store.put(record("a" * 16))
+    store.put(record("b" * 16))
+    path = store.root / ("a" * 16) / "run.json"
+    path.write_bytes(BROKEN[how].encode("latin-1"))
+    with pytest.raises(ReproError, match="damaged") as caught:
+        store.get("a" * 16)
+    assert str(path.parent) in one_sentence(caught)
+    assert store.get("b" * 16).key == "b" * 16
+    assert path.read_bytes() == BROKEN[how].encode("latin-1")  # nothing is thrown away behind the user's back
+
+
+def test_another_versions_run_is_said_to_be_so(store, tmp_path):
+    store.put(record())
+    path = store.root / ("a" * 16) / "run.json"
+    path.write_text(path.read_text().replace(f'"format": {stores.FORMAT}', f'"format": {stores.FORMAT + 1}'))
+    with pytest.raises(ReproError, match="another version") as caught:
+        store.get("a" * 16)
+    one_sentence(caught)
+    line = json.dumps(json.loads(path.read_text()))
+    (tmp_path / "runs.jsonl").write_text(line + "\n")
+    with pytest.raises(ReproError, match=r"line 1 was written by another version"):
+        load(tmp_path / "runs.jsonl")
+
+
+def test_a_missing_run_or_file_is_named(store, tmp_path):
+    with pytest.raises(ReproError, match="No stored run") as caught:
+        store.get("c" * 16)
+    one_sentence(caught)
+    with pytest.raises(ReproError, match="No stored results") as caught:
+        load(tmp_path / "none.jsonl")
+    one_sentence(caught)
+
+
+def test_a_damaged_line_of_results_is_named(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    export([record("a" * 16), record("b" * 16)], path)
+    lines = path.read_text().splitlines()
+    path.write_text(lines[0] + "\n" + lines[1][: len(lines[1]) // 2] + "\n")
+    with pytest.raises(ReproError, match="line 2 is damaged") as caught:
+        load(path)
+    one_sentence(caught)
+
+
+def test_a_store_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReproError, match="cannot be made") as caught:
+        Store(tmp_path / "file" / "store")
+    one_sentence(caught)
+    with pytest.raises(ReproError, match="cannot be made"):
+        Store(tmp_path / "file")
+
+
+def test_an_unwritable_store_is_one_sentence(store, monkeypatch):
+    store.put(record())
+    if ROOT:  # root may write anywhere: ask the question as another user would have it answered
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    else:
+        store.root.chmod(0o500)
+    try:
+        with pytest.raises(ReproError, match="not writable") as caught:
+            Store(store.root)
+        one_sentence(caught)
+    finally:
+        store.root.chmod(0o700)
+    monkeypatch.undo()
+    assert Store(store.root).get("a" * 16).key == "a" * 16
+
+
+def _fails(code: int):
+    def fail(*_args, **_kwargs):
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("call", ["os.fsync", "os.rename", "tempfile.mkdtemp"])
+@pytest.mark.parametrize(
+    ("code", "said"), [(errno.ENOSPC, "is full"), (errno.EDQUOT, "is full"), (errno.EROFS, "cannot be written")]
+)
+def test_a_put_that_fails_at_any_point_leaves_nothing_behind(store, monkeypatch, call, code, said):
+    store.put(record("b" * 16))
+    monkeypatch.setattr(call, _fails(code))
+    with pytest.raises(ReproError, match=said) as caught:
+        store.put(record("a" * 16))
+    assert "intact" in one_sentence(caught)
+    monkeypatch.undo()
+    assert store.keys() == ["b" * 16]
+    assert [p.name for p in store.root.iterdir()] == ["b" * 16]
+    store.put(record("a" * 16))
+    assert store.keys() == ["a" * 16, "b" * 16]
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A file system of 64 kB, of which a put of more than that fills every block."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = (
+        ROOT
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip("a small file system can only be mounted by root; a full disk is simulated in the test above")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_every_stored_run(full_disk):
+    store = Store(full_disk / "store")
+    store.put(record("a" * 16, linear=1.0))
+    big = replace(record("b" * 16), curves={"loss": [0.123456789] * 20_000})
+    with pytest.raises(ReproError, match="is full") as caught:
+        store.put(big)
+    one_sentence(caught)
+    with pytest.raises(ReproError, match="is full"):
+        write_atomic(full_disk / "runs.jsonl", "x" * 100_000)
+    assert Store(store.root).get("a" * 16).metrics["linear"] == 1.0
+    assert [p.name for p in store.root.iterdir()] == ["a" * 16]
+    assert [p.name for p in full_disk.iterdir()] == ["store"]
+    store.put(record("c" * 16))  # the failed put gave its space back
+
+
+def test_write_atomic_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "file.txt"
+    write_atomic(path, "old\n")
+    monkeypatch.setattr(os, "fsync", _fails(errno.ENOSPC))
+    with pytest.raises(ReproError, match="is full"):
+        write_atomic(path, "new\n")
+    monkeypatch.undo()
+    assert path.read_text() == "old\n"
+    assert list(path.parent.iterdir()) == [path]
+    write_atomic(path, b"bytes")
+    assert path.read_bytes() == b"bytes"
+    with pytest.raises(ReproError, match="cannot be written"):
+        write_atomic(path / "below-a-file", "text")
+
+
+def test_a_view_is_part_of_a_recipes_identity_not_only_its_name():
+    a, b = (RunSpec(recipe=Recipe("mine", (View(flip=p), View()))) for p in (0.1, 0.2))
+    assert key(a) != key(b)
