@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from repro import claims, places
 from repro.errors import ReproError
@@ -17,8 +18,8 @@ from repro.errors import ReproError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 130 at Ctrl-C."""
-    args = _parser().parse_args(argv)
     try:
+        args = _parser().parse_args(argv)
         return args.command(args) or 0
     except ReproError as e:
         print(f"repro: {e}", file=sys.stderr)
@@ -31,8 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence, without the page of usage that argparse prints before it."""
+        raise ReproError(f"{message[0].upper()}{message[1:]}: see `{self.prog} --help`.")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="repro", description=importlib.import_module("repro").__doc__)
+    parser = _Parser(prog="repro", description=importlib.import_module("repro").__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, function, text: str) -> argparse.ArgumentParser:
@@ -121,7 +128,7 @@ def _run(args: argparse.Namespace) -> int:
             if not specs:
                 continue
             print(f"{claims.NOTEBOOKS[slug]}: measuring", file=sys.stderr, flush=True)
-            records = sweep.measure(specs, Store(places.store()), args.workers, args.minutes)
+            records = sweep.measure(specs, Store(places.store()), args.workers, _left(args.minutes, began))
             missing = len({sweep.key(s) for s in specs}) - len(records)
             if missing:
                 raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
@@ -160,6 +167,11 @@ def _write_cost(profile: str) -> None:
     write_atomic(folder / "cost.json", json.dumps(values, indent=1) + "\n")
 
 
+def _left(minutes: float, began: float) -> float:
+    """What is left of a time budget that all notebooks share, in minutes; 0 is no budget, so a spent one is not."""
+    return max(1e-3, minutes - (time.monotonic() - began) / 60) if minutes > 0 else minutes
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign:
@@ -171,6 +183,7 @@ def _measure(args: argparse.Namespace) -> int:
     from repro import notebook, sweep
     from repro.store import Store, export, frame
 
+    began, to_go = time.monotonic(), 0
     there = [slug for slug in claims.NOTEBOOKS if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
     studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
@@ -183,7 +196,8 @@ def _measure(args: argparse.Namespace) -> int:
             continue
         print(f"{study.slug}: {len(specs)} runs", file=sys.stderr, flush=True)
         where = Store(args.store or places.store())
-        records = sweep.measure(specs, where, args.workers, args.minutes, args.keep_weights)
+        records = sweep.measure(specs, where, args.workers, _left(args.minutes, began), args.keep_weights)
+        to_go += len(specs) - len(records)
         print(f"{study.slug}: {len(records)} of {len(specs)} runs are stored in {where.root}")
         if args.out:
             export(records, args.out / args.profile / study.slug / "runs.jsonl")
@@ -191,6 +205,8 @@ def _measure(args: argparse.Namespace) -> int:
                 runs = frame(records)
                 for claim in study.claims:
                     print(f"{claim.id}: {notebook.judge(study, runs, claim.id).sentence}")
+    if to_go:
+        raise ReproError(f"The time budget is spent with {to_go} runs to go: run the same command to go on.")
     return 0
 
 

@@ -48,21 +48,28 @@ def measure(
     """The stored runs of `specs`, measuring those that are not stored yet.
 
     workers: processes, one thread each (0: one a core on a CPU, one where there is a GPU). minutes: time budget, 0 for
-    none; when it is spent, or at Ctrl-C, every run writes a checkpoint and the finished ones are returned; the next call
-    goes on from there. watch(step, steps, loss) is called along the way where one process measures. A second process may
-    measure into the same store: each run is made once. Raises ReproError if a spec cannot run or the store cannot be
-    written; what is stored stays stored.
+    none; when it is spent, every run writes a checkpoint and the finished ones are returned; the next call goes on from
+    there. At Ctrl-C it is the same, but for KeyboardInterrupt in place of a return. watch(step, steps, loss) is called
+    along the way where one process measures. A second process may measure into the same store: each run is made once.
+    Raises ReproError if a spec cannot run or the store cannot be written; what is stored stays stored.
     """
+    if not 0 <= minutes < float("inf"):
+        raise ReproError(f"The time budget cannot be {minutes} minutes: give 0 for none, or more.")
+    if workers < 0:
+        raise ReproError(f"The number of workers cannot be {workers}: give 0 for one a core, or more.")
     wanted = {key(s): s for s in specs}
-    missing = {k: s for k, s in wanted.items() if k not in store}
+    found = {k: store.get(k) for k in wanted if k in store}  # a damaged run is told before the work, not after it
+    missing = {k: s for k, s in wanted.items() if k not in found}
     workers = min(workers or default_workers(), max(1, len(missing)))
     deadline = time.time() + 60 * minutes if minutes else float("inf")
     options = {"checkpoint_seconds": checkpoint_seconds, "keep_weights": keep_weights, "commit": commit()}
     with Progress(len(wanted), len(wanted) - len(missing), quiet) as progress:
-        if missing:
-            runner = _in_process if workers == 1 else _in_workers
-            runner(missing, store, workers, deadline, options | {"watch": watch}, progress)
-    return [store.get(k) for k in wanted if k in store]
+        if missing and workers == 1:
+            _in_process(missing, store, deadline, options, progress, watch or progress.step)
+        elif missing:
+            _in_workers(missing, store, workers, deadline, options, progress)
+    found |= {k: store.get(k) for k in missing if k in store}
+    return [found[k] for k in wanted if k in found]
 
 
 def default_workers() -> int:
@@ -71,7 +78,7 @@ def default_workers() -> int:
     return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
 
 
-def _in_process(missing, store, workers, deadline, options, progress) -> None:
+def _in_process(missing, store, deadline, options, progress, watch) -> None:
     import torch
 
     threads = torch.get_num_threads()
@@ -82,7 +89,6 @@ def _in_process(missing, store, workers, deadline, options, progress) -> None:
         with _interrupt_sets(stop):
             while queue and time.time() < deadline and not stop.is_set():
                 name = queue.pop(0)
-                watch = options["watch"] or progress.step
                 outcome = _one(missing[name], store.root, deadline, options, stop.is_set, watch)
                 if outcome == "busy":
                     queue.append(name)
@@ -90,6 +96,7 @@ def _in_process(missing, store, workers, deadline, options, progress) -> None:
                 progress.update(outcome == "stored")
         if stop.is_set():
             progress.note("stopped with a checkpoint; run again to go on")
+            raise KeyboardInterrupt
     finally:
         torch.set_num_threads(threads)
 
@@ -118,34 +125,48 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> None:
     stop = context.Event()
     queue, running = list(missing), {}
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(stop,))
+    interrupted = False
     try:
         with pool:
-            while running or (queue and time.time() < deadline and not stop.is_set()):
-                while queue and len(running) < workers and time.time() < deadline and not stop.is_set():
-                    name = queue.pop(0)
-                    running[pool.submit(_in_worker, missing[name], store.root, deadline, options)] = name
-                try:
-                    done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-                except KeyboardInterrupt:
-                    stop.set()
-                    queue.clear()
-                    progress.note("stopping: every run writes its checkpoint; run again to go on")
-                    continue
-                for future in done:
-                    name = running.pop(future)
-                    outcome = future.result()
-                    if outcome == "busy":
-                        queue.append(name)
-                        time.sleep(0.2)
-                    progress.update(outcome == "stored")
+            try:
+                while running or (queue and time.time() < deadline and not stop.is_set()):
+                    try:
+                        while queue and len(running) < workers and time.time() < deadline and not stop.is_set():
+                            with _no_interrupt():
+                                name = queue.pop(0)
+                                running[pool.submit(_in_worker, missing[name], store.root, deadline, options)] = name
+                        done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                        for future in done:
+                            name = running.pop(future)
+                            outcome = future.result()
+                            if outcome == "busy":
+                                queue.append(name)
+                                time.sleep(0.2)
+                            progress.update(outcome == "stored")
+                    except KeyboardInterrupt:
+                        stop.set()
+                        interrupted = True
+                        progress.note("stopping: every run writes its checkpoint; run again to go on")
+            finally:
+                stop.set()  # also when one run cannot be made: the others need not go to their ends
     except BrokenProcessPool:
         raise ReproError(
             "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if "
             "memory is short; all finished runs are stored."
         ) from None
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _no_interrupt():
+    """Ctrl-C waits until the block is left, and the processes started in it never see it: it reaches the whole group,
+    and what to do is the parent's to decide."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
     finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _stop = None
@@ -154,10 +175,16 @@ _stop = None
 def _start_worker(stop) -> None:
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next run for ever, since it holds the queue open itself."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _in_worker(spec, root, deadline, options) -> str:
