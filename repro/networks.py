@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from repro.errors import ReproError
@@ -22,7 +21,9 @@ def backbone(name: str, size: int) -> tuple[nn.Module, int]:
     if name == "pixels":
         return nn.Flatten(), 3 * size * size
     if name in BACKBONES:
-        net = getattr(torchvision.models, name)(zero_init_residual=True)
+        from torchvision import models  # seconds to import, and the small net needs none of it
+
+        net = getattr(models, name)(zero_init_residual=True)
         features = net.fc.in_features
         net.fc = nn.Identity()
         if size <= 64:
