@@ -170,7 +170,7 @@ def _judge_gap(frame: pd.DataFrame, axis: str, fixed: float, name: str) -> Verdi
         word = stats.NOT_REPRODUCED
     where = ", ".join(f"{levels[i]:g} for batch {b}" for b, i in zip(batches, best))
     return verdict(
-        frame, stats.combine([shrinks, differs]), effect, "points",
+        frame, word, effect, "points",
         f"The gap between batch {batches[-1]} and {batches[0]} is {stats.paired(at_fixed).text()} points at "
         f"{name} {fixed:g} and {stats.paired(at_best).text()} with each batch tuned; it shrinks by {effect.text()} "
         f"(asked: 1). The best {name} is {where} (batch x {name} interaction p = {p:.3g}).",
