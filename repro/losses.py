@@ -40,7 +40,8 @@ def barlow_twins(z: Tensor, lambda_: float, scale: float = 1.0) -> Tensor:
     """Barlow Twins (Zbontar et al. 2021, Eq. 1) as its authors code it: each view standardised over the batch as batch
     norm does (biased variance, eps 1e-5), C = z1' z2 / N; scale * (sum (C_ii - 1)^2 + lambda sum_{i != j} C_ij^2).
 
-    With more than two views: the mean over all pairs. (The FFCV-SSL paper's Eq. 3 does not centre; this does.)
+    With more than two views: the mean over all pairs, exact and at a cost that grows with their number, V (V - 1) / 2;
+    `barlow_mean_target` grows with V. (The FFCV-SSL paper's Eq. 3 does not centre; this does.)
     """
     views, n, _ = z.shape
     z = (z - z.mean(1, keepdim=True)) / torch.sqrt(z.var(1, unbiased=False, keepdim=True) + 1e-5)
@@ -53,12 +54,35 @@ def barlow_twins(z: Tensor, lambda_: float, scale: float = 1.0) -> Tensor:
     return scale * total / (views * (views - 1) / 2)
 
 
+def barlow_mean_target(z: Tensor, beta: float) -> Tensor:
+    """Barlow Twins for any number of views as the authors of the small projectors paper code it; its cost grows with V.
+
+    Each projection is normalised to length one, then each dimension standardised over all views together (unbiased
+    variance). Two views: C = z1' z2 / N, sum (C_ii - 1)^2 + beta sum_{i != j} C_ij^2. More: with zbar the mean over
+    views, the on-diagonal term is the mean over views of sum_i (mean_N(z_a zbar)_i - 1)^2, the off-diagonal one that of
+    zbar' zbar / N. So two views and many are different objectives at equal beta, and neither is `barlow_twins`.
+    """
+    views, n, _ = z.shape
+    flat = F.normalize(z, dim=2).flatten(0, 1)
+    # eps: a dimension that has collapsed to a constant must not divide by zero; 1e-12 is far below any variance in use
+    z = ((flat - flat.mean(0)) / torch.sqrt(flat.var(0) + 1e-12)).unflatten(0, (views, n))
+    if views == 2:
+        c = z[0].T @ z[1] / n
+        on = (c.diagonal() - 1).square().sum()
+    else:
+        mean = z.mean(0)
+        c = mean.T @ mean / n
+        on = ((z * mean).mean(1) - 1).square().sum() / views
+    return on + beta * (c.square().sum() - c.diagonal().square().sum())
+
+
 def vicreg(z: Tensor, invariance: float, variance: float, covariance: float) -> Tensor:
     """VICReg (Bardes et al. 2022, Eqs. 1-6) as its authors code it: mean squared error; hinge on sqrt(unbiased
     variance + 1e-4), halved over two views; squared off-diagonal covariances (/(N - 1)) summed, /D.
 
-    With more than two views: invariance is the mean over pairs, the other two terms twice the mean over views / 2.
-    (The FFCV-SSL paper's Eq. 1 sums the invariance over dimensions; this averages.)
+    With more than two views: the mean over all pairs, exact and still at a cost that grows with V, since the invariance
+    over pairs is the spread about the mean (`spread`) and the other two terms concern single views. (The FFCV-SSL
+    paper's Eq. 1 sums the invariance over dimensions; this averages.)
     """
     views, n, d = z.shape
     pairs = views * (views - 1) / 2
@@ -70,6 +94,38 @@ def vicreg(z: Tensor, invariance: float, variance: float, covariance: float) -> 
     c = centred.transpose(1, 2) @ centred / (n - 1)  # (V, D, D)
     off = c.square().sum() - c.diagonal(dim1=1, dim2=2).square().sum()
     return invariance * invariant + variance * spread + covariance * 2 * off / (d * views)
+
+
+def vicreg_mean_target(z: Tensor, invariance: float, variance: float, covariance: float) -> Tensor:
+    """VICReg for any number of views as the authors of the small projectors paper code it; its cost grows with V.
+
+    The mean over views of the two-view loss between a view and the mean of the others; with two views, `vicreg`. Since
+    z_a less the mean of the others is V / (V - 1) (z_a - zbar), no difference of two views is ever formed. (Their code
+    leaves out the 1e-4 under the root, without which a collapsed dimension has no gradient.)
+    """
+    views, n, d = z.shape
+    mean = z.mean(0)
+    others = (views * mean - z) / (views - 1)
+    invariant = (views / (views - 1)) ** 2 * (z - mean).square().mean()
+    spread_, off = z.new_zeros(()), z.new_zeros(())
+    for side in (z, others):
+        spread_ = spread_ + F.relu(1 - torch.sqrt(side.var(1) + 1e-4)).mean() / 2
+        centred = side - side.mean(1, keepdim=True)
+        c = centred.transpose(1, 2) @ centred / (n - 1)  # (V, D, D)
+        off = off + (c.square().sum() - c.diagonal(dim1=1, dim2=2).square().sum()) / (d * views)
+    return invariance * invariant + variance * spread_ + covariance * off
+
+
+def spread(z: Tensor) -> Tensor:
+    """sum_a |z_a - zbar|^2, the mean over images: the mean-target form of the invariance (small projectors paper,
+    Eq. 10), at a cost that grows with V. Equal to `spread_of_pairs`."""
+    return (z - z.mean(0)).square().sum((0, 2)).mean()
+
+
+def spread_of_pairs(z: Tensor) -> Tensor:
+    """(1 / 2V) sum_ab |z_a - z_b|^2, the mean over images: the same number from all pairs, at a cost and with a memory
+    that grow with V^2. It is here to be compared with."""
+    return (z[:, None] - z[None]).square().sum((0, 1, 3)).mean() / (2 * len(z))
 
 
 def cosine_distance(prediction: Tensor, target: Tensor) -> Tensor:

@@ -36,6 +36,23 @@ class VICReg:
 
 
 @dataclass(frozen=True)
+class BarlowMultiView:
+    """Barlow Twins against the mean of any number of views, as the authors of the small projectors paper code it; beta
+    of order 1 / projector dimension."""
+
+    beta: float = 0.02
+
+
+@dataclass(frozen=True)
+class VICRegMultiView:
+    """VICReg against the mean of the other views, as the same authors code it."""
+
+    invariance: float = 25.0
+    variance: float = 25.0
+    covariance: float = 1.0
+
+
+@dataclass(frozen=True)
 class BYOL:
     """ema rises from its value to 1 by a cosine over the run (Grill et al. 2020)."""
 
@@ -61,8 +78,10 @@ class Untrained:
     """No training at all: the random encoder, or raw pixels with the backbone "pixels". The floors of every figure."""
 
 
-Method = SimCLR | BarlowTwins | VICReg | BYOL | SimSiam | MoCo | Untrained
-METHODS = {m.__name__.lower(): m for m in (SimCLR, BarlowTwins, VICReg, BYOL, SimSiam, MoCo)}
+Method = SimCLR | BarlowTwins | VICReg | BarlowMultiView | VICRegMultiView | BYOL | SimSiam | MoCo | Untrained
+METHODS = {
+    m.__name__.lower(): m for m in (SimCLR, BarlowTwins, VICReg, BarlowMultiView, VICRegMultiView, BYOL, SimSiam, MoCo)
+}
 PREDICTOR = (BYOL, SimSiam)
 TARGET = (BYOL, MoCo)
 TWO_VIEWS = (BYOL, SimSiam, MoCo)
@@ -108,6 +127,10 @@ def loss(learner: Learner, views: Tensor, joint: bool = True) -> tuple[Tensor, T
         value = losses.barlow_twins(z, method.lambda_, method.scale)
     elif isinstance(method, VICReg):
         value = losses.vicreg(z, method.invariance, method.variance, method.covariance)
+    elif isinstance(method, BarlowMultiView):
+        value = losses.barlow_mean_target(z, method.beta)
+    elif isinstance(method, VICRegMultiView):
+        value = losses.vicreg_mean_target(z, method.invariance, method.variance, method.covariance)
     elif isinstance(method, BYOL):
         q = networks.each_view(learner.predictor, z, joint).float()
         with torch.no_grad():

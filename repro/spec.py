@@ -68,7 +68,10 @@ class Probes:
     tasks: label sets to probe; () means all of the data set's.
     linear, mlp, knn: offline probes at the last epoch. every: also every so many epochs (0: at the end only).
     online: a linear probe trained along with the run, gradient cut, on the first task.
+    spectrum: the features' eigenspectrum decay and RankMe, and at the end the projections' effective rank.
     labels: how many labelled train images the offline probes are fitted on, the same for every run; 0 for all.
+    averaged: at the last epoch also a linear probe on features averaged over so many views of each image, made by the
+        run's own recipe (the small projectors paper's protocol, with 16); its numbers are named `averaged_...`.
     """
 
     tasks: tuple[str, ...] = ()
@@ -79,6 +82,7 @@ class Probes:
     spectrum: bool = False
     every: int = 0
     labels: int = 0
+    averaged: int = 0
 
 
 @dataclass(frozen=True)

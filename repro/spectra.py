@@ -34,3 +34,16 @@ def rankme(features: np.ndarray) -> float:
     s = np.linalg.svd(np.asarray(features, np.float64), compute_uv=False)
     p = s / s.sum() + 1e-7
     return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def effective_rank(features: np.ndarray) -> float:
+    """exp of the entropy of the correlation matrix's eigenvalue shares, of features (N, F): 1 where every dimension says
+    the same, F where no two are correlated. Constant dimensions are left out; NaN if fewer than two are left."""
+    x = np.asarray(features, np.float64)
+    x = x[:, x.std(0) > 1e-9 * (1 + np.abs(x.mean(0)))]
+    if x.shape[1] < 2 or not np.isfinite(x).all():
+        return float("nan")
+    x = (x - x.mean(0)) / x.std(0)
+    shares = np.linalg.svd(x, compute_uv=False) ** 2
+    shares = shares[shares > 0] / shares.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))

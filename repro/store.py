@@ -35,7 +35,7 @@ class Result:
 
     metrics: dict[str, float]
     curves: dict[str, list] = field(default_factory=dict)
-    timing: dict[str, float] = field(default_factory=dict)
+    timing: dict[str, float | list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ RUNNERS = {
     "DynamicsSpec": "repro.theory:run",
     "ToySpec": "repro.theory:run",
     "KernelSpec": "repro.theory:run",
+    "LossSpec": "repro.bench.loss:run",
 }
 
 
@@ -226,7 +227,7 @@ def _one(spec, root: Path, deadline: float, options: dict, stopping, step=lambda
             **_title(spec),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "wall_seconds": round(time.time() - started, 3),
-            **{k: round(v, 3) for k, v in result.timing.items()},
+            **{k: v if isinstance(v, list) else round(v, 3) for k, v in result.timing.items()},
         }
         record = Record(name, kind, to_dict(spec), result.metrics, result.curves, provenance)
         store.put(record, weights if weights and weights.exists() else None)

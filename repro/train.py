@@ -22,6 +22,7 @@ from repro.spec import RunSpec, key
 from repro.store import Result, write_atomic
 from repro.views import batched, compiled
 from repro.views.draw import permutation
+from repro.views.recipe import Recipe, repeat
 
 CHUNK = 1024  # views are made for this many images at a time on a CPU, whatever the batch
 
@@ -64,14 +65,17 @@ def run(
     online_optimiser = torch.optim.AdamW(online.parameters(), lr=1e-2, weight_decay=0.0, foreach=True)
 
     parts = {"learner": learner, "optimiser": optimiser, "online": online, "online_optimiser": online_optimiser}
-    state = {"step": 0, "loss": torch.zeros((), device=device), "seconds": 0.0, "curves": {"epoch": [], "loss": []}}
+    state = {"step": 0, "loss": torch.zeros((), device=device), "curves": {"epoch": [], "loss": []}}
+    # seconds of training and making views, probing apart; not among the curves, which are the same in every measurement
+    state |= {"seconds": 0.0, "cpu_seconds": 0.0, "epoch_seconds": [], "epoch_cpu_seconds": []}
     checkpoint = scratch / "checkpoint.pt" if scratch else None
     if checkpoint and checkpoint.exists():
         state |= _resume(checkpoint, parts, device)
-    curves, saved, began = state["curves"], time.monotonic(), time.monotonic()
-    mean, std = dataset.mean.to(device).view(3, 1, 1), dataset.std.to(device).view(3, 1, 1)
+    curves, mean, std = state["curves"], *(x.to(device).view(3, 1, 1) for x in (dataset.mean, dataset.std))
+    make_views(images[:2], spec.recipe, spec.seed, 0, torch.arange(2, device=device))  # compiled before the clock runs
 
     learner.train()
+    saved, began = time.monotonic(), _clocks()
     for step, index, views in batches(spec, images, state["step"], steps):
         progress = step / steps
         for group in optimiser.param_groups:
@@ -96,12 +100,14 @@ def run(
             curves["epoch"].append(epoch)
             curves["loss"].append(state["loss"].item() / (step % per_epoch + 1))
             state["loss"] = torch.zeros((), device=device)
-            state["seconds"] += time.monotonic() - began
+            state |= _elapsed(state, began)
+            state["epoch_seconds"].append(round(state["seconds"], 4))
+            state["epoch_cpu_seconds"].append(round(state["cpu_seconds"], 4))
             if not (math.isfinite(curves["loss"][-1]) and _finite(learner)):
-                return Result({"diverged": 1.0, "steps_done": step + 1.0}, curves, {"train_seconds": state["seconds"]})
+                return Result({"diverged": 1.0, "steps_done": step + 1.0}, curves, _timing(state))
             if spec.probes.every and epoch % spec.probes.every == 0:
                 _probe_curves(curves, epoch, spec, learner, online, dataset, tasks)
-            began = time.monotonic()
+            began = _clocks()
         due = time.monotonic() - saved >= checkpoint_seconds
         try:
             tick(step + 1, steps, curves["loss"][-1] if curves["loss"] else math.nan)
@@ -110,17 +116,33 @@ def run(
             raise
         finally:
             if checkpoint and due:
-                elapsed = time.monotonic() - began
-                _save(checkpoint, parts, state | {"seconds": state["seconds"] + elapsed})
+                _save(checkpoint, parts, state | _elapsed(state, began))
                 saved = time.monotonic()
 
     metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1]}
     metrics |= probe(spec, learner.backbone, dataset, tasks, final=True)
+    if spec.probes.spectrum:
+        metrics["projection_rank"] = spectra.effective_rank(projections_of(learner, dataset).cpu().numpy())
     if spec.probes.online:
         metrics |= _online(learner, online, dataset, tasks[0], ("val", "test"))
     if keep_weights and scratch:
         _write(scratch / "weights.pt", learner.state_dict())
-    return Result(metrics, curves, {"train_seconds": state["seconds"]})
+    return Result(metrics, curves, _timing(state))
+
+
+def _clocks() -> tuple[float, float]:
+    """The wall clock, and this process's own CPU time, which busy neighbours do not lengthen."""
+    return time.monotonic(), time.process_time()
+
+
+def _elapsed(state: dict, began: tuple[float, float]) -> dict[str, float]:
+    now = _clocks()
+    return {"seconds": state["seconds"] + now[0] - began[0], "cpu_seconds": state["cpu_seconds"] + now[1] - began[1]}
+
+
+def _timing(state: dict) -> dict:
+    """train_seconds, and the seconds of training (wall, CPU) up to the end of each epoch."""
+    return {"train_seconds": state["seconds"], **{k: state[k] for k in ("epoch_seconds", "epoch_cpu_seconds")}}
 
 
 def build(spec: RunSpec, size: int) -> methods.Learner:
@@ -138,7 +160,6 @@ def batches(spec: RunSpec, images: Tensor, first: int, steps: int) -> Iterator[t
     The order of each epoch is a function of (seed, epoch). Views are made for whole chunks of the epoch, and a resumed
     run makes its chunk again from the start, so that not even rounding depends on where it was stopped.
     """
-    make = (batched if images.is_cuda else compiled).make
     n, batch = len(images), spec.batch_size
     per_epoch = n // batch
     chunk = batch if images.is_cuda else max(1, CHUNK // batch) * batch
@@ -150,9 +171,14 @@ def batches(spec: RunSpec, images: Tensor, first: int, steps: int) -> Iterator[t
         start = position * batch // chunk * chunk
         if start != start_of:
             index = order[start : min(start + chunk, per_epoch * batch)]
-            views, start_of = make(images[index], spec.recipe, spec.seed, epoch, index), start
+            views, start_of = make_views(images[index], spec.recipe, spec.seed, epoch, index), start
         offset = position * batch - start
         yield step, index[offset : offset + batch], views[:, offset : offset + batch]
+
+
+def make_views(images: Tensor, recipe: Recipe, seed: int, epoch: int, index: Tensor) -> Tensor:
+    """Views (V, B, 3, H, W) of images (B, 3, H, W) uint8, where the images are; `repro.views.batched.make` says more."""
+    return (batched if images.is_cuda else compiled).make(images, recipe, seed, epoch, index)
 
 
 @torch.no_grad()
@@ -169,6 +195,33 @@ def features_of(backbone: nn.Module, images: Tensor, mean: Tensor, std: Tensor) 
     return torch.cat(out)
 
 
+@torch.no_grad()
+def mean_features(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, images: Tensor, number: int) -> Tensor:
+    """Features (N, F), each the mean over `spec.probes.averaged` views of the image made by the run's own recipe. `number`
+    tells the splits apart, whose images are counted from 0 each."""
+    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+    one, out = Recipe("one", spec.recipe.views[:1]), []
+    staged = any(v.parent >= 0 for v in spec.recipe.views)
+    many = repeat(one if staged else spec.recipe, spec.probes.averaged)
+    for index in torch.arange(len(images)).split(256):
+        # an epoch that no run reaches: the views are new, and the same at every checkpoint
+        views = make_views(images[index].to(device), many, spec.seed, 2**30 + number, index.to(device))
+        views = (views * 255).round().to(torch.uint8).flatten(0, 1)
+        features = features_of(backbone, views, dataset.mean, dataset.std)
+        out.append(features.unflatten(0, (spec.probes.averaged, len(index))).mean(0))
+    return torch.cat(out)
+
+
+@torch.no_grad()
+def projections_of(learner: methods.Learner, dataset: data.Dataset, count: int = 1000) -> Tensor:
+    """Projections (N, D), each of length one, of the first `count` validation images, in eval mode."""
+    h = features_of(learner.backbone, dataset.val.images[:count], dataset.mean, dataset.std)
+    mode = learner.training
+    z = learner.eval().projector(h)
+    learner.train(mode)
+    return F.normalize(z.float(), dim=1)
+
+
 def probe(
     spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, tasks: tuple[str, ...], final: bool
 ) -> dict[str, float]:
@@ -181,11 +234,17 @@ def probe(
         spectrum = spectra.eigenspectrum(features[1].cpu().numpy())
         metrics |= {"alpha": spectra.alpha(spectrum), "rankme": spectra.rankme(features[1].cpu().numpy())}
     features = probes.standardise(*features)
+    averaged = []
+    if wanted.averaged and final:
+        averaged = [mean_features(spec, backbone, dataset, s.images, i) for i, s in enumerate(splits)]
+        averaged = probes.standardise(*averaged)
     for task in tasks:
         labels = [s.labels[task].to(features[0].device) for s in splits]
         found: dict[str, dict[str, float]] = {}
         if wanted.linear:
             found["linear"] = probes.linear(features, labels, dataset.tasks[task])
+        if wanted.linear and averaged:
+            found["averaged"] = probes.linear(averaged, labels, dataset.tasks[task])
         if wanted.mlp:
             found["mlp"] = probes.mlp(features, labels, dataset.tasks[task], spec.seed)
         if wanted.knn:

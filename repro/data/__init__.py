@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from repro.data import folder, scenes
 from repro.errors import ReproError
-from repro.views.draw import GOLDEN, mix, stream
+from repro.views.draw import GOLDEN, mix, stream, uniform
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,11 @@ class Dataset:
 TITLES = {
     "scenes": "colour scenes (stand-in)",
     "digits": "scikit-learn digits (stand-in)",
+    "digits-placed": "scikit-learn digits at random places (stand-in)",
     "cifar10": "CIFAR-10",
     "imagenet": "ImageNet-1k",
 }
-EMBEDDED = ("scenes", "digits")
+EMBEDDED = ("scenes", "digits", "digits-placed")
 
 
 def root() -> Path:
@@ -63,7 +65,7 @@ def title(name: str) -> str:
 
 def tasks(name: str) -> tuple[str, ...]:
     """The label sets of a data set, the semantic one first, without loading it."""
-    return tuple(scenes.TASKS) if name == "scenes" else ("digit",) if name == "digits" else ("class",)
+    return tuple(scenes.TASKS) if name == "scenes" else ("digit",) if name in EMBEDDED else ("class",)
 
 
 @functools.lru_cache(maxsize=4)
@@ -79,8 +81,8 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     limit = int(knobs.pop("images", 0))
     if knobs:
         raise ReproError(f"The data set {name!r} has no option {next(iter(knobs))!r}: only scenes have such knobs.")
-    if name == "digits":
-        return _digits(size or 16)
+    if name in ("digits", "digits-placed"):
+        return _digits(size or 16, name)
     if name in TITLES:
         return _from_folder(root() / name, size, TITLES[name], limit)
     if Path(name).is_dir():
@@ -122,17 +124,37 @@ def _scenes(size: int, knobs: dict[str, float]) -> Dataset:
     return _dataset(TITLES["scenes"], True, splits, dict(scenes.TASKS))
 
 
-def _digits(size: int) -> Dataset:
+def _digits(size: int, name: str) -> Dataset:
+    """digits: scikit-learn's scans, scaled to the frame. digits-placed: each drawn smaller, at a place, size and angle of
+    its own, so that neither pixels nor a random encoder know much; each held-out scan at several places."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     pixels = torch.from_numpy(bunch.images).float()[:, None] / 16
-    pixels = torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", align_corners=False)
-    pixels = (pixels * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
     labels = torch.from_numpy(bunch.target).long()
     order = torch.argsort(mix(stream(0, 0, 3) + torch.arange(len(labels)) * GOLDEN), stable=True)
-    parts = order.split([1000, 297, 500])
-    return _dataset(TITLES["digits"], True, [Split(pixels[i], {"digit": labels[i]}) for i in parts], {"digit": 10})
+    splits = []
+    for index, places in zip(order.split([1000, 297, 500]), (1, 3, 4)):
+        if name == "digits":
+            x = F.interpolate(pixels[index], (size, size), mode="bilinear", align_corners=False)
+        else:
+            index = index.repeat_interleave(places)
+            x = _placed(pixels[index], size, index * 4 + torch.arange(len(index)) % places)
+        x = (x * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+        splits.append(Split(x, {"digit": labels[index]}))
+    return _dataset(TITLES[name], True, splits, {"digit": 10})
+
+
+def _placed(pixels: Tensor, size: int, number: Tensor) -> Tensor:
+    """Each image (N, 1, 8, 8) on a black frame of `size` pixels, .55 to .8 of it wide, turned by up to a quarter of a
+    radian; a function of the images' numbers (N,)."""
+    u = uniform(stream(0, 0, 4), number, torch.arange(4))
+    scale, angle = 0.55 + 0.25 * u[:, 0], 0.5 * u[:, 1] - 0.25
+    x, y = ((2 * u[:, i] - 1) * (1 - scale) for i in (2, 3))
+    c, s = torch.cos(angle) / scale, torch.sin(angle) / scale
+    back = torch.stack([torch.stack([c, s, -c * x - s * y], 1), torch.stack([-s, c, s * x - c * y], 1)], 1)
+    grid = F.affine_grid(back, [len(pixels), 1, size, size], align_corners=False)
+    return F.grid_sample(pixels, grid, align_corners=False)
 
 
 def _from_folder(path: Path, size: int, title: str, limit: int) -> Dataset:

@@ -1,0 +1,161 @@
+"""What a loss of many views costs: against the mean of the views, and over all pairs of them (claim C8).
+
+    repro bench loss --views 2 4 8 16
+
+Both ways are timed in turn, forward and backward, and compared as ratios within one run; the memory is what autograd
+keeps for the backward pass, which is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from repro import losses
+from repro.errors import ReproError
+from repro.store import Result
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """`views` views of `images` images, `dim`-dimensional projections; each way is timed `repeats` times.
+
+    metrics: identity_error, the relative difference of the invariance against the mean and over all pairs, in float64;
+    identity_error_single, in float32; vicreg_error, of VICReg as a whole, in float64; and for each of FORMS and each
+    way, <form>_<way>_mb, the megabytes kept for the backward pass. In the provenance, as they differ from one
+    measurement to the next: <form>_<way>_ms, the median, and <form>_ratio, the median ratio of pairs to mean.
+    """
+
+    views: int = 4
+    images: int = 256
+    dim: int = 256
+    repeats: int = 9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("views", 2), ("images", 2), ("dim", 2), ("repeats", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ReproError(f"{name} must be a whole number from {least} on, not {value!r}: correct it.")
+
+
+def _over_pairs(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A loss of two views as the mean over all pairs of many, each pair worked out on its own."""
+
+    def total(z: Tensor) -> Tensor:
+        pairs = [(i, j) for i in range(len(z)) for j in range(i + 1, len(z))]
+        return sum((loss(z[[i, j]]) for i, j in pairs), z.new_zeros(())) / len(pairs)
+
+    return total
+
+
+def _vicreg(z: Tensor) -> Tensor:
+    return losses.vicreg(z, 25.0, 25.0, 1.0)
+
+
+FORMS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
+    "invariance": {"mean": losses.spread, "pairs": losses.spread_of_pairs},
+    "vicreg": {"mean": _vicreg, "pairs": _over_pairs(_vicreg)},
+    "barlow": {
+        "mean": lambda z: losses.barlow_mean_target(z, 0.02),
+        "pairs": lambda z: losses.barlow_twins(z, 0.02),
+    },
+}
+"""Each objective's two ways. Of the first two the ways give the same number; the authors' Barlow Twins against the mean
+and Barlow Twins over all pairs are different objectives, and only their costs are compared."""
+
+
+def run(spec: LossSpec) -> Result:
+    """Measure one spec. The numbers of `metrics` depend on the spec alone, those of `timing` on the machine."""
+    generator = torch.Generator().manual_seed(spec.seed)
+    image = torch.randn(spec.images, spec.dim, generator=generator, dtype=torch.float64)
+    z = image + 0.5 * torch.randn(spec.views, spec.images, spec.dim, generator=generator, dtype=torch.float64)
+    metrics = {
+        "identity_error": _difference("invariance", z),
+        "identity_error_single": _difference("invariance", z.float()),
+        "vicreg_error": _difference("vicreg", z),
+    }
+    z = z.float().to("cuda" if torch.cuda.is_available() else "cpu")
+    timing: dict[str, float] = {}
+    for form, ways in FORMS.items():
+        for way, loss in ways.items():
+            metrics[f"{form}_{way}_mb"] = kept_bytes(loss, z) / 1e6
+        seconds = {way: [] for way in ways}
+        for _ in range(spec.repeats):
+            for way, loss in ways.items():  # in turn, so that a slow moment of the machine meets both
+                seconds[way].append(_seconds(loss, z))
+        for way, values in seconds.items():
+            timing[f"{form}_{way}_ms"] = 1000 * _median(values)
+        timing[f"{form}_ratio"] = _median([p / m for p, m in zip(seconds["pairs"], seconds["mean"])])
+    return Result(metrics, timing=timing)
+
+
+def _difference(form: str, z: Tensor) -> float:
+    mean, pairs = (FORMS[form][way](z).item() for way in ("mean", "pairs"))
+    return abs(mean - pairs) / abs(pairs)
+
+
+def kept_bytes(loss: Callable[[Tensor], Tensor], z: Tensor) -> int:
+    """Bytes that autograd keeps between the forward and the backward pass of `loss`, z itself left out."""
+    z = z.detach().requires_grad_(True)
+    kept: dict[int, Tensor] = {}  # by address of the storage: a view of a kept tensor costs nothing more
+
+    def keep(t: Tensor) -> Tensor:
+        kept[t.untyped_storage().data_ptr()] = t
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        loss(z).backward()
+    kept.pop(z.untyped_storage().data_ptr(), None)
+    return sum(t.untyped_storage().nbytes() for t in kept.values())
+
+
+def _seconds(loss: Callable[[Tensor], Tensor], z: Tensor) -> float:
+    """Forward and backward, repeated until the clock can be trusted."""
+    z = z.detach().requires_grad_(True)
+    loss(z).backward()  # warm
+    rounds, began = 0, _now(z)
+    while True:
+        loss(z).backward()
+        rounds += 1
+        taken = _now(z) - began
+        if taken > 0.004 or rounds >= 50:
+            return taken / rounds
+
+
+def _now(z: Tensor) -> float:
+    if z.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _median(values: list[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).median())
+
+
+def main(argv: list[str]) -> int:
+    """`repro bench loss`: a table of both ways by number of views."""
+    parser = argparse.ArgumentParser(prog="repro bench loss", description=__doc__.split("\n")[0])
+    parser.add_argument("--views", type=int, nargs="+", default=[2, 4, 8, 16])
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=9)
+    args = parser.parse_args(argv)
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "one thread of a CPU"
+    print(f"forward and backward of {args.images} images, dimension {args.dim}, on {where}; medians of {args.repeats}")
+    print(f"{'':12}{'views':>6}{'mean ms':>10}{'pairs ms':>10}{'ratio':>8}{'mean MB':>10}{'pairs MB':>10}")
+    for views in args.views:
+        found = run(LossSpec(views, args.images, args.dim, args.repeats))
+        for form in FORMS:
+            ms = [found.timing[f"{form}_{way}_ms"] for way in ("mean", "pairs")]
+            mb = [found.metrics[f"{form}_{way}_mb"] for way in ("mean", "pairs")]
+            ratio = found.timing[f"{form}_ratio"]
+            print(f"{form:12}{views:6d}{ms[0]:10.2f}{ms[1]:10.2f}{ratio:8.2f}{mb[0]:10.2f}{mb[1]:10.2f}")
+    return 0
