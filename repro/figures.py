@@ -518,7 +518,7 @@ def caption(frame: pd.DataFrame, profile: str) -> str:
     def names(column: str) -> list[str]:
         return sorted({str(v) for v in frame[column].dropna()}) if column in frame else []
 
-    data = " and ".join(data_title(n) for n in names("data"))
+    data = " and ".join(names("data_title") or [data_title(n) for n in names("data")])
     first = ", ".join(s for s in (f"Data: {data}" if data else "", " and ".join(names("backbone"))) if s)
     n, seeds = len(frame), len(names("seed"))
     scale = f"{n} run{'s' * (n != 1)}" + (f" over {seeds} seed{'s' * (seeds != 1)}" if seeds else "")
