@@ -29,7 +29,7 @@ test: build/.ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/pytest tests -n 2 --dist loadfile
-	REPRO_STORE=build/nbval/store REPRO_FIGURES=build/nbval/figures .venv/bin/pytest notebooks -n 2 --dist loadfile \
+	REPRO_STORE=$(CURDIR)/build/nbval/store REPRO_FIGURES=$(CURDIR)/build/nbval/figures .venv/bin/pytest notebooks -n 2 --dist loadfile \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -o filterwarnings=default
 
 clean:
