@@ -136,20 +136,18 @@ def test_the_kernel_draws_what_draw_does_bit_for_bit(view, height, width):
     recipe, sample = Recipe("r", (view, view)), torch.arange(3000) * 7919
     table, starts = compiled.table(recipe, 224), compiled.starts(recipe, 11, 3)
     wanted = draw(recipe, 11, 3, sample, height, width)
-    drawn, order, factors = np.empty(8, np.int64), np.empty(4, np.int64), np.empty(4, np.float32)
     for v in range(2):
-        boxes = torch.stack((wanted[v].top, wanted[v].left, wanted[v].height, wanted[v].width), 1).numpy()
-        flags = torch.stack((wanted[v].flip, wanted[v].jitter, wanted[v].gray, wanted[v].solarize), 1).numpy()
-        orders, all_factors, sigmas = (getattr(wanted[v], n).numpy() for n in ("order", "factors", "sigma"))
+        p = wanted[v]
+        boxes = torch.stack((p.top, p.left, p.height, p.width), 1).tolist()
+        flags = torch.stack((p.flip, p.jitter, p.gray, p.solarize), 1).tolist()
+        orders, all_factors, sigmas = p.order.tolist(), p.factors.tolist(), p.sigma.tolist()
         for i, number in enumerate(sample.tolist()):
-            state = compiled.counter(starts[v], number)
-            sigma = compiled._draw(table[v], state, height, width, drawn, order, factors)
-            assert (drawn[:4] == boxes[i]).all()
-            assert (drawn[4:] == flags[i]).all()
-            assert sigma == sigmas[i]
-            if flags[i, 1]:
-                assert (order == orders[i]).all()
-                assert (factors == all_factors[i]).all()
+            found = compiled.drawn(table[v], starts[v], number, height, width)
+            assert list(found[:4]) == boxes[i]
+            assert list(found[4:8]) == flags[i]
+            assert found.sigma == sigmas[i]
+            if found.jitter:
+                assert (found.order, found.factors) == (orders[i], all_factors[i])
 
 
 def test_what_is_drawn():

@@ -8,7 +8,10 @@ widening to 64 bits, and flips, which would read backwards, are folded into the 
 from __future__ import annotations
 
 import math
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -40,7 +43,7 @@ from repro.views.draw import (
     mix,
     stream,
 )  # fmt: skip
-from repro.views.recipe import Recipe
+from repro.views.recipe import Recipe, View
 
 _F = np.float32
 _0, _1, _2, _3, _4, _6, _HALF = _F(0), _F(1), _F(2), _F(3), _F(4), _F(6), _F(0.5)
@@ -674,8 +677,8 @@ def make_views(
 ):  # fmt: skip
     """Views of the images begin ... end - 1; -1, or the number of the first image that cannot be decoded.
 
-    data: bytes; offsets, lengths, heights, widths, kinds, samples: int64 (B,), where each image lies, what it is, and
-    its number in the data set. recipe: (V, 19) of `table`; starts: (V,) of `starts`. fast: the jitter as one matrix,
+    data: bytes, read-only; offsets, lengths, heights, widths, kinds, samples: int64 (B,), where each image lies, what
+    it is, and its number in the data set. recipe: (V, 19) of `table`; starts: (V,) of `starts`. fast: the jitter as one matrix,
     and JPEGs decoded at 1/2, 1/4 or 1/8 where every crop stays at least as large as its view. decoder: int64 (3,), the
     address of tjDecompress2, its handle and its flags. bytes_out uint8 or floats_out float32: (views, 3 * size * size),
     view v of image i in row v * view_step + i * image_step; the other one has no rows.
@@ -706,8 +709,10 @@ def make_views(
         if shrink > 1:
             height, width = (height + shrink - 1) // shrink, (width + shrink - 1) // shrink
             for v in range(views):
-                for k in range(4):
-                    drawn[v, k] //= shrink
+                for k in range(2):
+                    end = min((drawn[v, k] + drawn[v, k + 2] + shrink // 2) // shrink, width if k else height)
+                    drawn[v, k] = (drawn[v, k] + shrink // 2) // shrink
+                    drawn[v, k + 2] = end - drawn[v, k]
         image = scratch
         if kinds[i] == RAW:
             image = data[offsets[i] : offsets[i] + 3 * height * width]
@@ -731,9 +736,60 @@ def make_views(
     return -1
 
 
+class Drawn(NamedTuple):
+    """What was drawn for one view of one image; `order` and `factors` as in `repro.views.draw.Params`. state: what its
+    random numbers begin with."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+    jitter: bool
+    gray: bool
+    solarize: bool
+    order: list[int]
+    factors: list[float]
+    sigma: float
+    state: int
+
+
+def drawn(row: np.ndarray, start: int, sample: int, height: int, width: int) -> Drawn:
+    """The parameters that the kernel draws for one view: `row` of the recipe's table, `start` of `starts`."""
+    numbers, order, factors = np.zeros(8, np.int64), np.arange(4), np.ones(4, np.float32)
+    state = int(counter(start, sample))
+    sigma = _draw(row, state, height, width, numbers, order, factors)
+    box, flags = numbers[:4].tolist(), [bool(n) for n in numbers[4:]]
+    return Drawn(*box, *flags, order.tolist(), factors.tolist(), float(sigma), state)
+
+
+def add_noise(plane: np.ndarray, state: int, first: int, amount: float) -> None:
+    """A view's Gaussian noise on a plane of float32 in [0, 1] whose pixels are numbered from `first`, in place."""
+    _add_noise(plane, state, NOISE + first, _F(amount))
+
+
 def starts(recipe: Recipe, seed: int, epoch: int) -> np.ndarray:
     """What begins the random numbers of each view of an epoch, (V,) int64."""
     return np.array([stream(seed, epoch, 16 + view) for view in range(len(recipe.views))])
+
+
+_warming = threading.Lock()
+
+
+def warm_up() -> None:
+    """Compile the kernel, or load it from disk, and say so if that takes long; threads need not wait for each other."""
+    with _warming:
+        if make_views.signatures:
+            return
+        message = "compiling the views (once; they are kept on disk) ..."
+        line = threading.Timer(2.0, lambda: print(message, file=sys.stderr, flush=True))
+        line.daemon = True
+        line.start()
+        try:
+            one = torch.zeros(1, dtype=torch.int64)
+            make(torch.zeros((1, 3, 8, 8), dtype=torch.uint8), Recipe("whole", (View(crop=(1, 1)),)), 0, 0, one)
+        finally:
+            line.cancel()
 
 
 def make(
@@ -756,7 +812,9 @@ def make(
     views, length = len(recipe.views), 3 * height * width
     out = torch.empty((views, batch, 3, size, size))
     fixed = [np.full(batch, value) for value in (length, height, width, PLANAR)]
-    places = (np.ascontiguousarray(images.numpy()).reshape(-1), np.arange(batch) * length, *fixed)
+    pixels = np.ascontiguousarray(images.numpy()).reshape(-1)
+    pixels.flags.writeable = False  # the kernel's one type of bytes, that of a mapped file
+    places = (pixels, np.arange(batch) * length, *fixed)
     samples = np.ascontiguousarray(sample.numpy())
     rest = (table(recipe, size), starts(recipe, seed, epoch), size, fast, np.zeros(3, np.int64))
     to = (np.empty((0, 1), np.uint8), out.numpy().reshape(views * batch, -1), batch, 1)

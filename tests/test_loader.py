@@ -1,0 +1,436 @@
+"""The loader: one stream of views whatever the workers, batches and interruptions; and errors that end it in a sentence."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from repro.data import beton, loader
+from repro.data.loader import Loader
+from repro.data.plain import PlainLoader
+from repro.errors import ReproError
+from repro.views import compiled, reference
+from repro.views.recipe import Recipe, View, preset
+
+COUNT = 26
+ALL = preset("all", blur=0.5)
+
+
+def picture(i: int) -> Image.Image:
+    """A smooth picture, of another size for each number."""
+    rng = np.random.default_rng(i)
+    small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    return small.resize((60 + 7 * (i % 5), 50 + 9 * (i % 4)), Image.Resampling.BICUBIC)
+
+
+def jpeg(i: int) -> bytes:
+    out = io.BytesIO()
+    picture(i).save(out, "JPEG", quality=92)
+    return out.getvalue()
+
+
+def pixels(i: int) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(jpeg(i))).convert("RGB"))
+
+
+def encode(i: int) -> beton.Encoded:
+    image = picture(i)
+    return beton.Encoded(jpeg(i), image.height, image.width, raw=False)
+
+
+def encode_raw(i: int) -> beton.Encoded:
+    image = pixels(i)
+    return beton.Encoded(image.tobytes(), *image.shape[:2], raw=True)
+
+
+LABELS = {"class": [i % 3 for i in range(COUNT)], "distance": [i / 4 for i in range(COUNT)]}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("beton") / "photos.beton"
+    beton.write(path, encode, LABELS)
+    return path
+
+
+def views(loader: Loader, epoch: int = 0, first: int = 0) -> dict[int, torch.Tensor]:
+    """Each sample's views (V, 3, S, S), in the order in which they came."""
+    out = {}
+    for batch in loader.epoch(epoch, first):
+        for k, number in enumerate(batch.index.tolist()):
+            out[number] = batch.views[:, k].clone()
+    return out
+
+
+def same(a: dict[int, torch.Tensor], b: dict[int, torch.Tensor]) -> bool:
+    return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# --- the stream -------------------------------------------------------------------------------------------------------
+
+
+def test_views_are_the_references(path):
+    found = views(Loader(path, ALL, 5, 40, seed=3, drop_last=False, dtype=torch.float32), epoch=2)
+    assert sorted(found) == list(range(COUNT))
+    for i in range(0, COUNT, 3):
+        image = torch.from_numpy(pixels(i).copy()).permute(2, 0, 1)[None]
+        wanted = reference.make(image, ALL, 3, 2, torch.tensor([i]), 40)[:, 0]
+        difference = torch.where((wanted - 0.5).abs() < 1e-3, 0.0, (found[i] - wanted).abs())
+        assert difference.max() < 1 / 255
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 4, 26])
+def test_the_stream_depends_on_no_worker_and_no_batch(path, workers, batch):
+    wanted = views(Loader(path, ALL, 7, 32, workers=1, drop_last=False), epoch=1)
+    assert same(wanted, views(Loader(path, ALL, batch, 32, workers=workers, drop_last=False), epoch=1))
+
+
+def test_an_epoch_goes_on_from_any_batch(path):
+    whole, part = (Loader(path, ALL, 4, 32, workers=2) for _ in range(2))
+    wanted = views(whole, 5)
+    assert same({k: wanted[k] for k in list(wanted)[12:]}, views(part, 5, first=3))
+
+
+def test_epochs_and_seeds_differ_and_repeat(path):
+    def of(seed, epoch):
+        return views(Loader(path, ALL, 13, 32, seed=seed), epoch)
+
+    first = of(0, 0)
+    assert same(first, of(0, 0))
+    for other in (of(0, 1), of(1, 0)):
+        assert list(other) != list(first)
+        assert not any(torch.equal(other[k], first[k]) for k in first)
+
+
+def test_seeds_do_not_give_shifted_copies():
+    samples = np.arange(500)
+    orders = {(s, e): np.concatenate(loader.order(s, e, samples, True, False, 10)) for s in range(3) for e in range(3)}
+    assert len({o.tobytes() for o in orders.values()}) == 9
+
+
+def test_raw_and_compressed_storage_give_the_same_views(path, tmp_path):
+    beton.write(tmp_path / "raw.beton", encode_raw, LABELS)
+    beton.write(tmp_path / "mixed.beton", lambda i: encode_raw(i) if i % 2 else encode(i), LABELS)
+    wanted = views(Loader(path, ALL, 13, 32))
+    assert same(wanted, views(Loader(tmp_path / "raw.beton", ALL, 13, 32)))
+    assert same(wanted, views(Loader(tmp_path / "mixed.beton", ALL, 13, 32)))
+
+
+def test_a_batch_is_not_overwritten_while_it_is_held(path):
+    source = Loader(path, ALL, 2, 32, ahead=1)
+    held = list(source.epoch(0))
+    assert all(torch.equal(a.views, b.views) for a, b in zip(held, source.epoch(0)))
+    assert len({batch.views.data_ptr() for batch in held}) == len(held)
+    addresses = [batch.views.data_ptr() for batch in source.epoch(0)]
+    assert len(set(addresses)) < len(addresses)  # but memory is used again when it is not
+
+
+def test_rounded_and_exact_numbers_agree(path):
+    rounded, exact = (views(Loader(path, ALL, 13, 32, dtype=d)) for d in (torch.uint8, torch.float32))
+    assert all(((exact[k] * 255).round() - rounded[k].float()).abs().max() <= 1 for k in exact)
+    assert all((exact[k] * 255 - rounded[k].float()).abs().max() <= 0.5001 for k in exact)
+
+
+def test_labels_and_numbers_belong_to_their_pictures(path):
+    source = Loader(path, preset("none"), 4, 16, labels=["class"])
+    for batch in source.epoch(0):
+        assert list(batch.labels) == ["class"]
+        assert batch.labels["class"].tolist() == [LABELS["class"][i] for i in batch.index]
+        for view, i in zip(batch.views[0], batch.index.tolist()):
+            whole = Image.fromarray(pixels(i)).resize((16, 16), Image.Resampling.BILINEAR)
+            assert np.abs(np.asarray(whole).astype(int) - view.permute(1, 2, 0).numpy()).max() <= 2
+    assert next(Loader(path, ALL, 4, 16).epoch()).labels["distance"].dtype == torch.float64
+
+
+def test_all_ranks_together_see_each_sample_once():
+    samples = np.arange(103)
+    for world in (1, 2, 8):
+        ranks = [loader.order(0, 4, samples, True, False, 5, rank, world) for rank in range(world)]
+        assert sorted(np.concatenate([b for r in ranks for b in r]).tolist()) == list(range(103))
+        full = [loader.order(0, 4, samples, True, True, 5, rank, world) for rank in range(world)]
+        assert {len(r) for r in full} == {103 // (5 * world)}
+        assert all(len(b) == 5 for r in full for b in r)
+        seen = np.concatenate([b for r in full for b in r])
+        assert len(set(seen.tolist())) == len(seen)
+
+
+def test_a_rank_gets_its_share_of_the_same_views(path):
+    whole = views(Loader(path, ALL, 13, 32))
+    halves = [views(Loader(path, ALL, 13, 32, rank=r, world=2)) for r in range(2)]
+    for number, view in (halves[0] | halves[1]).items():
+        assert torch.equal(view, whole[number])
+    assert len(halves[0]) == len(halves[1]) == 13
+
+
+def test_a_part_of_the_data_keeps_its_numbers(path):
+    whole, part = views(Loader(path, ALL, 26, 32)), views(Loader(path, ALL, 2, 32, indices=[3, 8, 20, 21]))
+    assert sorted(part) == [3, 8, 20, 21]
+    assert all(torch.equal(part[i], whole[i]) for i in part)
+    with pytest.raises(ReproError, match="an index lies outside"):
+        Loader(path, ALL, 2, 32, indices=[26])
+
+
+def test_resolution_grows_with_the_epoch(path):
+    size = loader.ramp(160, 192, 70, 85)
+    assert [size(e) for e in (0, 70, 73, 78, 85, 99)] == [160, 160, 160, 192, 192, 192]
+    size = loader.ramp(64, 224, 10, 30)
+    assert [size(e) for e in (10, 14, 20, 30)] == [64, 96, 128 if size(20) == 128 else 160, 224]
+    source = Loader(path, ALL, 13, loader.ramp(32, 64, 0, 1))
+    assert [next(source.epoch(e)).views.shape[-1] for e in range(2)] == [32, 64]
+
+
+def test_evaluation_takes_the_middle_square(path):
+    found = views(Loader(path, None, 13, 24, shuffle=False, central=0.875, dtype=torch.float32))
+    assert list(found) == list(range(COUNT))
+    for i in (0, 7):
+        image = Image.fromarray(pixels(i))
+        side = round(0.875 * min(image.size))
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        middle = image.crop((left, top, left + side, top + side)).resize((24, 24), Image.Resampling.BILINEAR)
+        assert np.abs(np.asarray(middle) / 255 - found[i][0].permute(1, 2, 0).numpy()).max() < 2 / 255
+
+
+def test_staged_views_are_made_from_their_parents(path):
+    plain = preset("msr", jitter=0.0, gray=0.0, blur=0.0)
+    for view in views(Loader(path, plain, 13, 32)).values():
+        assert torch.equal(view[0], view[2])
+        assert torch.equal(view[1], view[3])
+    assert not all(torch.equal(v[0], v[2]) for v in views(Loader(path, preset("msr"), 13, 32)).values())
+
+
+def test_fast_mode_is_near(path):
+    without = Recipe("crop", (View(),))
+    assert same(views(Loader(path, without, 13, 32)), views(Loader(path, without, 13, 32), 0))
+    whole = Recipe("whole", (View(crop=(1, 1), flip=0.0, jitter=1.0),))
+    exact, fast = (views(Loader(path, whole, 13, 48, fast=f, dtype=torch.float32)) for f in (False, True))
+    error = torch.stack([(exact[k] - fast[k]).abs().mean() for k in exact]).mean() * 255
+    assert 0.1 < error < 8
+    mild = Recipe("mild", (replace(whole.views[0], hue=0.0, brightness=0.1, contrast=0.1, saturation=0.1),))
+    exact, fast = (views(Loader(path, mild, 13, 48, fast=f, dtype=torch.float32)) for f in (False, True))
+    assert torch.stack([(exact[k] - fast[k]).abs().mean() for k in exact]).mean() * 255 < 2
+
+
+def test_fast_mode_decodes_large_images_small(tmp_path):
+    y, x = np.mgrid[0:512, 0:640]
+    smooth = np.stack((x / 640, y / 512, (x + y) / 1152), 2)
+    image = Image.fromarray((smooth * 255).astype(np.uint8))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=95)
+    beton.write(tmp_path / "a.beton", lambda i: beton.Encoded(file.getvalue(), 512, 640, False), {"class": [0]})
+    crop = Recipe("crop", (View(crop=(0.3, 1.0)),))
+    exact, fast = (views(Loader(tmp_path / "a.beton", crop, 1, 32, fast=f)) for f in (False, True))
+    assert (exact[0].int() - fast[0].int()).abs().float().mean() < 2
+
+
+# --- files and errors -------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_sample_is_named_and_ends_the_epoch(path, tmp_path):
+    file = beton.read(path)
+    content = bytearray(path.read_bytes())
+    content[int(file.offsets[11]) + 200 : int(file.offsets[11] + file.lengths[11])] = bytes(int(file.lengths[11]) - 200)
+    broken = tmp_path / "broken.beton"
+    broken.write_bytes(content)
+    source = Loader(broken, ALL, 2, 32, workers=2, shuffle=False)
+    came = []
+    with pytest.raises(ReproError, match=r"^Sample 11 of .*broken\.beton cannot be decoded"):
+        came.extend(batch.index[0].item() for batch in source.epoch(0))
+    assert came == [0, 2, 4, 6, 8]
+    good = Loader(broken, ALL, 2, 32, indices=[i for i in range(COUNT) if i != 11])
+    assert len(views(good)) == 24
+
+
+def test_any_error_in_a_worker_ends_the_epoch(path, monkeypatch):
+    source = Loader(path, ALL, 2, 32, workers=2)
+    next(source.epoch(0))
+
+    def fail(*args):
+        raise MemoryError("no memory for this one")
+
+    monkeypatch.setattr(compiled, "make_views", fail)
+    fail.signatures = [()]
+    with pytest.raises(MemoryError, match="no memory for this one"):
+        list(source.epoch(0))
+
+
+def test_an_epoch_left_in_the_middle_leaves_no_threads(path):
+    source = Loader(path, ALL, 2, 32, workers=3)
+    epoch = source.epoch(0)
+    next(epoch)
+    epoch.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("loader")]
+
+
+def test_bad_files_are_told_in_one_sentence(path, tmp_path):
+    content = path.read_bytes()
+    cases = {
+        "There is no file": None,
+        "is truncated": content[: len(content) - 100],
+        "is truncated ": content[: len(content) // 2],
+        "is truncated  ": content[:10],
+        "is not a .beton file of version 2": b"\xff\xd8\xff\xe0" + bytes(2000),
+        "was never finished": content[:16] + bytes(8) + content[24:],
+    }
+    for k, (sentence, data) in enumerate(cases.items()):
+        file = tmp_path / f"{k}.beton"
+        if data is not None:
+            file.write_bytes(data)
+        with pytest.raises(ReproError, match=sentence.strip()) as e:
+            Loader(file, ALL, 2)
+        assert str(file) in str(e.value)
+        assert str(e.value).count("\n") == 0
+    with pytest.raises(
+        ReproError, match=r"was made for other fields \(image, class, distance; image, count are needed\)"
+    ):
+        Loader(path, ALL, 2, labels=["count"])
+
+
+def test_options_that_cannot_be(path):
+    with pytest.raises(ReproError, match="leaves no full batch of 27"):
+        Loader(path, ALL, 27)
+    with pytest.raises(ReproError, match="A rank lies between"):
+        Loader(path, ALL, 2, rank=2, world=2)
+    with pytest.raises(ReproError, match="batch of 1 or more"):
+        Loader(path, ALL, 0)
+    with pytest.raises(ReproError, match="convert on the device"):
+        Loader(path, ALL, 2, dtype=torch.float16)
+
+
+def test_writing_that_is_interrupted_goes_on_after_the_last_full_page(tmp_path):
+    whole, part = tmp_path / "whole.beton", tmp_path / "part.beton"
+    beton.write(whole, encode_raw, LABELS, "same", page=1 << 16)
+    done = []
+
+    def until(stop):
+        def one(i):
+            if i == stop:
+                raise KeyboardInterrupt
+            done.append(i)
+            return encode_raw(i)
+
+        return one
+
+    for stop in (9, 20):
+        with pytest.raises(KeyboardInterrupt):
+            beton.write(part, until(stop), LABELS, "same", page=1 << 16)
+        assert not part.exists()
+    beton.write(part, until(None), LABELS, "same", page=1 << 16)
+    assert part.read_bytes() == whole.read_bytes()
+    assert len(done) < 2 * COUNT  # most was not done again
+    assert sorted(os.listdir(tmp_path)) == ["part.beton", "whole.beton"]
+
+
+def test_another_content_does_not_go_on_from_what_is_there(tmp_path):
+    file = tmp_path / "a.beton"
+
+    def stop(i):
+        if i == 20:
+            raise KeyboardInterrupt
+        return encode_raw(i)
+
+    with pytest.raises(KeyboardInterrupt):
+        beton.write(file, stop, LABELS, "one", page=1 << 16)
+    done = []
+    beton.write(file, lambda i: done.append(i) or encode(i), LABELS, "other", page=1 << 16)
+    assert sorted(done) == list(range(COUNT))
+
+
+def test_a_full_disk_leaves_no_file_of_that_name(tmp_path, monkeypatch):
+    file, sync, calls = tmp_path / "a.beton", os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ReproError, match="is full: free some space and run the same command again"):
+        beton.write(file, encode_raw, LABELS, page=1 << 16)
+    assert not file.exists()
+    monkeypatch.setattr(os, "fsync", sync)
+    beton.write(file, encode_raw, LABELS, page=1 << 16)
+    assert len(beton.read(file)) == COUNT
+
+
+def test_an_image_larger_than_a_page_is_refused(tmp_path):
+    with pytest.raises(ReproError, match="choose larger pages"):
+        beton.write(tmp_path / "a.beton", encode_raw, LABELS, page=1 << 12)
+
+
+# --- the other loaders ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for i in range(COUNT):
+        (folder / f"{i:02}.jpg").write_bytes(jpeg(i))
+    return sorted(folder.iterdir())
+
+
+def test_torchvision_loads_the_same_batches(path, files):
+    recipe = Recipe("noisy", (*preset("all").views, View(crop=(0.5, 1.0), noise=0.05)))
+    ours = Loader(path, recipe, 13, 32, seed=1)
+    plain = PlainLoader(files, LABELS, recipe, 13, 32, seed=1, workers=1)
+    for a, b in zip(ours.epoch(2), plain.epoch(2), strict=True):
+        assert torch.equal(a.index, b.index)
+        assert all(torch.equal(a.labels[k], b.labels[k].to(a.labels[k].dtype)) for k in a.labels)
+        assert (a.views.int() - b.views.int()).abs().float().mean() < 2  # Pillow rounds after each step
+    evaluation = [next(source.epoch()) for source in (
+        Loader(path, None, 26, 24, shuffle=False), PlainLoader(files, LABELS, None, 26, 24, shuffle=False, workers=1)
+    )]  # fmt: skip
+    assert (evaluation[0].views.int() - evaluation[1].views.int()).abs().max() <= 1
+
+
+def test_torchvision_names_a_broken_file(files, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(jpeg(0)[:300])
+    source = PlainLoader([*files[:3], broken], {"class": [0] * 4}, ALL, 2, 32, shuffle=False, workers=1)
+    with pytest.raises(ReproError, match=r"^Sample 3, the file .*broken\.jpg, cannot be read"):
+        list(source.epoch(0))
+
+
+def test_ffcvs_own_loader_gives_the_same_views(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # FFCV 1.0.2 is older than what it imports
+        pytest.importorskip("ffcv", reason="FFCV is not installed (uv sync --group ffcv)", exc_type=ImportError)
+        from ffcv.loader import Loader as Stock
+        from ffcv.loader import OrderOption
+        from ffcv.transforms import ToTensor
+
+        from repro.data.operations import Views
+
+        operation = Views(ALL, 48, seed=2)
+        stock = Stock(
+            str(path), 7, 2, order=OrderOption.SEQUENTIAL, drop_last=False, pipelines={"image": [operation, ToTensor()]}
+        )
+        for epoch, size in ((0, 48), (3, 32)):
+            wanted = views(Loader(path, ALL, 26, size, seed=2), epoch)
+            operation.prepare(epoch, size)
+            batches = []
+            thread = threading.Thread(
+                target=lambda b=batches: b.extend((i.clone(), c.clone()) for i, c, _ in stock), daemon=True
+            )
+            thread.start()
+            thread.join(120)  # FFCV's loader waits for ever after an error
+            assert not thread.is_alive()
+            images, classes = (torch.cat(part) for part in zip(*batches))
+            assert classes.ravel().tolist() == LABELS["class"]
+            assert all(torch.equal(image, wanted[number]) for number, image in enumerate(images))
+        assert operation.damaged == -1
+
+
+def test_nothing_but_the_operation_needs_ffcv():
+    code = "import sys, repro.data.loader, repro.data.plain; sys.exit('ffcv' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
