@@ -89,7 +89,7 @@ class Store:
         """Store a run, whole or not at all. A run already there stays as it is."""
         tmp = None
         try:
-            tmp = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.root))
+            tmp = Path(tempfile.mkdtemp(prefix=f".tmp-{record.key}-", dir=self.root))
             _write(tmp / "run.json", json.dumps(_document(record), indent=1))
             if weights is not None:
                 shutil.copyfile(weights, tmp / "weights.pt")
@@ -115,8 +115,13 @@ class Store:
             raise _disk_error(e, self.root) from e
         return path
 
+    def left(self, key: str) -> bool:
+        return (self.root / f".work-{key}").exists()
+
     def done(self, key: str) -> None:
-        shutil.rmtree(self.root / f".work-{key}", ignore_errors=True)
+        """Remove what the making of a stored run left, also of processes that were killed at it."""
+        for path in (*self.root.glob(f".tmp-{key}-*"), self.root / f".work-{key}"):
+            shutil.rmtree(path, ignore_errors=True)
 
     @contextlib.contextmanager
     def claim(self, key: str) -> Iterator[bool]:

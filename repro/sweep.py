@@ -61,6 +61,9 @@ def measure(
     wanted = {key(s): s for s in specs}
     found = {k: store.get(k) for k in wanted if k in store}  # a damaged run is told before the work, not after it
     missing = {k: s for k, s in wanted.items() if k not in found}
+    for k in found:
+        if store.left(k):  # by a process that was killed when its run was already stored
+            store.done(k)
     workers = min(workers or default_workers(), max(1, len(missing)))
     deadline = time.time() + 60 * minutes if minutes else float("inf")
     options = {"checkpoint_seconds": checkpoint_seconds, "keep_weights": keep_weights, "commit": commit()}

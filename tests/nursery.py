@@ -115,7 +115,32 @@ def specs() -> dict:
     }  # fmt: skip
 
 
-def job(store: str, name: str, seeds: int, log: str = "", **options) -> int:
+def die_at(place: str, number: int) -> None:
+    """Kill this process by SIGKILL when it comes to a place for the `number`-th time: before a call of the module os, or
+    half-way through "write", the writing of a file's content."""
+    from repro import store
+
+    left = [number]
+
+    def mortal(call):
+        def called(*args, **kwargs):
+            left[0] -= 1
+            if left[0] < 0:
+                if place == "write":
+                    path, content = args
+                    path.write_bytes((content.encode() if isinstance(content, str) else content)[: len(content) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **kwargs)
+
+        return called
+
+    if place == "write":
+        store._write = mortal(store._write)
+    else:
+        setattr(os, place, mortal(getattr(os, place)))
+
+
+def job(store: str, name: str, seeds: int, log: str = "", die: tuple[str, int] | None = None, **options) -> int:
     """Measure; each start and each resumption of a run is a line in `log`. 130 if interrupted."""
     from repro import sweep, train
     from repro.store import Store
@@ -137,6 +162,8 @@ def job(store: str, name: str, seeds: int, log: str = "", **options) -> int:
         return state
 
     train.run, train._resume = noted_run, noted_resume
+    if die:
+        die_at(*die)
     wanted = [replace(specs()[name], seed=s) for s in range(seeds)]
     try:
         sweep.measure(wanted, Store(store), quiet=True, **{"workers": 1, "checkpoint_seconds": 0.0} | options)
@@ -181,6 +208,7 @@ def main() -> None:
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
             reply = {"signal": killed, "code": code, "cpu": usage.ru_utime + usage.ru_stime}
         answers.write(json.dumps(reply) + "\n")
+    os._exit(0)
 
 
 if __name__ == "__main__":
