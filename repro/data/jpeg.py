@@ -51,3 +51,17 @@ class Decoder:
     def __del__(self) -> None:
         if hasattr(self, "address"):
             self._library.tjDestroy(int(self.address[1]))
+
+
+def decodes(data: bytes, width: int, height: int) -> bool:
+    """Whether a JPEG is of this size and decodes without a complaint, so that it can be stored as it is."""
+    found, decoder = library(), Decoder()
+    handle = ctypes.c_void_p(int(decoder.address[1]))
+    sizes = [ctypes.c_int() for _ in range(4)]
+    if found.tjDecompressHeader3(handle, data, ctypes.c_ulong(len(data)), *map(ctypes.byref, sizes)) != 0:
+        return False
+    if (sizes[0].value, sizes[1].value) != (width, height):
+        return False
+    out = ctypes.create_string_buffer(3 * width * height)
+    length = ctypes.c_ulong(len(data))
+    return found.tjDecompress2(handle, data, length, out, width, 0, height, 0, 0) == 0

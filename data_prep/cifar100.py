@@ -1,0 +1,23 @@
+"""CIFAR-100 (Krizhevsky 2009) through torchvision: 50,000 train and 10,000 test images of 32 pixels, stored losslessly.
+
+python data_prep/cifar100.py --download
+"""
+
+from torchvision.datasets import CIFAR100
+
+from repro.data import prepared
+
+
+def main(args) -> None:
+    def get(train: bool) -> CIFAR100:
+        return prepared.downloaded(lambda: CIFAR100(args.folder, train, download=args.download), "CIFAR-100")
+
+    sets = {"train": get(True), "test": get(False)}
+    splits = {split: prepared.Items(found.data, {"label": found.targets}) for split, found in sets.items()}
+    prepared.finish(args, "CIFAR-100", splits, {"label": sets["train"].classes}, EXPECT, raw=1.0)
+
+
+EXPECT = {"train": 50_000, "test": 10_000}
+
+if __name__ == "__main__":
+    prepared.script("cifar100", main, download=True)

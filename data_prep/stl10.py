@@ -1,0 +1,27 @@
+"""STL-10 (Coates et al. 2011) through torchvision: 96 pixels; train is the 5,000 labelled images and then the 100,000
+unlabelled ones, whose label is -1; test has 8,000.
+
+    python data_prep/stl10.py --download
+"""
+
+from torchvision.datasets import STL10
+
+from repro.data import prepared
+
+
+def main(args) -> None:
+    def get(split: str) -> STL10:
+        return prepared.downloaded(lambda: STL10(args.folder, split, download=args.download), "STL-10")
+
+    sets = {"train": get("train+unlabeled"), "test": get("test")}
+    splits = {
+        split: prepared.Items(found.data.transpose(0, 2, 3, 1), {"label": found.labels.astype("int64")})
+        for split, found in sets.items()
+    }
+    prepared.finish(args, "STL-10", splits, {"label": sets["test"].classes}, EXPECT)
+
+
+EXPECT = {"train": 105_000, "test": 8_000}
+
+if __name__ == "__main__":
+    prepared.script("stl10", main, download=True)

@@ -1,0 +1,37 @@
+"""Tiny ImageNet: the folder `tiny-imagenet-200` as Stanford's CS231n publishes it (tiny-imagenet-200.zip), 64 pixels.
+
+Its train/ has <class>/images/, its val/ one folder with val_annotations.txt; a val/ sorted into class folders will do.
+
+    python data_prep/tiny_imagenet.py --folder tiny-imagenet-200
+"""
+
+from repro.data import prepared
+from repro.errors import ReproError
+
+
+def main(args) -> None:
+    listed = args.folder / "wnids.txt"
+    names = sorted(listed.read_text().split()) if listed.is_file() else []
+    inner = "images" if any(args.folder.glob("train/*/images")) else ""
+    train, names = prepared.tree(args.folder / "train", names, inner)
+    prepared.finish(
+        args, "Tiny ImageNet", {"train": train, "val": validation(args.folder / "val", names)}, {"label": names}
+    )
+
+
+def validation(folder, names: list[str]) -> prepared.Items:
+    annotations = folder / "val_annotations.txt"
+    if not annotations.is_file():
+        return prepared.tree(folder, names, "images" if any(folder.glob("*/images")) else "")[0]
+    rows = [line.split("\t")[:2] for line in annotations.read_text().splitlines() if line.strip()]
+    images = [folder / "images" / file for file, _ in rows]
+    for image, (_, name) in zip(images, rows):
+        if not image.is_file() or name not in names:
+            raise ReproError(
+                f"{annotations} names {image.name} of class {name!r}, which is missing: complete the download."
+            )
+    return prepared.Items(images, {"label": [names.index(name) for _, name in rows]})
+
+
+if __name__ == "__main__":
+    prepared.script("tiny_imagenet", main)

@@ -1,0 +1,409 @@
+"""Data sets prepared as `.beton` files: what the scripts in data_prep/ share, what is there, and reading it into memory.
+
+A prepared set is a folder `<root>/<name>/` with `train.beton`, `val.beton` or `test.beton`, and beside each a `.json`
+that records what is in it: counts per class, how the images are stored, and the file's SHA-256.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from repro.data import beton, jpeg
+from repro.data.folder import SUFFIXES
+from repro.errors import ReproError
+from repro.store import write_atomic
+from repro.views import compiled
+from repro.views.draw import GOLDEN, mix, stream
+
+SPLITS = ("train", "val", "test")
+# name: title, script, how to get the images
+KNOWN = {
+    "cifar10": ("CIFAR-10", "cifar10.py", "--download"),
+    "cifar100": ("CIFAR-100", "cifar100.py", "--download"),
+    "stl10": ("STL-10", "stl10.py", "--download"),
+    "tiny_imagenet": ("Tiny ImageNet", "tiny_imagenet.py", "--folder tiny-imagenet-200"),
+    "imagenet100": ("ImageNet-100", "imagenet100.py", "--folder IMAGENET --classes LIST"),
+    "imagenet": ("ImageNet-1k", "imagenet.py", "--folder IMAGENET"),
+    "eurosat": ("EuroSAT", "eurosat.py", "--download"),
+    "clevr": ("CLEVR (count and distance)", "clevr.py", "--download"),
+    "inaturalist": ("iNaturalist", "inaturalist.py", "--download"),
+    "places365": ("Places365", "places365.py", "--download"),
+}
+
+
+@dataclass(frozen=True)
+class Items:
+    """One split: image files, or pixels (N, H, W, 3) uint8; labels by task, one number each."""
+
+    images: Sequence[Path] | np.ndarray
+    labels: Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How images are stored. resolution: the longer side is at most so many pixels, 0 as it is. quality: of the JPEGs
+    that are made; those that need no change are kept byte for byte unless reencode. raw: share stored as plain pixels,
+    which cost no decoding and about ten times the bytes."""
+
+    resolution: int = 0
+    quality: int = 90
+    raw: float = 0.0
+    reencode: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resolution < 0 or not 1 <= self.quality <= 100 or not 0 <= self.raw <= 1:
+            raise ReproError(
+                "Storage takes a resolution of 0 or more, a quality from 1 to 100 and a raw share from 0 to 1: correct it."
+            )
+
+
+def encode(image: Path | np.ndarray, number: int, storage: Storage) -> beton.Encoded:
+    """An image as it is stored. Raises ReproError that names a file which cannot be read."""
+    raw = _share(number) < storage.raw
+    if isinstance(image, np.ndarray):
+        picture, data = Image.fromarray(image), b""
+    else:
+        try:
+            data = image.read_bytes()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's about metadata
+                picture = Image.open(io.BytesIO(data))
+                kind, mode = picture.format, picture.mode
+                picture = picture.convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+            raise ReproError(
+                f"The image {image} cannot be read ({e}): replace it or delete it, and run the same command again to go on."
+            ) from e
+        if kind != "JPEG" or mode not in ("RGB", "L"):
+            data = b""
+    if storage.resolution and max(picture.size) > storage.resolution:
+        scale = storage.resolution / max(picture.size)
+        picture = picture.resize([max(1, round(s * scale)) for s in picture.size], Image.Resampling.BICUBIC)
+        data = b""
+    if raw:
+        return beton.Encoded(picture.tobytes(), picture.height, picture.width, raw=True)
+    if storage.reencode or not data or not jpeg.decodes(data, picture.width, picture.height):
+        out = io.BytesIO()
+        picture.save(out, "JPEG", quality=storage.quality)
+        data = out.getvalue()
+    return beton.Encoded(data, picture.height, picture.width, raw=False)
+
+
+def _share(number: int) -> float:
+    """A number in [0, 1) for a sample, the same in every run."""
+    return int(hashlib.sha256(str(number).encode()).hexdigest()[:12], 16) / 16**12
+
+
+def prepare(
+    out: Path,
+    title: str,
+    splits: Mapping[str, Items],
+    classes: Mapping[str, Sequence[str]],
+    storage: Storage,
+    workers: int = 1,
+    expect: Mapping[str, int] | None = None,
+    quiet: bool = False,
+) -> None:
+    """Write each split of a data set as `<out>/<split>.beton` with its record; what is there and the same stays.
+
+    classes: their names by task. expect: how many images each split must have. Raises ReproError for counts that do not
+    fit, a class without images in train, an unreadable image, or a full disk.
+    """
+    from tqdm import tqdm
+
+    for split, items in splits.items():
+        count = len(items.images)
+        if expect and expect.get(split, count) != count:
+            raise ReproError(
+                f"{title} has {expect[split]} images in {split}, but {count} were found: complete the download, or delete "
+                "what is too much."
+            )
+        counts = {
+            task: np.bincount(
+                np.asarray(items.labels[task])[np.asarray(items.labels[task]) >= 0], minlength=len(names)
+            ).tolist()
+            for task, names in classes.items()
+        }
+        for task, found in counts.items():
+            if len(found) > len(classes[task]):
+                raise ReproError(f"{title}, {split}: a label of {task!r} lies beyond its {len(classes[task])} classes.")
+            if split == "train" and task == next(iter(classes)) and 0 in found:
+                missing = classes[task][found.index(0)]
+                raise ReproError(f"{title} has no image of class {missing!r} in train: complete the download.")
+        identity = _identity(items, storage)
+        file, record = out / f"{split}.beton", out / f"{split}.json"
+        known = _record(record)
+        if file.exists() and known.get("identity") == identity:
+            continue
+        with tqdm(total=count, unit="image", desc=f"{title}, {split}", disable=quiet, file=sys.stderr) as bar:
+            beton.write(
+                file,
+                lambda i, items=items: encode(items.images[i], i, storage),
+                items.labels,
+                identity,
+                workers,
+                page=_page(items, storage),
+                tick=lambda done, bar=bar: bar.update(done - bar.n),
+            )
+        content = beton.read(file)
+        about = {
+            "title": title,
+            "split": split,
+            "images": count,
+            "classes": {task: list(names) for task, names in classes.items()},
+            "counts": counts,
+            "resolution": storage.resolution,
+            "quality": storage.quality,
+            "raw": int((content.kinds == compiled.RAW).sum()),
+            "bytes": file.stat().st_size,
+            "sha256": checksum(file),
+            "identity": identity,
+        }
+        write_atomic(record, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
+
+def _identity(items: Items, storage: Storage) -> str:
+    digest = hashlib.sha256(repr((storage, sorted(items.labels))).encode())
+    for labels in items.labels.values():
+        digest.update(np.asarray(labels).tobytes())
+    if isinstance(items.images, np.ndarray):
+        some = items.images[:: max(1, len(items.images) // 64)]
+        digest.update(str(items.images.shape).encode() + np.ascontiguousarray(some).tobytes())
+    else:
+        for path in items.images:
+            status = path.stat()
+            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _page(items: Items, storage: Storage) -> int:
+    """Pages of 8 MiB, FFCV's default; larger ones where a raw image needs it."""
+    largest = 0
+    if storage.raw and not isinstance(items.images, np.ndarray):
+        for path in items.images:
+            with contextlib.suppress(OSError), warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+                scale = min(1.0, storage.resolution / max(image.size)) if storage.resolution else 1.0
+                largest = max(largest, 3 * math.prod(math.ceil(s * scale) for s in image.size))
+    return max(1 << 23, 1 << math.ceil(math.log2(largest + 1)))
+
+
+def checksum(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _record(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+# --- trees of files ---------------------------------------------------------------------------------------------------
+
+
+def tree(folder: Path, classes: Sequence[str] = (), inner: str = "") -> tuple[Items, list[str]]:
+    """`<folder>/<class>/[<inner>/]<image>`: the images in the order of their names, the label is the class's number.
+
+    classes: which ones, in their order; all, sorted, if none are named. Raises ReproError for what is missing or empty.
+    """
+    if not folder.is_dir():
+        raise ReproError(f"The folder {folder} is missing: give the folder that holds the images with --folder.")
+    there = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = list(classes) or there
+    if len(names) < 2:
+        raise ReproError(f"{folder} has {len(names)} class folders and needs two or more: one sub-folder a class.")
+    images, labels = [], []
+    for number, name in enumerate(names):
+        found = files(folder / name / inner) if (folder / name / inner).is_dir() else []
+        if not found:
+            raise ReproError(
+                f"The class folder {folder / name / inner} is missing or has no images: complete the download."
+            )
+        images += found
+        labels += [number] * len(found)
+    return Items(images, {"label": labels}), names
+
+
+def files(folder: Path) -> list[Path]:
+    """All images below a folder, sorted."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+
+
+def take(items: Items, keep: Sequence[int]) -> Items:
+    """The items numbered `keep`."""
+    images = items.images[list(keep)] if isinstance(items.images, np.ndarray) else [items.images[i] for i in keep]
+    return Items(images, {task: [values[i] for i in keep] for task, values in items.labels.items()})
+
+
+def divide(items: Items) -> dict[str, Items]:
+    """Train, val and test, 70 / 10 / 20, by a hash of each file's name: for sets that come without splits."""
+    shares = [
+        int(hashlib.sha256(f"{p.parent.name}/{p.name}".encode()).hexdigest()[:12], 16) / 16**12 for p in items.images
+    ]
+    limits = {"train": (0, 0.7), "val": (0.7, 0.8), "test": (0.8, 1)}
+    parts = {k: take(items, [i for i, s in enumerate(shares) if a <= s < b]) for k, (a, b) in limits.items()}
+    for split, part in parts.items():
+        if not part.images:
+            raise ReproError(f"So few images leave none for {split}: add some, or bring train/ and test/ folders.")
+    return parts
+
+
+# --- the scripts ------------------------------------------------------------------------------------------------------
+
+
+def script(name: str, make: Callable[[argparse.Namespace], None], download: bool = False, **more: str) -> None:
+    """Run a script of data_prep/: its options, one sentence for a problem with exit code 2. more: further options by
+    name, with their help; a "!" in front makes one required."""
+    title = KNOWN[name][0] if name else "Any folder of class folders"
+    parser = argparse.ArgumentParser(description=f"{title}: write .beton files with a record of what is in them.")
+    parser.add_argument("--folder", type=Path, help="where the images are" + " or are downloaded to" * download)
+    if download:
+        parser.add_argument("--download", action="store_true", help="download from the official source first")
+    parser.add_argument("--out", type=Path, help="where to (default: a folder of its name in $REPRO_DATA, or in data/)")
+    parser.add_argument("--resolution", type=int, default=0, help="longer side in pixels (default: as it is)")
+    parser.add_argument("--quality", type=int, default=90, help="of the JPEGs that are made (default: 90)")
+    parser.add_argument("--reencode", action="store_true", help="make JPEGs anew that could be kept byte for byte")
+    parser.add_argument("--raw", type=float, help="share stored as plain pixels (default: 1 for CIFAR, else 0)")
+    parser.add_argument("--workers", type=int, default=0, help="threads (default: one a core)")
+    for option, text in more.items():
+        parser.add_argument(f"--{option}", required=text.startswith("!"), type=Path, help=text.lstrip("!"))
+    args = parser.parse_args()
+    try:
+        if args.folder is None and not (download and args.download):
+            raise ReproError(
+                f"Say where {title} is: --folder FOLDER" + ", or --download." * download + "." * (not download)
+            )
+        args.out = args.out or root() / (name or args.folder.resolve().name)
+        args.folder = args.folder or args.out / "download"
+        args.workers = args.workers or len(os.sched_getaffinity(0))
+        make(args)
+    except ReproError as e:
+        print(f"{parser.prog}: {e}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+
+
+def finish(
+    args: argparse.Namespace,
+    title: str,
+    splits: Mapping[str, Items],
+    classes: Mapping[str, Sequence[str]],
+    expect: Mapping[str, int] | None = None,
+    raw: float = 0.0,
+) -> None:
+    """Prepare what a script found, as its options say, and tell where it is. raw: the share if --raw is not given."""
+    storage = Storage(args.resolution, args.quality, raw if args.raw is None else args.raw, args.reencode)
+    prepare(args.out, title, splits, classes, storage, args.workers, expect)
+    for split in splits:
+        about = _record(args.out / f"{split}.json")
+        print(
+            f"{args.out / split}.beton: {about['images']} images, {about['bytes'] / 2**20:.1f} MiB, {about['sha256'][:12]}"
+        )
+
+
+def downloaded(get: Callable[[], object], what: str) -> object:
+    """What a download gives. Raises ReproError where it fails."""
+    try:
+        return get()
+    except (OSError, RuntimeError) as e:
+        raise ReproError(
+            f"{what} could not be downloaded ({e}): try again, or give a folder that has it with --folder."
+        ) from e
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
+def root() -> Path:
+    """The folder of prepared data sets: $REPRO_DATA, else ./data."""
+    return Path(os.environ.get("REPRO_DATA", "data"))
+
+
+def splits(folder: Path) -> dict[str, dict]:
+    """The records of a prepared set's splits, in the order train, val, test."""
+    return {s: _record(folder / f"{s}.json") for s in SPLITS if (folder / f"{s}.beton").is_file()}
+
+
+def table() -> list[tuple[str, str, str]]:
+    """(name, title, state) of every data set that can be prepared or is: what is there, or the command that makes it."""
+    rows = []
+    others = sorted(p.name for p in root().iterdir() if p.is_dir() and p.name not in KNOWN) if root().is_dir() else []
+    for name in (*KNOWN, *others):
+        there = splits(root() / name)
+        if there:
+            title = next(iter(there.values())).get("title", name)
+            parts = [
+                f"{s} {r['images']:,}, sha256 {r['sha256'][:8]}" if r else f"{s} without a record"
+                for s, r in there.items()
+            ]
+            rows.append((name, title, "prepared: " + "; ".join(parts)))
+        elif name in KNOWN:
+            title, file, how = KNOWN[name]
+            rows.append((name, title, f"missing: python data_prep/{file} {how}"))
+    return rows
+
+
+def load(name: str, size: int = 0) -> tuple[list[tuple[Tensor, dict[str, Tensor]]], dict[str, list[str]], str]:
+    """A prepared set in memory: train, validation and test as images (N, 3, size, size) uint8 with labels (N,) by task;
+    the classes by task; its title.
+
+    Images are resized with antialiasing to the middle square; size 0 keeps their own, if they are squares of one size.
+    A set that has train and one other split gives a tenth of train to validation. Raises ReproError for a set that is
+    not prepared, or whose images need a size.
+    """
+    folder = root() / name
+    there = splits(folder)
+    if "train" not in there or len(there) < 2:
+        how = f"python data_prep/{KNOWN[name][1]} {KNOWN[name][2]}" if name in KNOWN else "a script in data_prep/"
+        raise ReproError(f"{folder} holds no prepared train and test or val: prepare them with {how}.")
+    files = {split: beton.read(folder / f"{split}.beton") for split in there}
+    parts = {split: _pixels(file, size) for split, file in files.items()}
+    if len(there) == 2:
+        last = next(s for s in there if s != "train")
+        images, labels = parts["train"]
+        held = mix(stream(0, 0, 4) + torch.arange(len(images)) * GOLDEN).remainder(10) == 0
+        cut = [(images[m], {k: v[m] for k, v in labels.items()}) for m in (~held, held)]
+        out = [*cut, parts[last]]
+    else:
+        out = [parts[s] for s in SPLITS]
+    about = there["train"]
+    return out, about.get("classes", {}), about.get("title", name)
+
+
+def _pixels(file: beton.Beton, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+    sides = np.unique(np.concatenate((file.heights, file.widths)))
+    if not size and len(sides) > 1:
+        raise ReproError(f"The images of {file.path} are of several sizes: say which size they shall have.")
+    size, count = size or int(sides[0]), len(file)
+    out = torch.empty((count, 3, size, size), dtype=torch.uint8)
+    decoder = jpeg.Decoder() if (file.kinds == compiled.JPEG).any() else None
+    address = np.zeros(3, np.int64) if decoder is None else decoder.address
+    places = (file.offsets, file.lengths, file.heights, file.widths, file.kinds, np.arange(count))
+    to = (out.numpy().reshape(count, -1), np.empty((0, 1), np.float32), count, 1)
+    bad = compiled.make_views(
+        file.data, *places, 0, count, compiled.central(1.0), np.zeros(1, np.int64), size, False, address, *to
+    )
+    if bad >= 0:
+        raise ReproError(
+            f"Sample {bad} of {file.path} cannot be decoded (its JPEG data are damaged): prepare it again."
+        )
+    return out, {task: torch.from_numpy(values) for task, values in file.labels.items()}

@@ -1,0 +1,414 @@
+"""Every script of data_prep/ on a small tree of its layout; what it writes, records, refuses and goes on from."""
+
+import hashlib
+import io
+import json
+import pickle
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from repro.data import beton, prepared
+from repro.data.loader import Loader
+from repro.errors import ReproError
+from repro.views import compiled
+from repro.views.recipe import preset
+
+SCRIPTS = Path(__file__).parent.parent / "data_prep"
+
+
+def picture(path: Path, number: int, size: tuple[int, int] = (40, 30), **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(number)
+    small = Image.fromarray(rng.integers(0, 256, (3, 4, 3), dtype=np.uint8))
+    small.resize(size, Image.Resampling.BICUBIC).save(path, **options)
+
+
+def class_tree(folder: Path, classes: str = "ab", each: int = 3, inner: str = "", suffix: str = ".jpg") -> None:
+    for k, name in enumerate(classes):
+        for i in range(each):
+            picture(folder / f"n{name}" / inner / f"{name}{i}{suffix}", 100 * k + i)
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run a script on `--folder tmp_path/source` into tmp_path/data/<name>; its exit code and what it said."""
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "data"))
+
+    def go(script: str, *options: str) -> tuple[int, str]:
+        source = () if "--folder" in options or "--download" in options else ("--folder", str(tmp_path / "source"))
+        monkeypatch.setattr(sys, "argv", [script, *source, "--workers", "1", *options])
+        try:
+            runpy.run_path(str(SCRIPTS / script), run_name="__main__")
+            code = 0
+        except SystemExit as e:
+            code = e.code
+        return code, capsys.readouterr().err
+
+    return go
+
+
+@pytest.fixture
+def any_count(monkeypatch):
+    """The official numbers of images do not hold for the trees of these tests."""
+    prepare = prepared.prepare
+    monkeypatch.setattr(prepared, "prepare", lambda *args: prepare(*args[:6], quiet=True))
+
+
+def labels(tmp_path: Path, name: str, split: str, task: str = "label") -> list[int]:
+    return beton.read(tmp_path / "data" / name / f"{split}.beton").labels[task].tolist()
+
+
+# --- layouts ----------------------------------------------------------------------------------------------------------
+
+
+def test_class_folders_with_splits(run, tmp_path):
+    for split, each in (("train", 3), ("test", 2)):
+        class_tree(tmp_path / "source" / split, "abc", each)
+    code, said = run("class_folder.py")
+    assert code == 0, said
+    folder = tmp_path / "data" / "source"
+    assert labels(tmp_path, "source", "train") == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    about = json.loads((folder / "train.json").read_text())
+    assert about["classes"] == {"label": ["na", "nb", "nc"]}
+    assert about["counts"] == {"label": [3, 3, 3]}
+    assert about["images"] == 9
+    assert about["sha256"] == hashlib.sha256((folder / "train.beton").read_bytes()).hexdigest()
+    assert sorted(p.name for p in folder.iterdir()) == ["test.beton", "test.json", "train.beton", "train.json"]
+
+
+def test_class_folders_without_splits(run, tmp_path):
+    class_tree(tmp_path / "source", "ab", 40)
+    assert run("class_folder.py")[0] == 0
+    sizes = [len(labels(tmp_path, "source", split)) for split in prepared.SPLITS]
+    assert sum(sizes) == 80
+    assert sizes[0] > 40 > sizes[2] > sizes[1] > 0
+
+
+def test_tiny_imagenet(run, tmp_path):
+    source = tmp_path / "source"
+    class_tree(source / "train", "ab", 2, "images", ".JPEG")
+    for i in range(4):
+        picture(source / "val" / "images" / f"val_{i}.JPEG", i)
+    rows = [f"val_{i}.JPEG\tn{'ba'[i % 2]}\t0\t0\t62\t62\n" for i in range(4)]
+    (source / "val" / "val_annotations.txt").write_text("".join(rows))
+    (source / "wnids.txt").write_text("nb\nna\n")
+    assert run("tiny_imagenet.py")[0] == 0
+    assert labels(tmp_path, "tiny_imagenet", "train") == [0, 0, 1, 1]
+    assert labels(tmp_path, "tiny_imagenet", "val") == [1, 0, 1, 0]
+    (source / "val" / "images" / "val_2.JPEG").unlink()
+    code, said = run("tiny_imagenet.py")
+    assert code == 2
+    assert "names val_2.JPEG of class 'nb', which is missing" in said
+
+
+def test_imagenet_and_its_hundred_classes(run, tmp_path):
+    for split in ("train", "val"):
+        class_tree(tmp_path / "source" / split, "abcd", 2, suffix=".JPEG")
+    assert run("imagenet.py")[0] == 0
+    assert labels(tmp_path, "imagenet", "val") == [0, 0, 1, 1, 2, 2, 3, 3]
+    (tmp_path / "classes.txt").write_text("nd\nnb\n")
+    assert run("imagenet100.py", "--classes", str(tmp_path / "classes.txt"))[0] == 0
+    assert json.loads((tmp_path / "data/imagenet100/train.json").read_text())["classes"] == {"label": ["nb", "nd"]}
+    assert labels(tmp_path, "imagenet100", "train") == [0, 0, 1, 1]
+    (tmp_path / "classes.txt").write_text("nd\nnx\n")
+    code, said = run("imagenet100.py", "--classes", str(tmp_path / "classes.txt"))
+    assert code == 2
+    assert "nx" in said
+
+
+def test_eurosat(run, tmp_path):
+    class_tree(tmp_path / "source" / "2750", "abc", 30)
+    assert run("eurosat.py")[0] == 0
+    assert sum(len(labels(tmp_path, "eurosat", split)) for split in prepared.SPLITS) == 90
+
+
+def test_clevr_count_and_distance(run, tmp_path):
+    source = tmp_path / "source" / "CLEVR_v1.0"
+    depths = {"train": [[9.2, 12], [7.9], [11, 10.5, 10.1]], "val": [[8.0], [9.9]]}
+    for split, found in depths.items():
+        scenes = []
+        for i, near in enumerate(found):
+            name = f"CLEVR_{split}_{i:06}.png"
+            picture(source / "images" / split / name, i)
+            things = [{"pixel_coords": [1, 2, d]} for d in near + [12.5] * (3 + i - len(near))]
+            scenes.append({"image_filename": name, "objects": things})
+        (source / "scenes").mkdir(exist_ok=True)
+        (source / "scenes" / f"CLEVR_{split}_scenes.json").write_text(json.dumps({"scenes": scenes}))
+    # of eight counts the tree has three: the check of empty classes is for the real set
+    code, said = run("clevr.py")
+    assert code == 2
+    assert "no image of class '6' in train" in said
+
+
+def test_clevr_labels(tmp_path, run, monkeypatch):
+    source = tmp_path / "source"
+    (source / "scenes").mkdir(parents=True)
+    near = [7.0, 8.0, 8.4, 8.5, 9.2, 9.7, 10.0, 14.0]
+    for split in ("train", "val"):
+        scenes = []
+        for i, depth in enumerate(near):
+            name = f"CLEVR_{split}_{i:06}.png"
+            picture(source / "images" / split / name, i)
+            things = [{"pixel_coords": [1, 2, d]} for d in [depth] + [15.0] * (2 + i)]
+            scenes.append({"image_filename": name, "objects": things})
+        (source / "scenes" / f"CLEVR_{split}_scenes.json").write_text(json.dumps({"scenes": scenes}))
+    code, said = run("clevr.py")
+    assert code == 0, said
+    assert labels(tmp_path, "clevr", "val", "count") == list(range(8))  # 3 to 10 objects
+    assert labels(tmp_path, "clevr", "train", "distance") == [0, 1, 1, 2, 3, 4, 5, 5]
+
+
+def test_inaturalist_of_2018(run, tmp_path):
+    source = tmp_path / "source"
+    for split, files in (("train", ["b/2.jpg", "a/1.jpg", "a/3.jpg"]), ("val", ["b/9.jpg"])):
+        for i, name in enumerate(files):
+            picture(source / "train_val2018" / name, i)
+        content = {
+            "categories": [{"id": 7, "name": "owl"}, {"id": 3, "name": "fern"}],
+            "images": [{"id": i, "file_name": f"train_val2018/{name}"} for i, name in enumerate(files)],
+            "annotations": [{"image_id": i, "category_id": 7 if name[0] == "b" else 3} for i, name in enumerate(files)],
+        }
+        (source / f"{split}2018.json").write_text(json.dumps(content))
+    assert run("inaturalist.py")[0] == 0
+    assert labels(tmp_path, "inaturalist", "train") == [0, 0, 1]
+    assert labels(tmp_path, "inaturalist", "val") == [1]
+
+
+def test_inaturalist_of_2021(run, tmp_path):
+    class_tree(tmp_path / "source" / "2021_train_mini", "abc", 2)
+    class_tree(tmp_path / "source" / "2021_valid", "abc", 1)
+    assert run("inaturalist.py")[0] == 0
+    assert labels(tmp_path, "inaturalist", "val") == [0, 1, 2]
+
+
+def test_places365(run, tmp_path):
+    source = tmp_path / "source"
+    (source / "x").mkdir(parents=True)
+    (source / "categories_places365.txt").write_text("/a/airfield 0\n/b/bar 1\n")
+    for split, folder, names in (
+        ("train_standard", "data_256", ["/a/airfield/1.jpg", "/b/bar/2.jpg"]), ("val", "val_256", ["V1.jpg"])
+    ):  # fmt: skip
+        for i, name in enumerate(names):
+            picture(source / folder / name.lstrip("/"), i)
+        (source / f"places365_{split}.txt").write_text("".join(f"{name} {i}\n" for i, name in enumerate(names)))
+    assert run("places365.py")[0] == 0
+    assert labels(tmp_path, "places365", "train") == [0, 1]
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_cifar_is_stored_losslessly(run, any_count, tmp_path, monkeypatch, classes):
+    from torchvision.datasets import cifar
+
+    monkeypatch.setattr(cifar, "check_integrity", lambda *_: True)  # the sums are those of the real files
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (2 * classes, 3072), dtype=np.uint8)
+    found = list(range(classes)) * 2
+    if classes == 10:
+        folder, key, meta = tmp_path / "source/cifar-10-batches-py", "labels", "label_names"
+        parts = {**{f"data_batch_{i + 1}": slice(4 * i, 4 * i + 4) for i in range(5)}, "test_batch": slice(0, 5)}
+    else:
+        folder, key, meta = tmp_path / "source/cifar-100-python", "fine_labels", "fine_label_names"
+        parts = {"train": slice(None), "test": slice(0, 5)}
+    folder.mkdir(parents=True)
+    for name, part in parts.items():
+        (folder / name).write_bytes(pickle.dumps({"data": pixels[part], key: found[part]}))
+    (folder / ("meta" if classes == 100 else "batches.meta")).write_bytes(
+        pickle.dumps({meta: [f"class {i}" for i in range(classes)]})
+    )
+    code, said = run(f"cifar{classes}.py")
+    assert code == 0, said
+    (train, _, test), names, title = prepared.load(f"cifar{classes}")
+    assert title == f"CIFAR-{classes}"
+    assert len(names["label"]) == classes
+    assert torch.equal(test[0], torch.from_numpy(pixels[:5]).view(-1, 3, 32, 32))
+    assert test[1]["label"].tolist() == found[:5]
+    assert train[0].shape[1:] == (3, 32, 32)
+
+
+def test_stl10_has_its_unlabelled_images(run, any_count, tmp_path, monkeypatch):
+    from torchvision.datasets import STL10
+
+    monkeypatch.setattr(STL10, "_check_integrity", lambda self: True)
+    folder = tmp_path / "source" / "stl10_binary"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 10), ("unlabeled", 4), ("test", 10)):
+        rng.integers(0, 256, (count, 3, 96, 96), dtype=np.uint8).tofile(folder / f"{name}_X.bin")
+    for name in ("train", "test"):
+        np.arange(1, 11, dtype=np.uint8).tofile(folder / f"{name}_y.bin")
+    (folder / "class_names.txt").write_text("\n".join("abcdefghij"))
+    code, said = run("stl10.py")
+    assert code == 0, said
+    assert labels(tmp_path, "stl10", "train") == [*range(10), -1, -1, -1, -1]
+
+
+# --- storage ----------------------------------------------------------------------------------------------------------
+
+
+def items(folder: Path, count: int = 6, **options) -> prepared.Items:
+    for i in range(count):
+        picture(folder / f"{i}.jpg", i, **options)
+    return prepared.Items(sorted(folder.iterdir()), {"label": [i % 2 for i in range(count)]})
+
+
+def prepare(out: Path, found: prepared.Items, **storage) -> beton.Beton:
+    prepared.prepare(out, "test", {"train": found}, {"label": ["a", "b"]}, prepared.Storage(**storage), quiet=True)
+    return beton.read(out / "train.beton")
+
+
+def test_jpegs_are_kept_byte_for_byte(tmp_path):
+    found = items(tmp_path / "in")
+    file = prepare(tmp_path / "out", found)
+    for i, path in enumerate(found.images):
+        assert file.data[file.offsets[i] : file.offsets[i] + file.lengths[i]].tobytes() == path.read_bytes()
+    again = prepare(tmp_path / "again", found, reencode=True, quality=30)
+    assert (again.lengths < file.lengths).all()
+
+
+def test_resolution_is_the_longer_side(tmp_path):
+    found = items(tmp_path / "in", size=(80, 60))
+    file = prepare(tmp_path / "out", found, resolution=40)
+    assert set(zip(file.widths.tolist(), file.heights.tolist())) == {(40, 30)}
+    assert set(prepare(tmp_path / "same", found, resolution=100).widths.tolist()) == {80}
+
+
+def test_a_share_is_stored_raw(tmp_path):
+    found = items(tmp_path / "in", 40)
+    file = prepare(tmp_path / "out", found, raw=0.5)
+    raw = np.flatnonzero(file.kinds == compiled.RAW)
+    assert 10 < len(raw) < 30
+    image = np.asarray(Image.open(found.images[raw[0]]))
+    assert file.data[file.offsets[raw[0]] :][: image.size].tobytes() == image.tobytes()
+    assert (prepare(tmp_path / "all", found, raw=1.0).kinds == compiled.RAW).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "I;16"])
+def test_any_kind_of_image_becomes_rgb(tmp_path, mode):
+    kind = {"L": "jpeg", "CMYK": "jpeg"}.get(mode, "png")
+    (tmp_path / "in").mkdir()
+    if mode == "I;16":
+        Image.fromarray(np.full((20, 30), 60000, np.uint16)).save(tmp_path / "in" / "0.png")
+    else:
+        plain = Image.new("RGB", (30, 20), (200, 30, 90))
+        (plain.quantize(4) if mode == "P" else plain.convert(mode)).save(tmp_path / "in" / f"0.{kind}")
+    (path,) = (tmp_path / "in").iterdir()
+    file = prepare(tmp_path / "out", prepared.Items([path, path], {"label": [0, 1]}))
+    batch = next(Loader(file.path, preset("none"), 2, 20, shuffle=False).epoch())
+    wanted = np.asarray(Image.open(path).convert("RGB").resize((20, 20)))
+    assert np.abs(batch.views[0, 0].permute(1, 2, 0).numpy().astype(int) - wanted).max() <= 12
+
+
+def test_an_unreadable_image_is_named_and_nothing_is_left_under_the_name(run, tmp_path):
+    class_tree(tmp_path / "source" / "train", "ab", 4)
+    class_tree(tmp_path / "source" / "test", "ab", 1)
+    broken = tmp_path / "source" / "train" / "nb" / "b2.jpg"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:200])
+    code, said = run("class_folder.py")
+    assert code == 2
+    assert f"The image {broken} cannot be read" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "data/source/train.beton").exists()
+    broken.write_bytes(whole)
+    assert run("class_folder.py")[0] == 0
+    assert len(labels(tmp_path, "source", "train")) == 8
+
+
+def test_a_jpeg_that_the_loader_could_not_decode_is_made_anew(tmp_path):
+    found = items(tmp_path / "in")
+    data = found.images[0].read_bytes()
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+    # rubbish before a marker: Pillow passes over it, libjpeg-turbo complains
+    at = data.index(b"\xff\xda")
+    found.images[0].write_bytes(data[:at] + b"rubbish" + data[at:])
+    file = prepare(tmp_path / "out", found)
+    assert file.lengths[0] != found.images[0].stat().st_size
+    assert sum(len(b.index) for b in Loader(file.path, None, 2, 16).epoch()) == 6
+
+
+def test_what_is_there_and_the_same_stays(tmp_path):
+    found = items(tmp_path / "in")
+    first = prepare(tmp_path / "out", found).path.stat()
+    assert prepare(tmp_path / "out", found).path.stat().st_mtime_ns == first.st_mtime_ns
+    assert prepare(tmp_path / "out", found, quality=50, reencode=True).path.stat().st_mtime_ns > first.st_mtime_ns
+
+
+def test_counts_are_checked(tmp_path):
+    found = items(tmp_path / "in")
+    storage = prepared.Storage()
+    with pytest.raises(ReproError, match="test has 7 images in train, but 6 were found"):
+        prepared.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a", "b"]}, storage, 1, {"train": 7})
+    with pytest.raises(ReproError, match="no image of class 'c' in train"):
+        prepared.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a", "b", "c"]}, storage)
+    with pytest.raises(ReproError, match="lies beyond its 1 classes"):
+        prepared.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a"]}, storage)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_options_and_folders_are_told_in_a_sentence(run, tmp_path):
+    cases = {
+        ("class_folder.py",): "is missing: give the folder that holds the images with --folder",
+        ("imagenet.py",): "is missing: give the folder that holds the images with --folder",
+        ("clevr.py",): "are missing: give the folder CLEVR_v1.0 with --folder",
+        ("places365.py",): "is missing: give the folder of Places365's files with --folder",
+        ("cifar10.py",): "CIFAR-10 could not be downloaded",
+    }
+    for command, sentence in cases.items():
+        code, said = run(*command)
+        assert code == 2
+        assert sentence in said
+        assert said.count("\n") == 1
+    class_tree(tmp_path / "source" / "train")
+    code, said = run("class_folder.py", "--quality", "0")
+    assert code == 2
+    assert "a quality from 1 to 100" in said
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_tells_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    rows = {name: state for name, _, state in prepared.table()}
+    assert set(rows) == set(prepared.KNOWN)
+    assert rows["cifar10"] == "missing: python data_prep/cifar10.py --download"
+    assert {p.name for p in SCRIPTS.glob("*.py")} == {script for _, script, _ in prepared.KNOWN.values()} | {
+        "class_folder.py"
+    }
+    file = prepare(tmp_path / "mine", items(tmp_path / "in"))
+    state = {name: state for name, _, state in prepared.table()}["mine"]
+    assert state == f"prepared: train 6, sha256 {prepared.checksum(file.path)[:8]}"
+
+
+def test_a_prepared_set_is_read_into_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    found = items(tmp_path / "in", 60, size=(30, 30))
+    splits = {"train": prepared.take(found, range(50)), "test": prepared.take(found, range(50, 60))}
+    prepared.prepare(tmp_path / "mine", "Mine", splits, {"label": ["a", "b"]}, prepared.Storage(), quiet=True)
+    (train, val, test), classes, title = prepared.load("mine")
+    assert (title, classes) == ("Mine", {"label": ["a", "b"]})
+    assert len(train[0]) + len(val[0]) == 50
+    assert 0 < len(val[0]) < 15
+    assert torch.equal(test[0][3], torch.from_numpy(np.asarray(Image.open(found.images[53])).copy()).permute(2, 0, 1))
+    assert prepared.load("mine", 16)[0][0][0].shape[1:] == (3, 16, 16)
+    with pytest.raises(ReproError, match=r"prepare them with python data_prep/stl10\.py --download"):
+        prepared.load("stl10")
+    other = prepare(tmp_path / "other", items(tmp_path / "in2", size=(31, 20)))
+    prepared.prepare(
+        tmp_path / "other",
+        "x",
+        {"test": items(tmp_path / "in3")},
+        {"label": ["a", "b"]},
+        prepared.Storage(),
+        quiet=True,
+    )
+    assert len(other) == 6
+    with pytest.raises(ReproError, match="say which size they shall have"):
+        prepared.load("other")
