@@ -1,0 +1,149 @@
+"""The verdicts on batch size, on frames made up to hold or to break each claim, and figures of whatever was run."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from repro import figures, notebook, store
+from repro.claims import batch_size
+from repro.provenance import machine
+from repro.spec import key, to_dict
+from repro.store import Record
+
+STUDY = notebook.study("batch_size", profile="quick")
+CLAIMS = {c.id: c for c in batch_size.CLAIMS}
+
+
+def frame(claim: str, accuracy, study=STUDY, broken=lambda spec: False):
+    """The plan's runs with made-up numbers: accuracy(spec, task) in percent for trained runs, floors at 20 and 15."""
+    records = []
+    for spec in CLAIMS[claim].plan(study.profile):
+        metrics = {"diverged": float(broken(spec))}
+        for task in spec.probes.tasks:
+            noise = np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.2)
+            if type(spec.method).__name__ == "Untrained":
+                value = 15.0 if spec.backbone == "pixels" else 20.0 + noise
+            else:
+                value = math.nan if broken(spec) else accuracy(spec, task) + noise
+            for probe in ("linear", "mlp"):
+                metrics |= {f"{probe}_{split}_{task}": value for split in ("val", "test")}
+        provenance = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
+        records.append(Record(key(spec), "RunSpec", to_dict(spec), metrics, {}, provenance))
+    return notebook.rows(study, store.frame(records), CLAIMS[claim])
+
+
+def verdict(claim: str, accuracy, **kwargs):
+    return CLAIMS[claim].judge(frame(claim, accuracy, **kwargs))
+
+
+def peak(x: float, at: float, height: float = 60.0) -> float:
+    """An accuracy that is best where x is `at`, five points less a factor e away."""
+    return height - 5 * abs(math.log(x / at))
+
+
+def test_a3_holds_when_the_tasks_want_different_batches():
+    def by_task(spec, task):
+        return 50 + (3 if task == "shape" else -3) * math.log(spec.batch_size / 64)
+
+    found = verdict("A3", by_task)
+    assert found.verdict == "reproduced"
+    assert found.effect > 5
+    assert verdict("A3", lambda spec, task: 50 + math.log(spec.batch_size)).verdict == "not reproduced"
+
+
+def test_a4_holds_when_each_batch_has_its_own_temperature():
+    def own(spec, task):
+        return peak(spec.method.temperature, {16: 0.1, 64: 0.2, 256: 0.5}[spec.batch_size])
+
+    found = verdict("A4", own)
+    assert found.verdict == "reproduced"
+    assert found.seeds == 5
+
+
+def test_a4_is_not_reproduced_when_tuning_widens_the_gap():
+    def wider(spec, task):
+        at = {16: 0.1, 64: 0.2, 256: 0.2}[spec.batch_size]
+        return peak(spec.method.temperature, at, 60 if spec.batch_size < 256 else 63.5)
+
+    found = verdict("A4", wider)
+    assert found.high < 0
+    assert found.verdict == "not reproduced"
+
+
+@pytest.mark.parametrize("claim", ["A5", "A6"])
+def test_a5_a6_hold_when_the_best_rate_depends_on_the_batch(claim):
+    def own(spec, task):
+        return peak(spec.optimiser.lr, {16: 4.0, 64: 1.2, 256: 0.4}[spec.batch_size])
+
+    assert verdict(claim, own).verdict == "reproduced"
+
+    def wider(spec, task):
+        return peak(spec.optimiser.lr, 1.2) + math.log(spec.batch_size) * math.log(spec.optimiser.lr / 0.12)
+
+    assert verdict(claim, wider).verdict == "not reproduced"
+
+
+def test_a7_asks_for_depth_and_for_a_narrower_gap():
+    def deeper(spec, task):
+        layers, large = spec.projector.layers, spec.batch_size == 256
+        return 50 + 3 * min(layers, 2) + (4 - layers if large else 0)
+
+    assert verdict("A7", deeper).verdict == "reproduced"
+
+    def worse(spec, task):
+        return 50 + spec.projector.layers * (1 if spec.batch_size == 256 else -3)
+
+    assert verdict("A7", worse).verdict == "not reproduced"
+
+
+def test_a16_takes_the_least_of_the_three_gains():
+    def tuned(spec, task):
+        rate, adam = spec.optimiser.lr, spec.optimiser.name == "adamw"
+        return peak(rate, 0.01 if adam else 4.0)
+
+    found = verdict("A16", tuned)
+    assert found.verdict == "reproduced"
+    assert 5 < found.effect < 8
+    assert verdict("A16", lambda spec, task: 50.0).verdict != "reproduced"
+
+
+@pytest.mark.parametrize("claim", sorted(CLAIMS))
+def test_data_on_which_nothing_is_learned_carry_no_claim(claim):
+    found = verdict(claim, lambda spec, task: 25.0)
+    assert found.verdict == "not judged"
+    assert "above the floor" in found.sentence
+
+
+@pytest.mark.parametrize("claim", sorted(CLAIMS))
+@pytest.mark.parametrize(
+    "study",
+    [
+        notebook.study("batch_size", profile="smoke"),
+        notebook.study("batch_size", profile="quick", data="digits"),
+        notebook.study("batch_size", profile="quick", seeds=1),
+        notebook.study("batch_size", profile="gpu"),
+    ],
+    ids=["smoke", "one task", "one seed", "gpu"],
+)
+def test_every_frame_gives_a_figure_and_a_verdict(claim, study):
+    runs = frame(claim, lambda spec, task: 50.0 + spec.seed, study)
+    with figures.theme("light"):
+        drawn = CLAIMS[claim].draw(runs)
+    assert drawn.alt
+    assert len(drawn.table) == len(runs)
+    assert CLAIMS[claim].judge(runs).data == "made up (stand-in)"
+
+
+@pytest.mark.parametrize("claim", ["A5", "A6", "A16"])
+def test_diverged_runs_are_drawn_and_never_chosen(claim):
+    def broken(spec):
+        return spec.optimiser.lr >= 4 and type(spec.method).__name__ != "Untrained"
+
+    runs = frame(claim, lambda spec, task: peak(spec.optimiser.lr, 4.0), broken=broken)
+    with figures.theme("light"):
+        drawn = CLAIMS[claim].draw(runs)
+    assert drawn.table["diverged"].sum() > 0
+    assert "is 4 for" not in CLAIMS[claim].judge(runs).sentence

@@ -1,0 +1,220 @@
+"""The rules of the house that a test can hold: who may import whom, what a notebook may contain, what is tracked."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from repro import claims, table
+from repro.claims import registry
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "repro"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of everything a module imports, functions' own imports included."""
+    out = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            out |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            out |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+    return out
+
+
+def modules(*patterns: str) -> list[Path]:
+    found = [p for pattern in patterns for p in sorted(PACKAGE.glob(pattern))]
+    assert found, patterns
+    return found
+
+
+def offends(paths: list[Path], banned: set[str]) -> list[str]:
+    return [
+        f"{p.relative_to(ROOT)}: {n}"
+        for p in paths
+        for n in imported(p)
+        if any(n == b or n.startswith(b + ".") for b in banned)
+    ]
+
+
+def test_a_loss_knows_no_network():
+    assert not offends(modules("losses.py"), {"repro.networks", "repro.methods", "repro.train", "torch.nn.Module"})
+
+
+def test_views_know_no_method():
+    assert not offends(modules("views/*.py"), {"repro.methods", "repro.losses", "repro.train", "repro.networks"})
+
+
+def test_claims_and_figures_do_not_train():
+    # repro.theory's toys may be run live by a notebook's knob (explore); spec classes and runner share a module there
+    banned = {"repro.train", "repro.sweep", "repro.store.Store", "repro.optim", "repro.execute"}
+    assert not offends(modules("claims/*.py", "figures.py", "table.py", "stats.py", "gallery/*.py"), banned)
+
+
+def test_nothing_imports_the_command_line():
+    everyone = [p for p in PACKAGE.rglob("*.py") if p.name not in ("__main__.py",)]
+    assert not offends(everyone, {"repro.cli"})
+
+
+def test_measuring_needs_neither_ffcv_nor_papermill_nor_jupyter(tmp_path):
+    code = f"""
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {{"ffcv", "papermill", "IPython", "jupyterlab", "nbformat", "nbclient", "nbconvert",
+                                   "ipywidgets", "ipykernel", "jupyter_client"}}:
+            raise ImportError(f"{{name}} is blocked")
+sys.meta_path.insert(0, Blocked())
+from repro.cli import main
+sys.exit(main(["measure", "feature_learning_2d", "--profile", "smoke", "--workers", "1",
+               "--store", {str(tmp_path / "store")!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "runs are stored" in done.stdout
+
+
+def test_ffcv_was_built():
+    ffcv = pytest.importorskip(
+        "ffcv", reason="FFCV could not be built here: the torchvision loader is used", exc_type=ImportError
+    )
+    assert hasattr(ffcv, "Loader")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_keep_the_form(path):
+    nb = nbformat.read(path, as_version=4)
+    assert path.stem in claims.NOTEBOOKS.values()
+    assert nb.metadata["kernelspec"]["name"] == "python3"
+    assert path.stat().st_size < 200_000
+    code = [c for c in nb.cells if c.cell_type == "code"]
+    parameters = [c for c in code if "parameters" in c.metadata.get("tags", [])]
+    assert len(parameters) == 1
+    assigned = ast.parse(parameters[0].source).body
+    assert 1 <= len(assigned) <= 6
+    for node, line in zip(assigned, parameters[0].source.splitlines()):
+        assert isinstance(node, ast.AnnAssign), "parameters are typed"
+        assert "#" in line, "parameters are commented"
+    assert {n.target.id: ast.literal_eval(n.value) for n in assigned}["profile"] == "smoke"
+    for cell in code:
+        assert not re.search(r"(?m)^\s*[!%]", cell.source)
+        assert not any(isinstance(n, (ast.FunctionDef, ast.ClassDef)) for n in ast.walk(ast.parse(cell.source)))
+        assert "sys.path" not in cell.source
+        assert not re.search(r"""["']/[A-Za-z]""", cell.source)
+        checked = "nbval-check-output" in cell.metadata.get("tags", [])
+        assert bool(cell.execution_count) == checked, "outputs are kept where nbval compares them, and nowhere else"
+        assert bool(cell.outputs) == checked
+    assert any(c.execution_count for c in code), "nbval would compare nothing"
+    assert nb.cells[0].source.startswith("# ")
+
+
+def test_nbval_notices_a_changed_number(tmp_path):
+    """The smallest notebook with one compared cell: as it is it passes, with its number changed it fails."""
+    nb = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
+    cell = nbformat.v4.new_code_cell("print(6 * 7)", execution_count=1, metadata={"tags": ["nbval-check-output"]})
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="42\n")]
+    nb.cells = [cell]
+    path = tmp_path / "one.ipynb"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--nbval-lax",
+        "--nbval-current-env",
+        "-p",
+        "no:cacheprovider",
+        str(path),
+    ]
+    for text, expected in (("42\n", 0), ("43\n", 1)):
+        cell.outputs[0].text = text
+        nbformat.write(nb, path)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == expected, done.stdout[-1500:]
+
+
+def test_environment_yml_equals_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
+    wanted = {*project["project"]["dependencies"], *groups["ffcv"], *groups["dev"], "-e ."}
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(item["pip"] for item in listed if isinstance(item, dict))
+    assert set(pip) == wanted
+    assert f"python{project['project']['requires-python']}" in listed
+
+
+def test_the_lock_file_is_current_and_names_public_hosts_only():
+    text = (ROOT / "uv.lock").read_text()
+    assert {re.match(r"https?://([^/]+)", u)[1] for u in re.findall(r'"(https?://[^"]+)"', text)} <= {
+        "pypi.org", "files.pythonhosted.org"
+    }  # fmt: skip
+    locked = {p["name"] for p in tomllib.loads(text)["package"]}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {re.match(r"[a-z0-9_-]+", d)[0] for d in project["dependencies"]} <= locked
+
+
+def test_readme_shows_the_table_of_claims():
+    assert table.readme_is_current(ROOT / "README.md", table.rows(ROOT / "figures", ROOT / "notebooks"))
+
+
+def test_committed_results_are_those_of_the_plans():
+    """Every run a plan asks for is among the committed ones, and the committed verdicts are what judging them gives."""
+    from dataclasses import asdict
+
+    from repro import notebook, store
+    from repro.spec import key
+
+    found = sorted((ROOT / "figures").glob("*/*/runs.jsonl"))
+    assert found
+    for path in found:
+        study = notebook.study(path.parent.name, path.parent.parent.name)
+        records = store.load(path)
+        missing = {key(s) for c in study.claims for s in study.plan(c)} - {r.key for r in records}
+        assert not missing, f"{path}: {len(missing)} planned runs are not there; make the reference results again"
+        runs = store.frame(records)
+        stored = path.with_name("verdicts.json")
+        if stored.exists():
+            for claim, verdict in json.loads(stored.read_text()).items():
+                again = asdict(notebook.judge(study, runs, claim))
+                assert again["verdict"] == verdict["verdict"], (claim, again, verdict)
+                assert again["effect"] == pytest.approx(verdict["effect"], rel=1e-6, nan_ok=True)
+
+
+def test_the_registry_names_notebooks_of_the_house():
+    assert {e.notebook for e in registry.load().claims.values()} <= set(claims.NOTEBOOKS.values())
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_tracked_files_are_small_and_name_no_machine():
+    machine = re.compile(r"/(?:home|Users|root|work|mnt)/[a-z]")
+    for path in tracked():
+        assert path.stat().st_size < 1_000_000 or path.name == "uv.lock", path
+        if path.suffix in (".py", ".md", ".toml", ".ipynb", ".yml", ".json", ".jsonl", ".svg", "") and path != Path(
+            __file__
+        ):
+            assert not machine.search(path.read_text(errors="ignore")), path
+
+
+def test_top_level_is_the_users():
+    allowed = {"notebooks", "repro", "data_prep", "figures", "tests", "environment.yml", "pyproject.toml", "uv.lock",
+               "Makefile", "README.md", "LICENSE", "CITATION.cff", ".ci", ".gitignore"}  # fmt: skip
+    assert {p.relative_to(ROOT).parts[0] for p in tracked()} <= allowed
