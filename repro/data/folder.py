@@ -29,7 +29,8 @@ def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tens
     A folder without train/ is split by a hash of each file's name, 70 / 10 / 20; one with train/ gives a tenth of it to
     validation, and test/ or val/ is the test split. Images are resized with antialiasing, the shorter side first, and
     cut to the middle square. limit: at most so many train images, half as many for validation and test each, the same
-    number of every class as far as there are, chosen by their names; 0 for all. Raises ReproError that names a missing folder or a broken file.
+    number of every class as far as there are, chosen by their names; 0 for all. Raises ReproError that names a
+    missing folder or a broken file.
     """
     if not path.is_dir():
         raise ReproError(
