@@ -212,6 +212,8 @@ def test_ctrl_c_at_the_command_line(tmp_path):
         [sys.executable, "-m", *command.split(), str(store)],
         cwd=Path(__file__).parent.parent, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
+        # a shell's background job ignores SIGINT and hands that on; a command in a terminal does not
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     with process, patience() as until:
         until(lambda: len(list(store.glob("[!.]*/run.json"))) > 3 or process.poll() is not None)
