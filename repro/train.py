@@ -59,7 +59,7 @@ def run(
         raise ReproError(f"A batch of {spec.batch_size} does not fit {len(chosen)} images: choose a smaller batch.")
     steps = spec.steps or spec.epochs * per_epoch
     optimiser = optim.make(learner, spec.optimiser, spec.batch_size)
-    online = nn.Linear(learner.features, dataset.tasks[tasks[0]]).to(device)
+    online = nn.utils.skip_init(nn.Linear, learner.features, dataset.tasks[tasks[0]]).to(device)  # draws no numbers
     nn.init.zeros_(online.weight)
     nn.init.zeros_(online.bias)
     online_optimiser = torch.optim.AdamW(online.parameters(), lr=1e-2, weight_decay=0.0, foreach=True)
