@@ -218,6 +218,8 @@ def _gallery(args: argparse.Namespace) -> int:
 def _build_gallery(profile: str, figures: Path | None = None, out: Path | None = None) -> Path:
     from repro import gallery
 
+    if figures and not figures.is_dir():
+        raise ReproError(f"There is no folder {figures}: name the one that holds the profiles' figures.")
     drawn = figures or (places.drawn() if places.drawn().is_dir() else places.reference())
     target = out or places.root() / "build" / "gallery"
     return gallery.build(profile, drawn, places.executed(), target, notebooks=places.notebooks())

@@ -1,0 +1,321 @@
+"""Bad input at the command line: one sentence that says what to do, exit code 2, and nothing lost."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from repro import cli, execute, notebook, places
+from repro.errors import ReproError
+from repro.store import FORMAT, Store
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def said(capsys, monkeypatch):
+    """said(*words): what `repro` says on stderr when it ends with 2, checked to be one sentence."""
+    monkeypatch.chdir(ROOT)
+
+    def run(*words: object) -> str:
+        code = cli.main([str(w) for w in words])
+        err = capsys.readouterr().err
+        assert code == 2, err
+        # before the sentence there may be lines of progress, never a traceback
+        *before, last = err.strip().splitlines()
+        assert last.startswith("repro: ")
+        assert last.endswith(".")
+        assert "Traceback" not in err
+        assert not [line for line in before if line.startswith("repro: ")]
+        assert len(last) < 400
+        return last
+
+    return run
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def measured(store: Path, *more: object) -> int:
+    return cli.main([str(w) for w in ("measure", "start_here", *SMOKE, "--store", store, *more)])
+
+
+SMOKE = ("--profile", "smoke", "--workers", "1")
+
+
+# -------------------------------------------------------------------------------------------- names, types, numbers
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ("measure --profile laptop", "Unknown profile 'laptop': choose one of smoke, quick, gpu, paper"),
+        ("run --profile laptop", "Unknown profile 'laptop'"),
+        ("measure batchsize", "There is no notebook 'batchsize': choose from"),
+        ("run batchsize", "There is no notebook 'batchsize'"),
+        ("run batch_size -p sedes=3", "has no parameter 'sedes': choose from profile, data"),
+        ("run batch_size --profile smoke -p seeds=three", "The parameter seeds must be of type int, not 'three'"),
+        ("run batch_size --profile smoke -p minutes=long", "The parameter minutes must be of type float"),
+        ("run batch_size --profile smoke -p seeds", "given as NAME=VALUE, not 'seeds'"),
+        ("run batch_size --profile smoke -p seeds=-2", "cannot be -2"),
+        ("run batch_size -p profile=laptop", "Unknown profile 'laptop'"),
+        ("measure --seeds three", "invalid int value: 'three'"),
+        ("measure --minutes soon", "invalid float value: 'soon'"),
+        ("measure --profile smoke --seeds -1", "cannot be -1"),
+        ("measure start_here --profile smoke --minutes -1", "cannot be -1.0 minutes"),
+        ("measure start_here --profile smoke --minutes nan", "cannot be nan minutes"),
+        ("measure start_here --profile smoke --workers -1", "workers cannot be -1"),
+        ("measure start_here --profile smoke --data nowhere", "There is no data set 'nowhere': choose one of"),
+        ("measure start_here --profile gpu --workers 1", "cifar10 is missing"),
+        ("frobnicate", "invalid choice: 'frobnicate'"),
+        ("", "required: COMMAND"),
+        ("bench nothing", "There is no benchmark 'nothing'"),
+        ("claims --figures nowhere", "There is no folder nowhere"),
+        ("claims --readme nowhere.md", "nowhere.md cannot be read"),
+        ("gallery --figures nowhere", "nowhere"),
+        ("gallery --profile laptop", "laptop"),
+    ],
+)
+def test_one_sentence(said, tmp_path, words, part):
+    words = words.split()
+    if words[:2] == ["measure", "start_here"]:
+        words += ["--store", str(tmp_path)]
+    assert part in said(*words)
+
+
+def test_it_is_so_for_a_process_too(tmp_path):
+    end = subprocess.run(
+        [sys.executable, "-m", "repro", "measure", "--profile", "laptop"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "REPRO_STORE": str(tmp_path)},
+    )  # fmt: skip
+    assert end.returncode == 2
+    assert end.stdout == ""
+    assert end.stderr == "repro: Unknown profile 'laptop': choose one of smoke, quick, gpu, paper.\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({"slug": "batchsize"}, "no notebook 'batchsize'"),
+        ({"profile": "laptop"}, "Unknown profile"),
+        ({"profile": 3}, "The parameter profile must be text, not 3"),
+        ({"seeds": "3"}, "The parameter seeds must be a whole number, not '3'"),
+        ({"seeds": 2.5}, "must be a whole number"),
+        ({"seeds": True}, "must be a whole number"),
+        ({"seeds": -1}, "cannot be -1"),
+        ({"minutes": "3"}, "must be a number"),
+        ({"minutes": -3}, "cannot be -3 minutes"),
+        ({"data": None}, "must be text"),
+        ({"backbone": ["resnet18"]}, "must be text"),
+        ({"results": "committed"}, "one of measure, stored"),
+    ],
+)
+def test_a_notebooks_parameters_are_checked_however_they_came(given, part):
+    """papermill hands over what it is given; `study` looks at it."""
+    with pytest.raises(ReproError, match=part) as caught:
+        notebook.study(**{"slug": "batch_size", **given})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("slug", execute.available())
+def test_papermill_gets_typed_values_of_known_names_only(slug):
+    known = execute.parameters(slug)
+    assert execute.check(slug, {}) == {}
+    assert execute.check(slug, {"profile": "quick", "seeds": "3", "minutes": "2"}) == {
+        "profile": "quick", "seeds": 3, "minutes": 2.0,
+    }  # fmt: skip
+    assert known["profile"] == "smoke"
+    with pytest.raises(ReproError, match="has no parameter 'Profile'"):
+        execute.check(slug, {"Profile": "quick"})
+    with pytest.raises(ReproError, match="must be of type int"):
+        execute.check(slug, {"seeds": "3.0"})
+
+
+def test_results_that_are_not_there_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(places, "reference", lambda: tmp_path)
+    with pytest.raises(ReproError, match="No stored results at"):
+        notebook.measure(notebook.study("start_here", results="stored"))
+
+
+# ------------------------------------------------------------------------------------------------------------ images
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of two classes, thirty JPEGs each."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "images"
+    for number, name in enumerate(("cats", "dogs")):
+        (folder / name).mkdir(parents=True)
+        for i in range(30):
+            pixels = rng.integers(0, 256, (40, 36, 3), np.uint8) // 2 + 100 * number
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.jpg")
+    return folder
+
+
+def with_truncated_jpeg(folder):
+    path = folder / "dogs" / "7.jpg"
+    path.write_bytes(path.read_bytes()[:300])
+    return f"The image {path} cannot be read"
+
+
+def with_text_for_an_image(folder):
+    (folder / "dogs" / "7.jpg").write_text("no image")
+    return "dogs/7.jpg cannot be read"
+
+
+def with_an_empty_image(folder):
+    (folder / "dogs" / "7.jpg").write_bytes(b"")
+    return "dogs/7.jpg cannot be read"
+
+
+def with_an_empty_class(folder):
+    (folder / "ants").mkdir()
+    return "ants holds no images: add some, or remove the folder"
+
+
+def with_one_class(folder):
+    shutil.rmtree(folder / "dogs")
+    return "holds 1 class folders and needs two or more"
+
+
+def with_no_class(folder):
+    for path in folder.iterdir():
+        shutil.rmtree(path)
+    return "holds 0 class folders"
+
+
+def with_too_few_images(folder):
+    for path in [*folder.glob("cats/*"), *folder.glob("dogs/*")]:
+        if path.name != "3.jpg":
+            path.unlink()
+    return "leaves no image for"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        with_truncated_jpeg, with_text_for_an_image, with_an_empty_image, with_an_empty_class, with_one_class,
+        with_no_class, with_too_few_images,
+    ],
+)  # fmt: skip
+def test_a_broken_folder_of_images(said, images, tmp_path, damage):
+    part = damage(images)
+    before = snapshot(images)
+    words = ("measure", "start_here", *SMOKE, "--seeds", 1, "--store", tmp_path / "store", "--data", images)
+    assert part in said(*words)
+    assert snapshot(images) == before
+
+
+def test_a_mended_folder_of_images_is_measured(said, images, tmp_path):
+    """Mending goes on from the same command; NAME.txt is the name that figures print, or the folder's own."""
+    whole = snapshot(images)
+    with_truncated_jpeg(images)
+    words = ("measure", "start_here", *SMOKE, "--seeds", 1, "--store", tmp_path / "store", "--data", images)
+    said(*words)
+    for name, content in whole.items():
+        (images / name).write_bytes(content)
+    assert cli.main(list(map(str, words))) == 2  # thirty images are too few for the plan's batches: said, not thrown
+    for name in ("cats", "dogs"):
+        for i in range(30, 200):
+            shutil.copy(images / name / f"{i % 30}.jpg", images / name / f"{i}.jpg")
+    (images / "NAME.txt").write_text("")
+    from repro import data
+
+    data.load.cache_clear()
+    assert cli.main(list(map(str, words))) == 0
+    store = Store(tmp_path / "store")
+    assert {store.get(k).provenance["data_title"] for k in store.keys()} == {"images"}  # noqa: SIM118
+
+
+# ------------------------------------------------------------------------------------------------------- stored runs
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A store with start_here's smoke runs."""
+    folder = tmp_path_factory.mktemp("filled") / "store"
+    assert measured(folder) == 0
+    return folder
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "foreign"])
+def test_a_damaged_or_foreign_run(said, filled, tmp_path, damage):
+    store = tmp_path / "store"
+    shutil.copytree(filled, store)
+    victim = sorted(store.glob("[!.]*/run.json"))[1]
+    text = victim.read_text()
+    if damage == "foreign":
+        victim.write_text(json.dumps({**json.loads(text), "format": FORMAT + 1}))
+    else:
+        victim.write_text(text[: len(text) // 2] if damage == "cut" else "\0" * len(text))
+    before = snapshot(store)
+    sentence = said("measure", "start_here", *SMOKE, "--store", store)
+    assert str(victim) in sentence
+    assert ("another version" if damage == "foreign" else "damaged: delete the folder") in sentence
+    assert snapshot(store) == before
+    shutil.rmtree(victim.parent)  # as the sentence says
+    assert measured(store) == 0
+    again, first = json.loads(victim.read_text()), json.loads(text)
+    assert again["metrics"] == first["metrics"]
+    assert again["curves"] == first["curves"]
+
+
+def test_runs_of_other_seeds_stay_when_more_are_measured(filled, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(filled, store)
+    before = snapshot(store)
+    assert measured(store, "--seeds", 3) == 0
+    after = snapshot(store)
+    assert {k: after[k] for k in before} == before
+    assert len(after) > len(before)
+
+
+def test_a_store_that_cannot_be_written(said, filled, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in said("measure", "start_here", *SMOKE, "--store", tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    before = snapshot(filled)
+    assert "is not writable" in said("measure", "start_here", *SMOKE, "--store", filled)
+    assert snapshot(filled) == before
+
+
+def test_a_disk_that_fills_up(said, filled, tmp_path, monkeypatch):
+    """At each moment of writing in turn: what was stored is whole, and with space again the command goes on."""
+    store = tmp_path / "store"
+    fsync = os.fsync
+    for left in (0, 1, random.Random(0).randrange(2, 5)):
+        shutil.rmtree(store, ignore_errors=True)
+        count = [left]
+
+        def full(handle, count=count):
+            count[0] -= 1
+            if count[0] < 0:
+                raise OSError(28, "No space left on device")
+            fsync(handle)
+
+        monkeypatch.setattr(os, "fsync", full)
+        assert "is full: free some space and run again" in said("measure", "start_here", *SMOKE, "--store", store)
+        monkeypatch.setattr(os, "fsync", fsync)
+        for name in Store(store).keys():  # noqa: SIM118
+            Store(store).get(name)
+        assert not list(store.glob(".tmp-*"))
+    assert measured(store) == 0
+    strip = {k: json.loads(v)["metrics"] for k, v in snapshot(filled).items() if k.endswith("run.json")}
+    assert {k: json.loads(v)["metrics"] for k, v in snapshot(store).items() if k.endswith("run.json")} == strip
+
+
+def test_a_spent_time_budget_is_said_and_goes_on(said, filled, tmp_path):
+    store = tmp_path / "store"
+    words = ("measure", "start_here", *SMOKE, "--store", store)
+    assert "to go: run the same command to go on" in said(*words, "--minutes", 1e-6)
+    assert measured(store) == 0
+    assert sorted(p.name for p in store.glob("[!.]*")) == sorted(p.name for p in filled.glob("[!.]*"))
