@@ -52,8 +52,9 @@ _CHUNK = 1024  # pixels that go through one loop after another: 12 KB of planar 
 _SQRT_HALF = np.float32(math.sqrt(0.5)).view(np.int32)  # its bits
 _ORDERS = np.array(ORDERS)
 _BLUR_REACH = 4.25  # standard deviations after which a Gaussian's taps are left out: 2e-5 of its mass
-_BLOCK = 64  # numbers that a filter makes at a time: four vectors of 16, enough to keep the multipliers busy
-_PAD = _BLOCK  # slack behind each plane and line, for whole blocks at their ends
+_LANES = 16  # numbers in a vector; narrower machines take two or four instructions for it
+_VECTORS = 7  # that a filter makes at a time: 112 numbers, half a row of 224, enough to keep the multipliers busy
+_PAD = 2 * _LANES  # slack behind each plane and line, for whole blocks at their ends
 
 
 def _jit(function, fast=True):
@@ -138,42 +139,47 @@ def _filter_row(typingctx, red, green, blue, line, first, weight, taps, size):
 
 
 @intrinsic
-def _correlate(typingctx, source, step, taps, count, out, to, n):
-    """out[to + i] = sum over k < count of taps[k] * source[i + k * step], for i < n rounded up to a block.
+def _weigh(typingctx, source, starts, taps, count, out, to, n):
+    """out[to + i] = sum over k < count of taps[k] * source[starts[k] + i], for i < n rounded up to whole vectors.
 
     Here because the compiler would walk through `out` once for every tap: this keeps a block of sums in registers.
     """
-    integer = types.int64
-    signature = types.void(source, integer, taps, integer, out, integer, integer)
+    signature = types.void(source, starts, taps, types.int64, out, types.int64, types.int64)
 
     def codegen(context, builder, signature, args):
-        source, taps, out = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4))
-        step, count, to, n = (args[i] for i in (1, 3, 5, 6))
+        source, starts, taps, out = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 1, 2, 4)
+        )
+        count, to, n = args[3], args[5], args[6]
         number, lane = ir.IntType(64), ir.IntType(32)
-        lanes = 16
-        vector = ir.VectorType(ir.FloatType(), lanes)
-        spread = ir.Constant(ir.VectorType(lane, lanes), [ir.Constant(lane, 0)] * lanes)
+        vector = ir.VectorType(ir.FloatType(), _LANES)
+        zero = ir.Constant(vector, [0.0] * _LANES)
+        spread = ir.Constant(ir.VectorType(lane, _LANES), [ir.Constant(lane, 0)] * _LANES)
 
         def at(pointer, offset):
             return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
 
-        with cgutils.for_range_slice(builder, number(0), n, number(_BLOCK), intp=number) as (i, _):
-            zero = ir.Constant(vector, [0.0] * lanes)
-            sums = [cgutils.alloca_once(builder, vector) for _ in range(_BLOCK // lanes)]
-            for total in sums:
-                builder.store(zero, total)
-            with cgutils.for_range(builder, count) as loop:
-                tap = builder.load(builder.gep(taps, [loop.index]))
-                tap = builder.insert_element(ir.Constant(vector, ir.Undefined), tap, lane(0))
-                tap = builder.shuffle_vector(tap, tap, spread)
-                start = builder.add(i, builder.mul(loop.index, step))
+        def blocks(begin, end, vectors):
+            with cgutils.for_range_slice(builder, begin, end, number(vectors * _LANES), intp=number) as (i, _):
+                sums = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
+                for total in sums:
+                    builder.store(zero, total)
+                with cgutils.for_range(builder, count) as loop:
+                    tap = builder.load(builder.gep(taps, [loop.index]))
+                    tap = builder.insert_element(ir.Constant(vector, ir.Undefined), tap, lane(0))
+                    tap = builder.shuffle_vector(tap, tap, spread)
+                    start = builder.add(i, builder.load(builder.gep(starts, [loop.index])))
+                    for j, total in enumerate(sums):
+                        values = builder.load(at(source, builder.add(start, number(j * _LANES))), align=4)
+                        product = builder.fmul(tap, values, flags=["fast"])
+                        builder.store(builder.fadd(builder.load(total), product, flags=["fast"]), total)
                 for j, total in enumerate(sums):
-                    values = builder.load(at(source, builder.add(start, number(j * lanes))), align=4)
-                    product = builder.fmul(tap, values, flags=["fast"])
-                    builder.store(builder.fadd(builder.load(total), product, flags=["fast"]), total)
-            for j, total in enumerate(sums):
-                place = builder.add(builder.add(to, i), number(j * lanes))
-                builder.store(builder.load(total), at(out, place), align=4)
+                    place = builder.add(builder.add(to, i), number(j * _LANES))
+                    builder.store(builder.load(total), at(out, place), align=4)
+
+        whole = builder.mul(builder.sdiv(n, number(_VECTORS * _LANES)), number(_VECTORS * _LANES))
+        blocks(number(0), whole, _VECTORS)
+        blocks(whole, n, 1)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -398,8 +404,12 @@ def _copy(source, n, out):
 
 
 @_jit
-def _blur(plane, size, sigma, kernel, taps, padded, other):
-    """Gaussian blur of one (size * size) plane in place, reflected at the borders; `padded` and `other` are scratch."""
+def _blur(plane, size, sigma, kernel, taps, starts, row, ring):
+    """Gaussian blur of one (size * size) plane in place, reflected at the borders.
+
+    Each row is blurred along itself into a ring of rows, from which the rows are blurred across, so that all of it
+    happens in the first-level cache. taps, starts, row, ring: scratch.
+    """
     half = min(kernel // 2, int(_BLUR_REACH * sigma))
     if half == 0:
         return
@@ -408,21 +418,34 @@ def _blur(plane, size, sigma, kernel, taps, padded, other):
         total += math.exp(-0.5 * (k / sigma) ** 2)
     for k in range(-half, half + 1):
         taps[k + half] = math.exp(-0.5 * (k / sigma) ** 2) / total
-    pitch, count = size + 2 * half, 2 * half + 1
-    for y in range(size):
-        row, source = padded[y * pitch : (y + 1) * pitch], plane[y * size : (y + 1) * size]
-        _copy(source, size, row[half:])
-        for k in range(1, half + 1):
-            row[half - k] = source[k]
-            row[half + size - 1 + k] = source[size - 1 - k]
-    _correlate(padded, 1, taps, count, other, half * pitch, size * pitch)
-    last = half + size - 1
-    for k in range(1, half + 1):
-        _copy(other[(half + k) * pitch :], size, other[(half - k) * pitch :])
-        _copy(other[(last - k) * pitch :], size, other[(last + k) * pitch :])
-    _correlate(other, pitch, taps, count, padded, 0, size * pitch)
-    for y in range(size):
-        _copy(padded[y * pitch :], size, plane[y * size : (y + 1) * size])
+    count, pitch = 2 * half + 1, (size + _LANES - 1) // _LANES * _LANES
+    along, across = starts[0], starts[1]
+    for k in range(count):
+        along[k] = k
+    slot = 0  # of the ring, where the next row goes
+    for y in range(-half, size):
+        below = y + half
+        if below < size:
+            source = plane[below * size : (below + 1) * size]
+            _copy(source, size, row[half:])
+            for k in range(1, half + 1):
+                row[half - k] = source[k]
+                row[half + size - 1 + k] = source[size - 1 - k]
+            _weigh(row, along, taps, count, ring, slot * pitch, size)
+        slot = slot + 1 if slot + 1 < count else 0
+        if y >= 0:
+            if y >= half and below < size:  # the ring's oldest row, at `slot`, is the first
+                for k in range(count):
+                    across[k] = (slot + k if slot + k < count else slot + k - count) * pitch
+            else:
+                for k in range(count):
+                    other = abs(y + k - half)
+                    across[k] = (2 * (size - 1) - other if other >= size else other) % count * pitch
+            if pitch == size:
+                _weigh(ring, across, taps, count, plane, y * size, size)
+            else:  # whole vectors would run into rows that are still to be read
+                _weigh(ring, across, taps, count, row, 0, size)
+                _copy(row, size, plane[y * size : (y + 1) * size])
 
 
 @_jit
@@ -456,7 +479,7 @@ def _view(image, width, drawn, order, factors, sigma, row, state, size, fast, pl
 
     drawn: top, left, height, width of the crop; whether to flip, jitter, turn gray, solarize.
     """
-    line, first_y, weight_y, first_x, weight_x, taps, padded, other, mean, matrix = work
+    line, first_y, weight_y, first_x, weight_x, taps, starts, row_of_plane, ring, mean, matrix = work
     n = size * size
     red, green, blue = planes[0], planes[1], planes[2]
     top, left, crop_height, crop_width = drawn[0], drawn[1], drawn[2], drawn[3]
@@ -512,7 +535,7 @@ def _view(image, width, drawn, order, factors, sigma, row, state, size, fast, pl
             _solarize(b, threshold)
     if soften:
         for c in range(3):
-            _blur(planes[c], size, sigma, kernel, taps, padded, other)
+            _blur(planes[c], size, sigma, kernel, taps, starts, row_of_plane, ring)
             if solarize:
                 _solarize(planes[c][:n], threshold)
     if noise > _0:
@@ -524,7 +547,6 @@ def _view(image, width, drawn, order, factors, sigma, row, state, size, fast, pl
 def _workspace(extent, size, kernel):
     """Buffers for images of up to `extent` pixels a side and blurs of up to `kernel` pixels."""
     widest = 2 * math.ceil(max(extent / size, 1.0)) + 2
-    padded = (size + kernel + 1) * (size + kernel + 1) + _PAD
     return (
         np.zeros(3 * (extent + widest) + _PAD, np.float32),  # a row of the crop; its end meets weights of zero
         np.empty(size + 4, np.int64),
@@ -532,8 +554,9 @@ def _workspace(extent, size, kernel):
         np.zeros(size + 4, np.int64),
         np.zeros((size + 4) * widest, np.float32),
         np.empty(kernel + 1, np.float32),
-        np.empty(padded, np.float32),
-        np.empty(padded, np.float32),
+        np.empty((2, kernel + 1), np.int64),
+        np.empty(size + kernel + 1 + _PAD, np.float32),
+        np.empty((kernel + 1) * (size + _PAD), np.float32),
         np.empty(3, np.float32),
         np.empty((3, 4), np.float32),
     )
