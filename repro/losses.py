@@ -132,3 +132,10 @@ def cosine_distance(prediction: Tensor, target: Tensor) -> Tensor:
     """2 - 2 cos, one direction of BYOL (Grill et al. 2020, Eq. 2) and, up to the constant, SimSiam (Chen & He 2021,
     Eq. 1); MSR's l(a, b). prediction, target: (..., D); the mean over all but the last axis."""
     return 2 - 2 * F.cosine_similarity(prediction, target, dim=-1).mean()
+
+
+def msr(prediction: Tensor, other: Tensor, weak: Tensor, beta: float) -> Tensor:
+    """MSR (Bai et al. 2022, Eq. 5), one of its two equal directions in the mean: beta l(q1, q2) + (1 - beta) l(q1, z2),
+    with l = 2 - 2 cos. prediction: (..., D) of aggressive views; other, weak: the other crop's prediction and its weak
+    view's target, row by row."""
+    return beta * cosine_distance(prediction, other) + (1 - beta) * cosine_distance(prediction, weak)

@@ -73,18 +73,71 @@ class MoCo:
     queue: int = 4096
 
 
+DECAYS = ("cosine", "fixed", "linear", "rising")  # linear and rising (the cosine backwards) are for comparison
+
+
+@dataclass(frozen=True)
+class MSR:
+    """BYOL with aggressive views through the online network and weak ones through the target (MSR paper, Eqs. 3 to 6):
+    views (weak 1, weak 2, aggressive 1, aggressive 2), the recipe "msr".
+
+    beta: the weight of the pair of aggressive views at the start; 1 - beta is that of the aggressive and weak pairs.
+    decay: how beta moves over the steps, one of DECAYS; "cosine" is Eq. 6, "fixed" keeps it.
+    stop: whether the gradient stops at the other view's prediction, as in the authors' code; Eq. 5 does not say so.
+    ema: as BYOL's.
+    """
+
+    beta: float = 0.4
+    decay: str = "cosine"
+    stop: bool = True
+    ema: float = 0.99
+
+    def __post_init__(self) -> None:
+        _check_beta(self)
+
+
+@dataclass(frozen=True)
+class SimSiamMSR:
+    """MSR on SimSiam (MSR paper, Table 8): the weak views go through the online network, without gradient."""
+
+    beta: float = 0.4
+    decay: str = "cosine"
+    stop: bool = True
+
+    def __post_init__(self) -> None:
+        _check_beta(self)
+
+
+def _check_beta(method: MSR | SimSiamMSR) -> None:
+    if not 0 <= method.beta <= 1:
+        raise ReproError(f"MSR's beta is a weight in [0, 1], not {method.beta}: correct it.")
+    if method.decay not in DECAYS:
+        raise ReproError(f"Unknown decay {method.decay!r}: choose one of {', '.join(DECAYS)}.")
+
+
+def beta_at(method: MSR | SimSiamMSR, progress: float) -> float:
+    """MSR's beta when the share `progress` in [0, 1] of the steps is done."""
+    down = (math.cos(math.pi * progress) + 1) / 2
+    return method.beta * {"cosine": down, "fixed": 1.0, "linear": 1 - progress, "rising": 1 - down}[method.decay]
+
+
 @dataclass(frozen=True)
 class Untrained:
     """No training at all: the random encoder, or raw pixels with the backbone "pixels". The floors of every figure."""
 
 
-Method = SimCLR | BarlowTwins | VICReg | BarlowMultiView | VICRegMultiView | BYOL | SimSiam | MoCo | Untrained
+Method = (
+    SimCLR | BarlowTwins | VICReg | BarlowMultiView | VICRegMultiView | BYOL | SimSiam | MoCo | MSR | SimSiamMSR
+    | Untrained
+)  # fmt: skip
 METHODS = {
     m.__name__.lower(): m for m in (SimCLR, BarlowTwins, VICReg, BarlowMultiView, VICRegMultiView, BYOL, SimSiam, MoCo)
 }
-PREDICTOR = (BYOL, SimSiam)
-TARGET = (BYOL, MoCo)
+PREDICTOR = (BYOL, SimSiam, MSR, SimSiamMSR)
+TARGET = (BYOL, MoCo, MSR)
+RISING = (BYOL, MSR)  # their ema rises to 1
 TWO_VIEWS = (BYOL, SimSiam, MoCo)
+STAGED = (MSR, SimSiamMSR)  # not among METHODS: they take two weak views and two made from them
 
 
 class Learner(nn.Module):
@@ -95,7 +148,7 @@ class Learner(nn.Module):
         self.method, self.features = method, features
         self.backbone = backbone
         # SimSiam needs the batch norm at its projector's output (Chen & He 2021, Table 3)
-        self.projector = networks.mlp(features, projector, last_norm=isinstance(method, SimSiam))
+        self.projector = networks.mlp(features, projector, last_norm=isinstance(method, (SimSiam, SimSiamMSR)))
         dim = projector.dim if projector.layers else features
         if isinstance(method, PREDICTOR):
             self.predictor = networks.mlp(dim, type(projector)(2, projector.width, dim))
@@ -108,8 +161,9 @@ class Learner(nn.Module):
         return [p for p in self.parameters() if p.requires_grad]
 
 
-def loss(learner: Learner, views: Tensor, joint: bool = True) -> tuple[Tensor, Tensor]:
-    """The method's loss on views (V, B, 3, H, W), and the backbone's features (V, B, F) without gradient.
+def loss(learner: Learner, views: Tensor, joint: bool = True, progress: float = 0.0) -> tuple[Tensor, Tensor]:
+    """The method's loss on views (V, B, 3, H, W), and the backbone's features (V, B, F) without gradient, those of the
+    aggressive views alone for the STAGED methods. progress: share of the steps done, in [0, 1].
 
     joint: all views in one forward, so that batch norm sees them together; else one forward a view, as the authors of
     Barlow Twins, VICReg, BYOL and SimSiam do. Projections are in float32 whatever the precision of the networks.
@@ -119,6 +173,12 @@ def loss(learner: Learner, views: Tensor, joint: bool = True) -> tuple[Tensor, T
         raise ReproError(f"{type(method).__name__} takes two views, not {len(views)}: choose a recipe of two.")
     if len(views) < 2:
         raise ReproError(f"{type(method).__name__} compares views and needs two or more: choose another recipe.")
+    if isinstance(method, STAGED):
+        if len(views) != 4:
+            raise ReproError(
+                f"{type(method).__name__} takes two weak views and two made from them: choose recipe 'msr'."
+            )
+        weak, views = views[:2], views[2:]
     h = networks.each_view(learner.backbone, views, joint)
     z = networks.each_view(learner.projector, h, joint).float()
     if isinstance(method, SimCLR):
@@ -139,6 +199,14 @@ def loss(learner: Learner, views: Tensor, joint: bool = True) -> tuple[Tensor, T
     elif isinstance(method, SimSiam):
         q = networks.each_view(learner.predictor, z, joint).float()
         value = losses.cosine_distance(q, z.detach().flip(0))
+    elif isinstance(method, STAGED):
+        q = networks.each_view(learner.predictor, z, joint).float()
+        target = learner.target if isinstance(method, MSR) else nn.Sequential(learner.backbone, learner.projector)
+        with torch.no_grad():
+            t = networks.each_view(target, weak, joint).float()
+        other = (q.detach() if method.stop else q).flip(0)  # pairs always lie across the two crops
+        value = losses.msr(q, other, t.flip(0), beta_at(method, progress))
+        value = value * (2 if isinstance(method, MSR) else 1)  # both directions, scaled as BYOL's and SimSiam's
     elif isinstance(method, MoCo):
         with torch.no_grad():
             t = networks.each_view(learner.target, views, joint).float()
@@ -159,7 +227,7 @@ def after_step(learner: Learner, progress: float) -> None:
     """What a method does after an optimiser step: move the EMA target. progress: share of the run done, in [0, 1]."""
     if isinstance(learner.method, TARGET):
         rate = learner.method.ema
-        if isinstance(learner.method, BYOL):
+        if isinstance(learner.method, RISING):
             rate = 1 - (1 - rate) * (math.cos(math.pi * progress) + 1) / 2
         online = [*learner.backbone.parameters(), *learner.projector.parameters()]
         torch._foreach_lerp_(list(learner.target.parameters()), online, 1 - rate)

@@ -81,14 +81,14 @@ def run(
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * optim.rate(spec.optimiser, step, steps)
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-            loss, features = methods.loss(learner, (views - mean) / std, spec.joint)
+            loss, features = methods.loss(learner, (views - mean) / std, spec.joint, progress)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         methods.after_step(learner, progress)
         if spec.probes.online:
             guess = online(features.float().flatten(0, 1))
-            online_loss = F.cross_entropy(guess, labels[index].repeat(len(views)))
+            online_loss = F.cross_entropy(guess, labels[index].repeat(len(features)))
             online_optimiser.zero_grad(set_to_none=True)
             online_loss.backward()
             online_optimiser.step()
