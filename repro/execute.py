@@ -94,6 +94,7 @@ def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:
             kernel_name="python3",
             progress_bar=False,
             cwd=str(source.parent),
+            extra_arguments=["--IPKernelApp.log_level=50"],  # it warns of a network that nobody else is on
         )
     except PapermillExecutionError as e:
         kept = target.with_name(f"{target.stem}.failed.ipynb")

@@ -40,7 +40,7 @@ PROFILES = {
     p.name: p
     for p in (
         Profile("smoke", data="scenes", size=16, backbone="convnet", epochs=1, seeds=2, judged=False),
-        Profile("quick", data="scenes", size=16, backbone="convnet", epochs=8, seeds=5),
+        Profile("quick", data="scenes", size=16, backbone="convnet", epochs=6, seeds=5),
         Profile("gpu", data="cifar10", size=32, backbone="resnet18", epochs=50, seeds=3, precision="bfloat16"),
         Profile("paper", data="imagenet", size=224, backbone="resnet50", epochs=100, seeds=3, precision="bfloat16"),
     )

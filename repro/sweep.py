@@ -125,7 +125,9 @@ def _interrupt_sets(stop: threading.Event):
 
 
 def _in_workers(missing, store, workers, deadline, options, progress) -> None:
-    context = multiprocessing.get_context("spawn")  # fork and torch's threads do not go together
+    # forked from a server that has imported torch and started no thread; fork and a process's threads do not go together
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["repro.train"])
     stop = context.Event()
     queue, running = list(missing), {}
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(stop,))

@@ -22,7 +22,7 @@ from repro.spec import RunSpec
 BATCHES = {"smoke": (16, 64), "quick": (16, 64, 256), "gpu": (64, 256, 1024), "paper": (256, 512, 1024, 2048)}
 RATES = {  # LARS, base rate (times batch / 256)
     "smoke": (0.4, 4.0),
-    "quick": (0.12, 0.4, 1.2, 4.0, 12.0),
+    "quick": (0.4, 1.2, 4.0, 12.0),
     "gpu": (0.1, 0.3, 0.9, 2.7),
     "paper": (0.1, 0.3, 0.5, 1.0, 2.0, 3.0),
 }
@@ -35,7 +35,7 @@ TEMPERATURES = {
 LAYERS = {"smoke": (1, 2), "quick": (1, 2, 3), "gpu": (1, 2, 4), "paper": (1, 2, 3, 4, 5)}
 ADAM_RATES = {
     "smoke": (1e-3, 1e-2),
-    "quick": (1e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "quick": (1e-3, 3e-3, 1e-2, 3e-2),
     "gpu": (1e-4, 1e-3, 3e-3, 1e-2),
     "paper": (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3),
 }
