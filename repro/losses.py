@@ -28,6 +28,14 @@ def nt_xent(z: Tensor, temperature: float) -> Tensor:
     return torch.where(positive, loss, 0.0).sum() / (views * n * (views - 1))
 
 
+def instance(z: Tensor, temperature: float) -> Tensor:
+    """SimCLR with one negative for each anchor (FFCV-SSL paper, Sec. 3.4): z holds anchor, positive and negative (3, N, D), all
+    three of one image. NT-Xent over those two candidates is softplus((s(anchor, negative) - s(anchor, positive)) / tau)
+    with s the cosine; the mean over images. No image meets another."""
+    anchor, positive, negative = F.normalize(z, dim=2)
+    return F.softplus((anchor * (negative - positive)).sum(1) / temperature).mean()
+
+
 def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """MoCo's loss (He et al. 2020, Eq. 1). query, key: (N, D), positives row by row; queue: (K, D) negatives."""
     query, key, queue = (F.normalize(t, dim=1) for t in (query, key, queue))

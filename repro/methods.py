@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -122,21 +123,25 @@ def beta_at(method: MSR | SimSiamMSR, progress: float) -> float:
 
 
 @dataclass(frozen=True)
+class InstanceSimCLR:
+    """SimCLR on one image at a time (FFCV-SSL paper, Sec. 3.4): views are the image, its positive (the image under
+    noise) and its only negative (a small patch of it); `repro.views.recipe.instance` makes them."""
+
+    temperature: float = 0.2
+
+
+@dataclass(frozen=True)
 class Untrained:
     """No training at all: the random encoder, or raw pixels with the backbone "pixels". The floors of every figure."""
 
 
-Method = (
-    SimCLR | BarlowTwins | VICReg | BarlowMultiView | VICRegMultiView | BYOL | SimSiam | MoCo | MSR | SimSiamMSR
-    | Untrained
-)  # fmt: skip
-METHODS = {
-    m.__name__.lower(): m for m in (SimCLR, BarlowTwins, VICReg, BarlowMultiView, VICRegMultiView, BYOL, SimSiam, MoCo)
-}
+Trained = SimCLR | BarlowTwins | VICReg | BarlowMultiView | VICRegMultiView | BYOL | SimSiam | MoCo | InstanceSimCLR
+Method = Trained | MSR | SimSiamMSR | Untrained
+METHODS = {m.__name__.lower(): m for m in get_args(Trained)}
 PREDICTOR = (BYOL, SimSiam, MSR, SimSiamMSR)
 TARGET = (BYOL, MoCo, MSR)
 RISING = (BYOL, MSR)  # their ema rises to 1
-TWO_VIEWS = (BYOL, SimSiam, MoCo)
+VIEWS = {BYOL: 2, SimSiam: 2, MoCo: 2, InstanceSimCLR: 3}  # the others of METHODS take two or more
 STAGED = (MSR, SimSiamMSR)  # not among METHODS: they take two weak views and two made from them
 
 
@@ -169,8 +174,10 @@ def loss(learner: Learner, views: Tensor, joint: bool = True, progress: float = 
     Barlow Twins, VICReg, BYOL and SimSiam do. Projections are in float32 whatever the precision of the networks.
     """
     method = learner.method
-    if isinstance(method, TWO_VIEWS) and len(views) != 2:
-        raise ReproError(f"{type(method).__name__} takes two views, not {len(views)}: choose a recipe of two.")
+    wanted = VIEWS.get(type(method), len(views))
+    if len(views) != wanted:
+        word = {2: "two", 3: "three"}[wanted]
+        raise ReproError(f"{type(method).__name__} takes {word} views, not {len(views)}: choose a recipe of {word}.")
     if len(views) < 2:
         raise ReproError(f"{type(method).__name__} compares views and needs two or more: choose another recipe.")
     if isinstance(method, STAGED):
@@ -183,6 +190,8 @@ def loss(learner: Learner, views: Tensor, joint: bool = True, progress: float = 
     z = networks.each_view(learner.projector, h, joint).float()
     if isinstance(method, SimCLR):
         value = losses.nt_xent(z, method.temperature)
+    elif isinstance(method, InstanceSimCLR):
+        value = losses.instance(z, method.temperature)
     elif isinstance(method, BarlowTwins):
         value = losses.barlow_twins(z, method.lambda_, method.scale)
     elif isinstance(method, VICReg):

@@ -207,6 +207,59 @@ def test_gradients_of_byol_and_moco():
     assert torch.autograd.gradcheck(lambda q: losses.info_nce(q, z[1], z[2], 0.2), (z[0].clone().requires_grad_(True),))
 
 
+# ---------------------------------------------------------------------------------------------- one image at a time
+
+Z3 = Z1 - 0.4 * torch.sin(0.5 + 0.9 * _I)
+
+
+def slow_instance(z, temperature: float) -> float:
+    """Image by image, number by number: -log of the positive's share among the two candidates."""
+    total = 0.0
+    for anchor, positive, negative in zip(*(view.tolist() for view in z)):
+
+        def cosine(a, b):
+            dot = sum(x * y for x, y in zip(a, b))
+            return dot / math.sqrt(sum(x * x for x in a)) / math.sqrt(sum(y * y for y in b))
+
+        towards, away = (math.exp(cosine(anchor, other) / temperature) for other in (positive, negative))
+        total -= math.log(towards / (towards + away))
+    return total / z.shape[1]
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.2, 0.5, 1.0])
+def test_instance_is_nt_xent_with_one_negative(temperature):
+    for z in (torch.stack([Z1, Z2, Z3]), random(3), random(3, n=1, seed=1), 100 * random(3, d=2, seed=2)):
+        assert losses.instance(z, temperature).item() == pytest.approx(slow_instance(z, temperature), rel=1e-12)
+
+
+def test_instance_at_its_ends():
+    a = random(1)[0]
+    assert losses.instance(torch.stack([a, a, a]), 0.2).item() == pytest.approx(math.log(2))
+    assert losses.instance(torch.stack([a, a, -a]), 0.2).item() == pytest.approx(math.log1p(math.exp(-10)))
+    assert losses.instance(torch.stack([a, -a, a]), 0.2).item() == pytest.approx(10 + math.log1p(math.exp(-10)))
+    assert losses.instance(torch.stack([a, -a, a]).float(), 1e-3).isfinite()
+
+
+def test_instance_knows_neither_scale_nor_order_nor_basis_nor_other_images():
+    z = random(3, n=6, d=5)
+    value = losses.instance(z, 0.2)
+    scales = torch.rand(3, 6, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.1
+    basis = torch.linalg.qr(random(1, 5, 5, seed=3)[0]).Q
+    for same in (z * scales, z[:, torch.tensor([3, 0, 5, 1, 4, 2])], z @ basis):
+        torch.testing.assert_close(losses.instance(same, 0.2), value)
+    one_by_one = torch.stack([losses.instance(z[:, i : i + 1], 0.2) for i in range(6)])
+    torch.testing.assert_close(one_by_one.mean(), value)
+
+
+def test_instance_has_the_gradient_it_says():
+    z = random(3, 4, 3).requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda z: losses.instance(z, 0.3), (z,))
+    for collapsed in (torch.zeros(3, 4, 3), torch.ones(3, 4, 3)):
+        collapsed.requires_grad_(True)
+        losses.instance(collapsed, 0.2).backward()
+        assert collapsed.grad.isfinite().all()
+
+
 @EACH_LOSS
 def test_collapsed_projections_give_finite_numbers(loss):
     for z in (torch.zeros(2, 4, 3), torch.ones(2, 4, 3)):

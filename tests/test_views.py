@@ -11,7 +11,7 @@ from torchvision.transforms import RandomResizedCrop
 from repro.errors import ReproError
 from repro.views import batched, reference
 from repro.views.draw import GOLDEN, draw, mix, permutation, stream, uniform
-from repro.views.recipe import Recipe, View, _presets, preset, repeat
+from repro.views.recipe import Recipe, View, _presets, instance, noisy, preset, repeat
 
 SAMPLE = torch.tensor([3, 0, 77, 2**31 + 5, 2**40, 12])
 WHOLE = View(crop=(1, 1), flip=0.0)
@@ -293,9 +293,42 @@ def test_repeat_takes_views_in_turn():
     assert repeat(recipe, 1).views == recipe.views[:1]
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_an_instance_is_the_image_its_noisy_self_and_a_patch(everywhere):
+    images = pictures(300, 16, 16)
+    recipe = instance(6, 0.1, 16, everywhere)
+    whole, noisy_one, patch = batched.make(images, recipe, 0, 0, torch.arange(300)).double()
+    x = images.double() / 255
+    assert torch.equal(whole.float(), images / 255) is not everywhere
+    inside = (x > 0.4) & (x < 0.6)  # where noise is not cut off
+    assert float((noisy_one - x)[inside].std()) == pytest.approx(0.1, rel=0.1)
+    assert float((whole - x)[inside].std()) == pytest.approx(0.1 * everywhere, rel=0.1, abs=1e-6)
+    box = draw(recipe, 0, 0, torch.arange(300), 16, 16)[2]
+    assert set(box.height.tolist()) == set(box.width.tolist()) == {6}
+    assert {*box.top.tolist()} == {*box.left.tolist()} == set(range(11))  # anywhere in the image
+    if not everywhere:
+        for i in range(5):
+            part = x[i, :, box.top[i] : box.top[i] + 6, box.left[i] : box.left[i] + 6]
+            wanted = torch.nn.functional.interpolate(part[None], (16, 16), mode="bilinear", antialias=True)[0]
+            torch.testing.assert_close(patch[i], wanted, atol=1e-5, rtol=0)
+
+
+def test_noise_alone_leaves_the_whole_image():
+    images = pictures(8, 16, 16)
+    for view in batched.make(images, noisy(0.0), 0, 0, torch.arange(8)):
+        assert torch.equal(view, images / 255)
+    assert (
+        len({noisy(s).name for s in (0.1, 0.2)} | {instance(p, 0.1, 16, e).name for p in (4, 8) for e in (0, 1)}) == 6
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
+        (lambda: instance(16, 0.1, 16), "A patch of 16 pixels is no part of an image of 16"),
+        (lambda: instance(0, 0.1, 16), "choose 1 to 15"),
+        (lambda: instance(4, -0.1, 16), "noise is a standard deviation"),
+        (lambda: noisy(-0.1), "noise is a standard deviation"),
         (lambda: preset("crops"), "Unknown recipe 'crops'"),
         (lambda: View(flip=1.2), "flip is a probability"),
         (lambda: View(gray=-0.1), "gray is a probability"),

@@ -92,6 +92,9 @@ def _cumulative() -> dict[str, View]:
     }
 
 
+STACKS = tuple(_cumulative())
+
+
 def _presets() -> dict[str, tuple[View, ...]]:
     two = {name: (view, view) for name, view in _cumulative().items()}
     jitter = replace(CROP, jitter=0.8, gray=0.2)
@@ -121,6 +124,24 @@ def preset(name: str, **changes: object) -> Recipe:
         raise ReproError(f"Unknown recipe {name!r}: choose one of {', '.join(presets)}.")
     label = name + "".join(f",{k}={v}" for k, v in sorted(changes.items()))
     return Recipe(label, tuple(replace(v, **changes) for v in presets[name]))
+
+
+def noisy(noise: float) -> Recipe:
+    """Two views that are the whole image under Gaussian noise of that standard deviation (of 1), and nothing else."""
+    return Recipe(f"noise,noise={noise:g}", (View(crop=(1, 1), flip=0.0, noise=noise),) * 2)
+
+
+def instance(patch: int, noise: float, size: int, everywhere: bool = False) -> Recipe:
+    """Three views of an image of `size` pixels: itself, itself under Gaussian noise, and a random square patch of it of
+    `patch` pixels a side, resized to the image's size (FFCV-SSL paper, Sec. 3.4). everywhere: all three carry noise of
+    their own, so that noise does not tell the positive from the other two."""
+    if not 1 <= patch < size:
+        raise ReproError(f"A patch of {patch} pixels is no part of an image of {size}: choose 1 to {size - 1}.")
+    share = (patch / size) ** 2
+    whole = View(crop=(1, 1), flip=0.0, noise=noise if everywhere else 0.0)
+    part = replace(whole, crop=(share, share), ratio=(1.0, 1.0))
+    name = f"instance,noise={noise:g},patch={patch}" + ",everywhere=1" * everywhere
+    return Recipe(name, (whole, replace(whole, noise=noise), part))
 
 
 def repeat(recipe: Recipe, views: int) -> Recipe:
