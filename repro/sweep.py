@@ -29,6 +29,7 @@ RUNNERS = {
     "ToySpec": "repro.theory:run",
     "KernelSpec": "repro.theory:run",
     "LossSpec": "repro.bench.loss:run",
+    "LoaderSpec": "repro.bench.loader:run",
 }
 
 

@@ -1,0 +1,248 @@
+"""The loaders that are compared, each in a process of its own that measures when it is told to.
+
+    python -m repro.bench.contestants '{"name": "ours", ...}'
+
+Each line on its standard input is a stack of augmentations with views and workers; each line it answers has the images,
+seconds, CPU seconds (of all its processes and threads) and memory of one measurement.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+COLUMNS = ("crops", "+blur", "+gray", "+solarize", "+jitter")  # each on top of those before it, as in Table 2
+ALONE = ("blur alone", "gray alone", "solarize alone", "jitter alone")  # on every view, on top of crops
+BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1  # the recipe of the FFCV-SSL paper's code
+
+
+def chances(column: str, branch: int) -> dict[str, float]:
+    """The probability of each augmentation in one of the recipe's two branches: blur on the first, solarize on the
+    second."""
+    if column in ALONE:
+        return {**dict.fromkeys(("blur", "gray", "solarize", "jitter"), 0.0), column.split()[0]: 1.0}
+    n = COLUMNS.index(column)
+    return {
+        "blur": float(n >= 1 and branch == 0),
+        "gray": 0.2 * (n >= 2),
+        "solarize": 0.2 * (n >= 3 and branch == 1),
+        "jitter": 0.8 * (n >= 4),
+    }
+
+
+Epoch = Callable[[], int]  # one pass over the data; the number of images
+
+
+def ours(job: dict, column: str, views: int, workers: int) -> Epoch:
+    from repro.data.loader import Loader
+    from repro.views.recipe import Recipe, View
+
+    look = {
+        "brightness": BRIGHTNESS,
+        "contrast": CONTRAST,
+        "saturation": SATURATION,
+        "hue": HUE,
+        "kernel": job["kernel"],
+    }
+    branches = [View(crop=(0.08, 1.0), **look, **chances(column, v % 2)) for v in range(views)]
+    recipe = Recipe(column, tuple(branches))
+    fast = job["name"] == "ours fast"
+    loader = Loader(job["beton"], recipe, job["batch"], job["size"], workers=workers, fast=fast)
+    epochs = iter(range(1 << 30))
+    return lambda: sum(len(batch.index) for batch in loader.epoch(next(epochs)))
+
+
+def decode(job: dict, column: str, views: int, workers: int) -> Epoch:
+    """libjpeg-turbo alone, on the same bytes and as many threads: what no loader of whole JPEGs can be faster than."""
+    import numpy as np
+
+    from repro.data import beton, jpeg
+    from repro.views import compiled
+
+    file = beton.read(job["beton"])
+    count = len(file) // job["batch"] * job["batch"]
+    places = (file.offsets, file.lengths, file.heights, file.widths, file.kinds, np.arange(len(file)))
+    compiled.warm_up()
+    decoders = [jpeg.Decoder() for _ in range(workers)]
+    nothing = (np.empty((0, compiled.central(1.0).shape[1])), np.empty(0, np.int64), 8, False)
+
+    def work(decoder: jpeg.Decoder, begin: int, end: int) -> None:
+        to = (np.empty((0, 1), np.uint8), np.empty((0, 1), np.float32), 1, 1)
+        compiled.make_views(file.data, *places, begin, end, *nothing, decoder.address, *to)
+
+    def epoch() -> int:
+        cuts = [count * k // workers for k in range(workers + 1)]
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, decoders, cuts[:-1], cuts[1:]))
+        return count
+
+    return epoch
+
+
+def _torchvision(job: dict, workers: int, dataset) -> Epoch:
+    import torch
+    from torch.utils.data import DataLoader
+
+    torch.manual_seed(0)
+    loader = DataLoader(
+        dataset, job["batch"], shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True
+    )  # the usual way of using it
+    return lambda: sum(len(batch[0]) for batch in loader)
+
+
+class Pillow:
+    """A data set of torchvision transforms on Pillow images."""
+
+    def __init__(self, job: dict, column: str, views: int):
+        from torchvision import transforms as T
+
+        def branch(p: dict[str, float]):
+            jitter = T.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE)
+            blur = T.GaussianBlur(tuple(job["peer_kernel"]), (0.1, 2.0))
+            steps = [T.RandomResizedCrop(job["size"]), T.RandomHorizontalFlip()]
+            steps += [T.RandomApply([jitter], p["jitter"])] * (p["jitter"] > 0)
+            steps += [T.RandomGrayscale(p["gray"])] * (p["gray"] > 0)
+            steps += [T.RandomApply([blur], p["blur"]) if p["blur"] < 1 else blur] * (p["blur"] > 0)
+            steps += [T.RandomSolarize(128, p["solarize"])] * (p["solarize"] > 0)
+            return T.Compose([*steps, T.PILToTensor()])
+
+        self.files = job["files"]
+        self.branches = [branch(chances(column, v % 2)) for v in range(views)]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int):
+        from PIL import Image
+
+        with Image.open(self.files[number]) as image:
+            image = image.convert("RGB")
+        return [branch(image) for branch in self.branches]
+
+
+class Tensors(Pillow):
+    """A data set of torchvision's second transforms on uint8 tensors, decoded by torchvision."""
+
+    def __init__(self, job: dict, column: str, views: int):
+        from torchvision.transforms import v2 as T
+
+        def branch(p: dict[str, float]):
+            jitter = T.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE)
+            blur = T.GaussianBlur(tuple(job["peer_kernel"]), (0.1, 2.0))
+            steps = [T.RandomResizedCrop(job["size"], antialias=True), T.RandomHorizontalFlip()]
+            steps += [T.RandomApply([jitter], p["jitter"])] * (p["jitter"] > 0)
+            steps += [T.RandomGrayscale(p["gray"])] * (p["gray"] > 0)
+            steps += [T.RandomApply([blur], p["blur"]) if p["blur"] < 1 else blur] * (p["blur"] > 0)
+            steps += [T.RandomSolarize(128, p["solarize"])] * (p["solarize"] > 0)
+            return T.Compose(steps)
+
+        self.files = job["files"]
+        self.branches = [branch(chances(column, v % 2)) for v in range(views)]
+
+    def __getitem__(self, number: int):
+        from torchvision.io import ImageReadMode, decode_jpeg, read_file
+
+        image = decode_jpeg(read_file(self.files[number]), ImageReadMode.RGB)
+        return [branch(image) for branch in self.branches]
+
+
+def torchvision(job: dict, column: str, views: int, workers: int) -> Epoch:
+    return _torchvision(job, workers, (Pillow if job["name"] == "torchvision" else Tensors)(job, column, views))
+
+
+def ffcv_ssl(job: dict, column: str, views: int, workers: int) -> Epoch:
+    """The paper's own fork of FFCV, from the path it was installed to: one pipeline, and one decode, a view."""
+    import scipy.signal
+
+    scipy.signal.gaussian = scipy.signal.windows.gaussian  # moved since its last commit
+    import ffcv
+    from ffcv import transforms as T
+    from ffcv.fields.basics import IntDecoder
+    from ffcv.loader import OrderOption
+    from torchvision.transforms import GaussianBlur
+
+    def pipeline(p: dict[str, float]) -> list:
+        steps = [T.RandomResizedCrop((job["size"], job["size"])), T.RandomHorizontalFlip()]
+        steps += [T.RandomColorJitter(p["jitter"], BRIGHTNESS, CONTRAST, SATURATION, HUE)] * (p["jitter"] > 0)
+        steps += [T.RandomGrayscale(p["gray"])] * (p["gray"] > 0)
+        own = job["name"] == "FFCV-SSL as shipped"
+        steps += [T.GaussianBlur(p["blur"])] * (own and p["blur"] > 0)
+        steps += [T.RandomSolarization(p["solarize"], 128)] * (p["solarize"] > 0)
+        steps += [T.ToTensor(), T.ToTorchImage()]
+        return steps + [GaussianBlur(tuple(job["peer_kernel"]), (0.1, 2.0))] * (not own and p["blur"] > 0)
+
+    names = ["image"] + [f"image_{v}" for v in range(views - 1)]
+    pipelines = {name: pipeline(chances(column, v % 2)) for v, name in enumerate(names)}
+    loader = ffcv.Loader(
+        job["beton"], batch_size=job["batch"], num_workers=workers, order=OrderOption.RANDOM, os_cache=True, seed=0,
+        drop_last=True, pipelines={"image": pipelines.pop("image"), "label": [IntDecoder(), T.ToTensor()], **pipelines},
+        custom_field_mapper=dict.fromkeys(names[1:], "image"),
+    )  # fmt: skip
+    return lambda: sum(len(batch[0]) for batch in loader)
+
+
+CONTESTANTS = {
+    "decode": decode,
+    "ours": ours,
+    "ours fast": ours,
+    "torchvision": torchvision,
+    "torchvision v2": torchvision,
+    "FFCV-SSL": ffcv_ssl,
+    "FFCV-SSL as shipped": ffcv_ssl,
+}
+
+
+def serve(job: dict) -> None:
+    import psutil
+
+    here = psutil.Process()
+
+    def used() -> float:
+        total = time.process_time()  # finer than the hundredths of a second that are known of other processes
+        for process in here.children(recursive=True):
+            times = process.cpu_times()
+            total += times.user + times.system
+        return total
+
+    started = time.monotonic()
+    epochs: dict[tuple, Epoch] = {}
+    for line in sys.stdin:
+        ask = json.loads(line)
+        key = (ask["column"], ask["views"], ask["workers"])
+        if key not in epochs:
+            epochs.clear() if job["name"].startswith("torchvision") else None  # its workers stay and take memory
+            epochs[key] = CONTESTANTS[job["name"]](job, *key)
+            epochs[key]()
+        images, begun, cpu = 0, time.monotonic(), used()
+        while images == 0 or time.monotonic() - begun < ask["seconds"]:
+            images += epochs[key]()
+        seconds, cpu = time.monotonic() - begun, used() - cpu
+        memory = sum(p.memory_full_info().uss for p in (here, *here.children(recursive=True)))
+        answer = {
+            "images": images,
+            "seconds": seconds,
+            "cpu": cpu,
+            "memory": memory,
+            "since": time.monotonic() - started,
+        }
+        print(json.dumps(answer), file=_answers, flush=True)
+
+
+if __name__ == "__main__":
+    # what libraries print must not come between the answers
+    _answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    job = json.loads(sys.argv[1])
+    if job["name"].startswith("FFCV-SSL"):
+        sys.path.insert(0, str(Path(job["ffcv_ssl"])))
+    warnings.simplefilter("ignore")
+    import torch
+
+    torch.set_num_threads(1)
+    serve(job)

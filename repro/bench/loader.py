@@ -1,0 +1,349 @@
+"""Table 2 of the FFCV-SSL paper: how fast views are loaded, ours beside its peers and beside the limit of the decoder.
+
+    repro bench loader [--images FOLDER] [--count 256] [--workers 2] [--repeats 5] [--ffcv-ssl PATH] [--scaling]
+
+Every loader runs in its own process and all are measured in turn, so that what else the machine does hits them alike;
+ratios are of measurements of the same turn. Medians are printed. FFCV-SSL takes part where --ffcv-ssl is the folder that
+its package `ffcv` lies in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from repro import places
+from repro.bench import photographs
+from repro.bench.contestants import ALONE, COLUMNS
+from repro.data import jpeg
+from repro.errors import ReproError
+from repro.store import Result
+
+NAMES = ("decode", "ours", "ours fast", "torchvision", "torchvision v2")
+SSL = ("FFCV-SSL", "FFCV-SSL as shipped")
+PATIENCE = 900.0  # seconds after which a loader is taken to hang: FFCV-SSL compiles for minutes
+
+
+@dataclass(frozen=True)
+class LoaderSpec:
+    """A measurement of loaders.
+
+    images: "synthetic", or a folder of JPEGs. count: how many of them. size: pixels a side of the views. batch.
+    workers: threads or processes of each loader; 0 for one a core. repeats: turns. seconds: of one measurement, at
+    least. kernel: of the blur; 0 for torchvision's (5, 9) of the paper's code, and 9 for ours. raw: store pixels, not
+    JPEGs. scaling: also 1, 2, ... workers and 2, 4, 8 views. alone: also each augmentation alone. peers: all of NAMES,
+    or ours, the decoder and torchvision on Pillow.
+
+    curves: one list a column of the measurements: contestant, column, views, workers, turn, images_s (images a second),
+    cpu_ms (CPU milliseconds an image), memory_mb (of its processes alone); and first_s, the seconds from the start of a
+    process to its first batch, of ours, with the compiled code on disk.
+    """
+
+    images: str = "synthetic"
+    count: int = 256
+    size: int = 224
+    batch: int = 32
+    workers: int = 0
+    repeats: int = 5
+    seconds: float = 0.5
+    kernel: int = 0
+    raw: bool = False
+    scaling: bool = False
+    alone: bool = False
+    peers: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("count", "size", "batch", "repeats"):
+            if getattr(self, name) < 1:
+                raise ReproError(f"{name} must be 1 or more, not {getattr(self, name)}: correct it.")
+        if self.kernel and self.kernel % 2 == 0:
+            raise ReproError(f"The blur's kernel is an odd number of pixels, not {self.kernel}: correct it.")
+
+
+def title(spec: LoaderSpec) -> str:
+    """What to call the images in figures."""
+    from repro.data import folder
+
+    return "synthetic photographs (stand-in)" if spec.images == "synthetic" else folder.title(Path(spec.images))
+
+
+def run(spec: LoaderSpec) -> Result:
+    """Measure. The numbers depend on the machine; $REPRO_FFCV_SSL, if set, is where FFCV-SSL's package lies."""
+    rows, first, images = measure(spec, os.environ.get("REPRO_FFCV_SSL", ""))
+    curves = {name: [row[name] for row in rows] for name in rows[0]} | {"first_s": first}
+    return Result({"diverged": 0.0, "images": float(images)}, curves)
+
+
+def absent(ffcv_ssl: str = "") -> list[str]:
+    """A sentence for each thing that is not installed here, on what is measured without it."""
+    out = []
+    if importlib.util.find_spec("ffcv") is None:
+        out.append(
+            "FFCV is not installed here: our loader is measured all the same, since it reads .beton files by itself."
+        )
+    if not ffcv_ssl:
+        out.append(
+            "FFCV-SSL is left out: name the folder of its package with --ffcv-ssl or $REPRO_FFCV_SSL to measure it."
+        )
+    return out
+
+
+def measure(spec: LoaderSpec, ffcv_ssl: str = "", say=lambda text: None) -> tuple[list[dict], list[float], int]:
+    """The measurements as rows, our seconds to the first batch, and the number of images.
+
+    An FFCV-SSL that does not run here is left out, which one sentence on the standard error says.
+    """
+    jpeg.library()  # without it there is nothing to measure, and it says so itself
+    workers = spec.workers or len(os.sched_getaffinity(0))
+    names = [*(NAMES if spec.peers else ("decode", "ours", "torchvision")), *(SSL if ffcv_ssl else ())]
+    with _alone(), tempfile.TemporaryDirectory() as scratch:
+        if spec.images == "synthetic":
+            files = photographs.synthetic(places.root() / "build" / "bench" / "photographs", spec.count, spec.seed)
+        else:
+            files = photographs.found(Path(spec.images), spec.count)
+        if len(files) < spec.batch:
+            raise ReproError(f"A batch of {spec.batch} does not fit {len(files)} images: choose a smaller batch.")
+        packed = Path(scratch) / "images.beton"
+        photographs.pack(files, packed, spec.raw)
+        job = {
+            "beton": str(packed), "files": [str(f) for f in files], "batch": spec.batch, "size": spec.size,
+            "kernel": spec.kernel or 9, "peer_kernel": [spec.kernel] * 2 if spec.kernel else [5, 9], "ffcv_ssl": ffcv_ssl,
+        }  # fmt: skip
+        rows: list[dict] = []
+        failed: set[str] = set()
+        with contextlib.ExitStack() as stack:
+            running = {name: stack.enter_context(_Contestant(job | {"name": name})) for name in names}
+            for turn in range(spec.repeats):
+                for name, column, views, threads in _order(spec, names, workers):
+                    say(f"turn {turn + 1} of {spec.repeats}: {name}, {column}, {views} views, {threads} workers")
+                    if name in failed:
+                        continue
+                    try:
+                        got = running[name].ask(column, views, threads, spec.seconds)
+                    except ReproError as e:
+                        if name not in SSL:
+                            raise
+                        failed.add(name)
+                        print(f"{e} It is left out.", file=sys.stderr, flush=True)
+                        continue
+                    rows.append(
+                        {
+                            "contestant": name, "column": column, "views": views, "workers": threads, "turn": turn,
+                            "images_s": got["images"] / got["seconds"], "cpu_ms": 1000 * got["cpu"] / got["images"],
+                            "memory_mb": got["memory"] / 2**20,
+                        }
+                    )  # fmt: skip
+        first = [_first_batch(job, workers) for _ in range(min(3, spec.repeats))]
+    return rows, first, len(files)
+
+
+def _order(spec: LoaderSpec, names: Sequence[str], workers: int) -> Iterator[tuple[str, str, int, int]]:
+    """What one turn measures: (contestant, column, views, workers)."""
+    for column in COLUMNS:
+        for name in names:
+            if name == "decode" and column != COLUMNS[0]:
+                continue  # it knows no augmentation: measured once a turn ...
+            if name == "FFCV-SSL as shipped" and column in (COLUMNS[0], "+gray", "+solarize"):
+                continue
+            yield name, column, 2, workers
+    yield "decode", COLUMNS[0], 2, workers  # ... and once more at its end
+    if spec.alone:
+        for name in [n for n in names if n.startswith(("ours", "torchvision"))]:
+            for column in ALONE:
+                yield name, column, 2, workers
+    if spec.scaling:
+        for threads in range(1, workers):
+            yield "ours", COLUMNS[-1], 2, threads
+            yield "decode", COLUMNS[0], 2, threads
+        for views in (4, 8):
+            yield "ours", COLUMNS[-1], views, workers
+
+
+class _Contestant:
+    """A process of `repro.bench.contestants`, asked a line at a time."""
+
+    def __init__(self, job: dict):
+        self.name, self.job = job["name"], job
+
+    def __enter__(self) -> _Contestant:
+        self.errors = tempfile.TemporaryFile("w+")
+        command = [sys.executable, "-m", "repro.bench.contestants", json.dumps(self.job)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment
+        )
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.errors.close()
+
+    def ask(self, column: str, views: int, workers: int, seconds: float) -> dict:
+        ask = {"column": column, "views": views, "workers": workers, "seconds": seconds}
+        with contextlib.suppress(BrokenPipeError):  # the empty answer tells
+            self.process.stdin.write(json.dumps(ask) + "\n")
+            self.process.stdin.flush()
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        line = self.process.stdout.readline() if ready else ""
+        if not line:
+            self.errors.seek(0)
+            last = ([text for text in self.errors.read().splitlines() if text.strip()] or ["no message"])[-1]
+            what = "ended" if ready else "did not answer"
+            raise ReproError(
+                f"The loader {self.name!r} {what} while measuring {column!r} ({last}): mend it or leave it out."
+            )
+        return json.loads(line)
+
+
+_FIRST = """
+import json, sys, time
+began = time.monotonic()
+from repro.bench import contestants
+job = json.loads(sys.argv[1])
+from repro.data.loader import Loader
+from repro.views.recipe import preset
+loader = Loader(job["beton"], preset("all", crop=(0.08, 1.0)), job["batch"], job["size"], workers=int(sys.argv[2]))
+next(loader.epoch(0))
+print(time.monotonic() - began)
+"""
+
+
+def _first_batch(job: dict, workers: int) -> float:
+    """Seconds from starting Python's imports to our first batch, in a new process, with the compiled code on disk."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FIRST, json.dumps(job), str(workers)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ReproError(f"Our loader failed in a new process ({done.stderr.strip().splitlines()[-1]}): run the tests.")
+    return float(done.stdout)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Only one measurement of this kind runs on the machine at a time."""
+    import fcntl
+
+    with (Path(tempfile.gettempdir()) / f"repro-bench-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def medians(rows: pd.DataFrame, value: str, views: int = 2, workers: int | None = None) -> pd.DataFrame:
+    """Medians over the turns: a row for each contestant, a column for each stack, NaN where it was not measured."""
+    workers = rows["workers"].max() if workers is None else workers
+    chosen = rows[(rows["views"] == views) & (rows["workers"] == workers)]
+    table = chosen.pivot_table(index="contestant", columns="column", values=value, aggfunc="median", sort=False)
+    return table.reindex(columns=[c for c in (*COLUMNS, *ALONE) if c in table])
+
+
+def ratios(rows: pd.DataFrame, over: str, value: str = "images_s", name: str = "ours") -> np.ndarray:
+    """How many times as fast `name` is as `over`: (turns, stacks), each from measurements of one turn."""
+    chosen = rows[(rows["views"] == 2) & (rows["workers"] == rows["workers"].max()) & rows["column"].isin(COLUMNS)]
+    # the decoder and ours are measured more than once a turn
+    table = chosen.pivot_table(index=["contestant", "turn"], columns="column", values=value, aggfunc="mean")
+    table = table.reindex(columns=list(COLUMNS))
+    a, b = table.loc[name].to_numpy(), table.loc[over].to_numpy()
+    return b / a if value == "cpu_ms" else a / b
+
+
+def share_of_limit(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each contestant's images a second, of the decoder's alone on the same cores."""
+    speed = medians(rows, "images_s")
+    return speed / speed.loc["decode", COLUMNS[0]]
+
+
+def report(rows: pd.DataFrame, first: Sequence[float]) -> str:
+    """The tables as text."""
+    out = []
+
+    def add(heading: str, table: pd.DataFrame, form: str) -> None:
+        text = table.to_string(float_format=lambda v: form.format(v), na_rep="")
+        out.append(f"{heading}\n{text}\n")
+
+    add("Images a second (median; two views an image)", medians(rows, "images_s"), "{:.0f}")
+    add("CPU milliseconds an image (median)", medians(rows, "cpu_ms"), "{:.2f}")
+    add("Share of the decoder's speed", share_of_limit(rows), "{:.2f}")
+    peers = [n for n in rows["contestant"].unique() if n not in ("decode", "ours")]
+    for value, heading in (("images_s", "time"), ("cpu_ms", "CPU time")):
+        table = {n: np.nanmedian(r, axis=0) for n in peers if not np.isnan(r := ratios(rows, n, value)).all()}
+        frame = pd.DataFrame.from_dict(table, "index", columns=list(COLUMNS))
+        add(f"Ours is so many times as fast as (median of the turns' ratios, by {heading})", frame, "{:.2f}")
+    full = rows[(rows["contestant"] == "ours") & (rows["column"] == COLUMNS[-1])]
+    limit = rows[rows["contestant"] == "decode"]
+    if (full["views"] != 2).any():
+        cpu = full[full["workers"] == full["workers"].max()].groupby("views")["cpu_ms"].median()
+        out += [
+            "CPU time of views of an image, of two: " + ", ".join(f"{v} views {t / cpu[2]:.2f}" for v, t in cpu.items())
+        ]
+    if (full["workers"] != full["workers"].max()).any():
+        for what, part in (("ours", full[full["views"] == 2]), ("decode", limit)):
+            speed = part.groupby("workers")["images_s"].median()
+            out += [f"{what}, images a second by workers: " + ", ".join(f"{w}: {s:.0f}" for w, s in speed.items())]
+    of_decode = full[(full["views"] == 2)]["cpu_ms"].median() / limit["cpu_ms"].median()
+    mine = medians(rows, "cpu_ms").loc["ours", list(COLUMNS)]
+    out += [
+        f"Ours, full stack: {of_decode:.2f} times the CPU time of decoding alone",
+        f"Ours, slowest stack over fastest: {mine.max() / mine.min():.2f}",
+        f"Seconds to the first batch in a new process: {np.median(first):.1f}",
+        "Memory of the loader's processes, MiB: "
+        + ", ".join(f"{n} {m:.0f}" for n, m in rows.groupby("contestant", sort=False)["memory_mb"].median().items()),
+    ]
+    return "\n".join(out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`repro bench loader`: measure and print the tables."""
+    parser = argparse.ArgumentParser(prog="repro bench loader", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--images", default="synthetic", metavar="FOLDER", help="JPEG photographs (default: synthetic ones)"
+    )
+    parser.add_argument("--count", type=int, default=256, help="images, at most (default: 256)")
+    parser.add_argument("--size", type=int, default=224, help="pixels a side of the views (default: 224)")
+    parser.add_argument("--batch", type=int, default=32, help="images a batch (default: 32)")
+    parser.add_argument("--workers", type=int, default=0, help="threads or processes (default: one a core)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns (default: 5)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of one measurement, at least (default: 0.5)")
+    parser.add_argument(
+        "--kernel", type=int, default=0, help="pixels of the blur (default: the paper's code's, 5 by 9)"
+    )
+    parser.add_argument("--raw", action="store_true", help="store pixels instead of JPEGs, where a loader can")
+    parser.add_argument("--ffcv-ssl", default="", metavar="PATH", help="the folder that FFCV-SSL's package lies in")
+    parser.add_argument("--scaling", action="store_true", help="also over workers and over 2, 4 and 8 views")
+    parser.add_argument("--alone", action="store_true", help="also each augmentation alone")
+    parser.add_argument("--out", type=Path, help="write every measurement to this CSV file")
+    args = parser.parse_args(argv)
+    if args.ffcv_ssl and not (Path(args.ffcv_ssl) / "ffcv").is_dir():
+        raise ReproError(f"There is no package ffcv in {args.ffcv_ssl}: give the folder that holds it.")
+    fields = {k: v for k, v in vars(args).items() if k not in ("ffcv_ssl", "out")}
+    spec = LoaderSpec(**fields)
+    for sentence in absent(args.ffcv_ssl):
+        print(sentence, file=sys.stderr)
+    rows, first, images = measure(spec, args.ffcv_ssl, lambda text: print(text, file=sys.stderr, flush=True))
+    frame = pd.DataFrame(rows)
+    if args.out:
+        frame.to_csv(args.out, index=False)
+    print(
+        f"{images} images, {title(spec)}, batch {spec.batch}, {frame['workers'].max()} workers, {spec.repeats} turns\n"
+    )
+    print(report(frame, first))
+    return 0

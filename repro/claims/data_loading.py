@@ -1,0 +1,256 @@
+"""Loading: claim A2 of the FFCV-SSL paper, its Table 2.
+
+The paper compares one epoch of loading alone, through torchvision and through its fork of FFCV, for five stacks of
+augmentations. Here the same stacks go through torchvision and through this project's loader, on the same files and cores,
+in turn; FFCV-SSL itself takes part where $REPRO_FFCV_SSL says where it is installed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro import figures, stats
+from repro.bench import loader, photographs
+from repro.bench.contestants import COLUMNS
+from repro.bench.loader import LoaderSpec
+from repro.claims import Claim, Drawing, Verdict, registry
+from repro.data.loader import Loader
+from repro.profiles import Profile
+from repro.views.recipe import Recipe, View, repeat
+
+PARTS = ("decode", "crop", "blur", "gray", "solarize", "jitter")
+
+
+def plan(profile: Profile) -> list[LoaderSpec]:
+    """One measurement, whose turns are the repeats; on a folder of photographs if the profile's data are one."""
+    images = profile.data if Path(profile.data).is_dir() else "synthetic"
+    if profile.name == "smoke":
+        return [LoaderSpec(images, 16, 64, 8, 1, max(2, profile.seeds), 0.02, peers=False, scaling=True)]
+    count = {"quick": 96}.get(profile.name, 512)
+    return [LoaderSpec(images, count, repeats=max(5, profile.seeds), scaling=True)]
+
+
+def absent() -> list[str]:
+    """A sentence for each loader or library that is not installed here."""
+    return loader.absent(os.environ.get("REPRO_FFCV_SSL", ""))
+
+
+def measurements(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a measurement: contestant, column, views, workers, turn, images_s, cpu_ms, memory_mb."""
+    found = frame.loc[frame["kind"] == "LoaderSpec", "curves"].iloc[0]
+    curves = {name: values for name, values in found.items() if name != "first_s"}
+    return pd.DataFrame(curves)
+
+
+def parts(rows: pd.DataFrame, name: str) -> dict[str, float]:
+    """CPU milliseconds an image of each part of the full stack: what each stack adds to the one before it (median).
+
+    Only ours has a decode of its own; another loader's is part of its crop.
+    """
+    cpu = loader.medians(rows, "cpu_ms")
+    stacks = cpu.loc[name, list(COLUMNS)].to_numpy()
+    decode = cpu.loc["decode", COLUMNS[0]] if name == "ours" else 0.0
+    added = [decode, stacks[0] - decode, *np.diff(stacks)]
+    return {part: max(0.0, float(ms)) for part, ms in zip(PARTS, added)}
+
+
+def judge(frame: pd.DataFrame) -> Verdict:
+    rows = measurements(frame)
+    faster = loader.ratios(rows, "torchvision")
+    intervals = [stats.ratio(faster[:, k]) for k in range(len(COLUMNS))]
+    enough = stats.min_seeds(frame.attrs.get("profile", "quick"))
+    words = [stats.sup(interval, 1.0, enough, above=1.0) for interval in intervals]
+    mine = parts(rows, "ours")
+    largest = max(mine, key=mine.get)
+    word = stats.combine(words)
+    if largest == "jitter" and word == stats.REPRODUCED:
+        word = stats.PARTLY
+    published = registry.numbers("A2")["ratio"]
+    texts = [
+        f"{column} {interval.text(1)} (paper {paper:g})"
+        for column, interval, paper in zip(COLUMNS, intervals, published)
+    ]
+    last = intervals[-1]
+    sentence = (
+        f"Torchvision's time over ours: {', '.join(texts)}; of our full stack's {sum(mine.values()):.2f} CPU ms an image, "
+        f"jitter takes {mine['jitter']:.2f}, the largest part is {_WORDS[largest]} with {mine[largest]:.2f}."
+    )
+    numbers = [None if np.isnan(v) else float(v) for v in (last.mean, last.low, last.high)]
+    images = (
+        loader.title(LoaderSpec(images=frame["images"].iloc[0])) if isinstance(frame["images"].iloc[0], str) else ""
+    )
+    return Verdict(word, *numbers, "ratio", int(last.n), images, "none", sentence)
+
+
+_WORDS = {
+    "decode": "decoding",
+    "crop": "crop and resize",
+    "blur": "blur",
+    "gray": "gray",
+    "solarize": "solarize",
+    "jitter": "colour jitter",
+}
+
+
+def draw(frame: pd.DataFrame) -> Drawing:
+    rows = measurements(frame)
+    names = [n for n in rows["contestant"].unique() if n != "decode"]
+    fig, grid = figures.figure(2, 2, height=6.4)
+    for ax in grid[0]:
+        ax.remove()
+    _draw_speed(fig.add_subplot(grid[0, 0].get_gridspec()[0, :]), rows, names)
+    _draw_parts(grid[1, 0], rows)
+    _draw_scaling(grid[1, 1], rows)
+    table = _table(rows, names)
+    ratio = table.loc[table["contestant"] == "torchvision", "ours_over_it"]
+    alt = (
+        f"Images loaded a second for five stacks of augmentations. Ours is {ratio.min():.1f} to {ratio.max():.1f} times as "
+        f"fast as torchvision and reaches {table.loc[table['contestant'] == 'ours', 'share_of_limit'].min():.0%} or more of "
+        f"the decoder's speed. Below: CPU time by part, and CPU time against the number of views."
+    )
+    return Drawing(fig, table, alt)
+
+
+def _draw_speed(ax, rows: pd.DataFrame, names: list[str]) -> None:
+    two = rows[(rows["views"] == 2) & (rows["workers"] == rows["workers"].max())]
+    for index, name in enumerate(names):
+        mine = two[two["contestant"] == name]
+        values = mine.pivot_table(index="turn", columns="column", values="images_s").reindex(columns=list(COLUMNS))
+        measured = [k for k, column in enumerate(COLUMNS) if values[column].notna().any()]
+        figures.band(ax, measured, values.to_numpy()[:, measured], label=name, index=index)
+    limit = two.loc[two["contestant"] == "decode", "images_s"].median()
+    figures.floors(ax, {"decoding alone": limit})
+    ours = np.exp(np.log(loader.ratios(rows, "torchvision")).mean(0))
+    published = registry.numbers("A2")["ratio"]
+    labels = [f"{c}\n{a:.1f} x torchvision\n(paper {b:.1f} x)" for c, a, b in zip(COLUMNS, ours, published)]
+    ax.set(
+        yscale="log",
+        xticks=range(len(COLUMNS)),
+        ylabel="images a second",
+        title="Two views, each stack on the one before",
+    )
+    ax.set_xticklabels(labels)
+    ax.set_xlim(-0.3, len(COLUMNS) - 0.3)
+
+
+def _draw_parts(ax, rows: pd.DataFrame) -> None:
+    colours = figures.ordered(len(PARTS))
+    for y, name in enumerate(("torchvision", "ours")):
+        left = 0.0
+        for part, colour in zip(PARTS, colours):
+            ms = parts(rows, name)[part]
+            ax.barh(y, ms, left=left, color=colour, height=0.55, label=_WORDS[part] if y else None)
+            left += ms
+        ax.text(left, y, f" {left:.2g}", va="center", color=figures.ink(), fontsize=8)
+    ax.set(yticks=(0, 1), xlabel="CPU ms an image", title="Where the time goes")
+    ax.set_yticklabels(("torchvision", "ours"))
+    ax.grid(axis="y", visible=False)
+    ax.set_xlim(0, 1.15 * sum(parts(rows, "torchvision").values()))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.45, -0.62), ncols=3)
+
+
+def _draw_scaling(ax, rows: pd.DataFrame) -> None:
+    mine = rows[
+        (rows["contestant"] == "ours") & (rows["column"] == COLUMNS[-1]) & (rows["workers"] == rows["workers"].max())
+    ]
+    cpu = mine.pivot_table(index="turn", columns="views", values="cpu_ms")
+    views = list(cpu.columns)
+    figures.band(ax, views, cpu.to_numpy() / cpu[[2]].to_numpy(), label="ours", index=0)
+    ax.plot(views, [v / 2 for v in views], color=figures.muted(), linestyle=":", linewidth=1)
+    figures.end_label(ax, views[-1], views[-1] / 2, "one decode\na view", figures.muted(), fontsize=7.5)
+    ax.set(xticks=views, xlabel="views of an image", ylabel="CPU time, of two views", title="More views of one decode")
+
+
+def _table(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    speed, cpu, share = loader.medians(rows, "images_s"), loader.medians(rows, "cpu_ms"), loader.share_of_limit(rows)
+    published = registry.numbers("A2")["ratio"]
+    out = []
+    for name in names:
+        over = np.nanmedian(loader.ratios(rows, name), axis=0) if name != "ours" else np.ones(len(COLUMNS))
+        for k, column in enumerate(COLUMNS):
+            if np.isnan(speed.loc[name, column]):
+                continue
+            out.append(
+                {
+                    "contestant": name, "stack": column, "images_s": speed.loc[name, column],
+                    "cpu_ms": cpu.loc[name, column], "share_of_limit": share.loc[name, column], "ours_over_it": over[k],
+                    "paper_ffcv_ssl_over_torchvision": published[k] if name == "torchvision" else np.nan,
+                }
+            )  # fmt: skip
+    decode = rows[rows["contestant"] == "decode"]
+    limit = {
+        "contestant": "decode",
+        "stack": "",
+        "images_s": decode["images_s"].median(),
+        "cpu_ms": decode["cpu_ms"].median(),
+    }
+    return pd.DataFrame([*out, limit | {"share_of_limit": 1.0}])
+
+
+def explore() -> Any:
+    """The claim's knobs: choose augmentations, views and resolution, and see the views with what they cost here and now.
+
+    Returns an ipywidgets box. The milliseconds are of one core, for one JPEG of 300 by 400 pixels or so.
+    """
+    import ipywidgets as widgets
+    from IPython.display import Image, display
+
+    def slider(options: tuple, value: Any, name: str) -> Any:
+        return widgets.SelectionSlider(options=options, value=value, description=name, continuous_update=False)
+
+    shares = (0.0, 0.2, 0.5, 0.8, 1.0)
+    knobs = {
+        name: slider(shares, value, f"{name} p") for name, value in (("jitter", 0.8), ("blur", 0.5), ("gray", 0.2))
+    }
+    knobs |= {"views": slider((2, 4, 8), 2, "views"), "size": slider((64, 96, 160, 224), 160, "pixels")}
+    knobs["fast"] = widgets.Checkbox(value=False, description="fast mode")
+    picture = widgets.Output()
+
+    def update(_: Any = None) -> None:
+        chosen = {name: knob.value for name, knob in knobs.items()}
+        with figures.theme("light"):
+            png = io.BytesIO()
+            _views_and_cost(**chosen).savefig(png, format="png", dpi=100)
+        with picture:
+            picture.clear_output(wait=True)
+            display(Image(data=png.getvalue(), alt=f"Views of two photographs for {chosen}."))
+
+    for knob in knobs.values():
+        knob.observe(update, names="value")
+    update()
+    box = widgets.HBox(list(knobs.values()), layout=widgets.Layout(flex_flow="row wrap"))
+    return widgets.VBox([box, picture])
+
+
+def _views_and_cost(jitter: float, blur: float, gray: float, views: int, size: int, fast: bool) -> Figure:
+    """Two photographs' views, and the CPU milliseconds that decoding one image and making its views take."""
+    recipe = repeat(Recipe("chosen", (View(crop=(0.08, 1.0), jitter=jitter, blur=blur, gray=gray),)), views)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = photographs.synthetic(Path(scratch), 16)
+        photographs.pack(files, Path(scratch) / "images.beton", raw=False)
+        source = Loader(Path(scratch) / "images.beton", recipe, 16, size, workers=1, shuffle=False, fast=fast)
+        batch = next(source.epoch(0))
+        took = []
+        for epoch in range(5):
+            begun = time.process_time()
+            next(source.epoch(epoch))
+            took.append(1000 * (time.process_time() - begun) / 16)
+    fig, axes = figures.figure(2, views, height=0.6 + 2 * figures.WIDTH / max(views, 4), squeeze=False)
+    for row, image in zip(axes, (0, 1)):
+        for ax, view in zip(row, batch.views[:, image]):
+            ax.imshow(view.permute(1, 2, 0).numpy())
+            ax.set_axis_off()
+    fig.suptitle(f"{np.median(took):.2f} CPU ms an image, decoding included", fontsize=9)
+    return fig
+
+
+CLAIMS = (Claim("A2", plan, judge, draw),)
