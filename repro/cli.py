@@ -276,6 +276,12 @@ def _doctor(args: argparse.Namespace) -> int:
         except Exception as e:  # a compiled package can fail in many ways
             state = f"missing ({type(e).__name__}: {e}): needed for {purpose}"
         print(f"{name}: {state}")
+    from repro.train import make_views
+    from repro.views.recipe import preset
+
+    began = time.monotonic()
+    make_views(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), preset("simclr-small"), 0, 0, torch.arange(2))
+    print(f"view kernels: ready after {time.monotonic() - began:.0f} s (compiled once, then cached)")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     print(f"browser for the gallery's test: {chromium or 'none; links are checked instead'}")
     return 0
