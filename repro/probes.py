@@ -62,31 +62,45 @@ def _logistic(x: Tensor, y: Tensor, start: Tensor, penalty: float) -> Tensor:
 def mlp(features: list[Tensor], labels: list[Tensor], classes: int, seed: int, hidden: int = 256) -> dict[str, float]:
     """One hidden layer, AdamW, 20 passes; the pass is chosen on validation, since an MLP probe overfits (FFCV-SSL
     paper, Fig. 8). Returns {"val": %, "test": %} at that pass and {"val_last": %, "test_last": %} at the last."""
+    return by_pass(features, labels, classes, seed, 20, hidden, 2e-3, 1e-2)[0]
+
+
+def by_pass(
+    features: list[Tensor],
+    labels: list[Tensor],
+    classes: int,
+    seed: int,
+    passes: int,
+    hidden: int,
+    rate: float,
+    decay: float = 0.0,
+) -> tuple[dict[str, float], list[float]]:
+    """A probe trained by AdamW in batches, linear (hidden 0) or with one hidden layer. Returns {"val": %, "test": %} at
+    the pass that is best on validation with {"val_last": %, "test_last": %} at the last, and validation by pass."""
     x, y = features[0], labels[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, classes)).to(x.device)
-    solver = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2, foreach=True)
-    best_score, best = -1.0, {}
-    for epoch in range(20):
+        if hidden:
+            net = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, classes)).to(x.device)
+        else:
+            net = nn.Linear(x.shape[1], classes).to(x.device)
+    solver = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay, foreach=True)
+    best_score, best, curve = -1.0, {}, []
+    for epoch in range(passes):
         for batch in permutation(seed, epoch, len(x)).to(x.device).split(256):
             value = F.cross_entropy(net(x[batch]), y[batch])
             solver.zero_grad()
             value.backward()
             solver.step()
         with torch.no_grad():
-            last = accuracy(net(features[1]), labels[1])
-        if last > best_score:
-            best_score, best = last, copy.deepcopy(net.state_dict())
+            curve.append(accuracy(net(features[1]), labels[1]))
+        if curve[-1] > best_score:
+            best_score, best = curve[-1], copy.deepcopy(net.state_dict())
     with torch.no_grad():
         test_last = accuracy(net(features[2]), labels[2])
         net.load_state_dict(best)
-        return {
-            "val": best_score,
-            "test": accuracy(net(features[2]), labels[2]),
-            "val_last": last,
-            "test_last": test_last,
-        }
+        test = accuracy(net(features[2]), labels[2])
+    return {"val": best_score, "test": test, "val_last": curve[-1], "test_last": test_last}, curve
 
 
 def knn(

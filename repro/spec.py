@@ -72,6 +72,14 @@ class Probes:
     labels: how many labelled train images the offline probes are fitted on, the same for every run; 0 for all.
     averaged: at the last epoch also a linear probe on features averaged over so many views of each image, made by the
         run's own recipe (the small projectors paper's protocol, with 16); its numbers are named `averaged_...`.
+    online_norm: the online probe sees features of zero mean and unit deviation by their running averages, as the offline
+        probes do by the train features'.
+    passes: at the last epoch also a linear and an MLP probe trained step by step for so many passes over the features;
+        their validation accuracy after each pass goes to the curves `linear_pass_val_...` and `mlp_pass_val_...`.
+    choices: at the last epoch also the linear probe by other protocols in use: `trainmode_...` on features with batch
+        norm in train mode, `cropped_...` fitted on crops and flips of the images.
+    depths: at the last epoch also a linear probe behind every layer of the projector: `layer1_...` and so on, as the
+        FFCV-SSL authors' code has them.
     """
 
     tasks: tuple[str, ...] = ()
@@ -83,6 +91,10 @@ class Probes:
     every: int = 0
     labels: int = 0
     averaged: int = 0
+    online_norm: bool = False
+    passes: int = 0
+    choices: bool = False
+    depths: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ checkpoint gives, on a CPU, the same bits as one never stopped.
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import time
@@ -22,8 +23,9 @@ from repro.spec import RunSpec, key
 from repro.store import Result, write_atomic
 from repro.views import batched, compiled
 from repro.views.draw import permutation
-from repro.views.recipe import Recipe, repeat
+from repro.views.recipe import Recipe, View, repeat
 
+CROPS = 4  # crops of each image that the probe "cropped" is fitted on
 CHUNK = 1024  # views are made for this many images at a time on a CPU, whatever the batch
 
 
@@ -62,6 +64,8 @@ def run(
     online = nn.utils.skip_init(nn.Linear, learner.features, dataset.tasks[tasks[0]]).to(device)  # draws no numbers
     nn.init.zeros_(online.weight)
     nn.init.zeros_(online.bias)
+    if spec.probes.online_norm:
+        online = nn.Sequential(nn.BatchNorm1d(learner.features, affine=False, device=device), online)
     online_optimiser = torch.optim.AdamW(online.parameters(), lr=1e-2, weight_decay=0.0, foreach=True)
 
     parts = {"learner": learner, "optimiser": optimiser, "online": online, "online_optimiser": online_optimiser}
@@ -120,7 +124,9 @@ def run(
                 saved = time.monotonic()
 
     metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1]}
-    metrics |= probe(spec, learner.backbone, dataset, tasks, final=True)
+    metrics |= probe(spec, learner.backbone, dataset, tasks, final=True, curves=curves)
+    if spec.probes.depths:
+        metrics |= _by_layer(spec, learner, dataset, tasks)
     if spec.probes.spectrum:
         metrics["projection_rank"] = spectra.effective_rank(projections_of(learner, dataset).cpu().numpy())
     if spec.probes.online:
@@ -184,32 +190,38 @@ def make_views(images: Tensor, recipe: Recipe, seed: int, epoch: int, index: Ten
 @torch.no_grad()
 def features_of(backbone: nn.Module, images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Features (N, F) float32 of whole images (N, 3, H, W) uint8, in eval mode; the mode is put back."""
-    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
     mode = backbone.training
     backbone.eval()
-    out = []
-    for part in images.split(512):
-        x = (part.to(device).float() / 255 - mean.to(device).view(3, 1, 1)) / std.to(device).view(3, 1, 1)
-        out.append(backbone(x.contiguous(memory_format=torch.channels_last)).float())
+    out = [_forward(backbone, part, mean, std) for part in images.split(512)]
     backbone.train(mode)
     return torch.cat(out)
+
+
+@torch.no_grad()
+def _forward(backbone: nn.Module, part: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+    x = (part.to(device).float() / 255 - mean.to(device).view(3, 1, 1)) / std.to(device).view(3, 1, 1)
+    return backbone(x.contiguous(memory_format=torch.channels_last)).float()
 
 
 @torch.no_grad()
 def mean_features(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, images: Tensor, number: int) -> Tensor:
     """Features (N, F), each the mean over `spec.probes.averaged` views of the image made by the run's own recipe. `number`
     tells the splits apart, whose images are counted from 0 each."""
-    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
-    one, out = Recipe("one", spec.recipe.views[:1]), []
+    one = Recipe("one", spec.recipe.views[:1])
     staged = any(v.parent >= 0 for v in spec.recipe.views)
     many = repeat(one if staged else spec.recipe, spec.probes.averaged)
+    return torch.cat([part.mean(0) for part in _view_features(spec, backbone, dataset, images, many, number)])
+
+
+def _view_features(spec, backbone, dataset, images: Tensor, recipe: Recipe, number: int) -> Iterator[Tensor]:
+    """Features (V, part, F) of the views of some images at a time."""
+    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
     for index in torch.arange(len(images)).split(256):
         # an epoch that no run reaches: the views are new, and the same at every checkpoint
-        views = make_views(images[index].to(device), many, spec.seed, 2**30 + number, index.to(device))
+        views = make_views(images[index].to(device), recipe, spec.seed, 2**30 + number, index.to(device))
         views = (views * 255).round().to(torch.uint8).flatten(0, 1)
-        features = features_of(backbone, views, dataset.mean, dataset.std)
-        out.append(features.unflatten(0, (spec.probes.averaged, len(index))).mean(0))
-    return torch.cat(out)
+        yield features_of(backbone, views, dataset.mean, dataset.std).unflatten(0, (-1, len(index)))
 
 
 @torch.no_grad()
@@ -223,9 +235,15 @@ def projections_of(learner: methods.Learner, dataset: data.Dataset, count: int =
 
 
 def probe(
-    spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, tasks: tuple[str, ...], final: bool
+    spec: RunSpec,
+    backbone: nn.Module,
+    dataset: data.Dataset,
+    tasks: tuple[str, ...],
+    final: bool,
+    curves: dict[str, list] | None = None,
 ) -> dict[str, float]:
-    """Every probe the spec asks for. Before the end (`final` false) the test split is not read."""
+    """Every probe the spec asks for; what has a value a pass goes to `curves`. Before the end (`final` false) the test
+    split is not read."""
     wanted = spec.probes
     splits = (_labelled(dataset.train, wanted.labels), dataset.val, dataset.test if final else dataset.val)
     features = [features_of(backbone, s.images, dataset.mean, dataset.std) for s in splits]
@@ -238,6 +256,7 @@ def probe(
     if wanted.averaged and final:
         averaged = [mean_features(spec, backbone, dataset, s.images, i) for i, s in enumerate(splits)]
         averaged = probes.standardise(*averaged)
+    others = _other_protocols(spec, backbone, dataset, splits) if wanted.choices and final else {}
     for task in tasks:
         labels = [s.labels[task].to(features[0].device) for s in splits]
         found: dict[str, dict[str, float]] = {}
@@ -249,9 +268,51 @@ def probe(
             found["mlp"] = probes.mlp(features, labels, dataset.tasks[task], spec.seed)
         if wanted.knn:
             found["knn"] = probes.knn(features, labels, dataset.tasks[task])
+        for name, (copies, other) in others.items():
+            found[name] = probes.linear(other, [labels[0].repeat(copies), *labels[1:]], dataset.tasks[task])
+        if wanted.passes and final:
+            hidden = max(256, features[0].shape[1])  # 2048 for a ResNet-50, as in the FFCV-SSL paper
+            for name, width, rate in (("linear_pass", 0, 1e-2), ("mlp_pass", hidden, 2e-3)):
+                fitted = probes.by_pass(features, labels, dataset.tasks[task], spec.seed, wanted.passes, width, rate)
+                found[name], by_pass = fitted
+                if curves is not None:
+                    curves[f"{name}_val_{task}"] = by_pass
         for name, scores in found.items():
             metrics |= {f"{name}_{s}_{task}": v for s, v in scores.items() if final or not s.startswith("test")}
     return metrics
+
+
+def _other_protocols(spec, backbone, dataset, splits) -> dict[str, tuple[int, list[Tensor]]]:
+    """Standardised features of train, val and test as others take them, and how often the train labels repeat."""
+    mean, std = dataset.mean, dataset.std
+    training = copy.deepcopy(backbone).train()  # a copy: reading in train mode moves batch norm's averages
+    mode = [torch.cat([_forward(training, x, mean, std) for x in s.images.split(256)]) for s in splits]
+    view = spec.recipe.views[0]
+    crops = repeat(Recipe("crop", (View(crop=view.crop, ratio=view.ratio, flip=view.flip),)), CROPS)
+    cropped = torch.cat([*_view_features(spec, backbone, dataset, splits[0].images, crops, 9)], 1).flatten(0, 1)
+    clean = [features_of(backbone, s.images, mean, std) for s in splits[1:]]
+    return {"trainmode": (1, probes.standardise(*mode)), "cropped": (CROPS, probes.standardise(cropped, *clean))}
+
+
+@torch.no_grad()
+def _by_layer(spec, learner: methods.Learner, dataset, tasks) -> dict[str, float]:
+    """Linear probes behind each layer of the projector: `layer1_...` is the first."""
+    splits = (_labelled(dataset.train, spec.probes.labels), dataset.val, dataset.test)
+    features = [features_of(learner.backbone, s.images, dataset.mean, dataset.std) for s in splits]
+    found, mode, number = {}, learner.training, 0
+    learner.eval()
+    for block in learner.projector if spec.projector.layers else ():
+        number += isinstance(block, nn.Linear)
+        features = [block(x) for x in features]
+        if isinstance(block, nn.ReLU) or number == spec.projector.layers:
+            given = probes.standardise(*features)
+            for task in tasks:
+                labels = [s.labels[task].to(given[0].device) for s in splits]
+                with torch.enable_grad():
+                    scores = probes.linear(given, labels, dataset.tasks[task])
+                found |= {f"layer{number}_{s}_{task}": v for s, v in scores.items()}
+    learner.train(mode)
+    return found
 
 
 def _labelled(train: data.Split, count: int) -> data.Split:
@@ -276,12 +337,14 @@ def _finite(learner: nn.Module) -> bool:
 
 
 def _online(learner, online, dataset, task, splits) -> dict[str, float]:
-    out = {}
+    out, mode = {}, online.training
+    online.eval()
     for name in splits:
         split: data.Split = getattr(dataset, name)
         features = features_of(learner.backbone, split.images, dataset.mean, dataset.std)
         with torch.no_grad():
             out[f"online_{name}_{task}"] = probes.accuracy(online(features), split.labels[task].to(features.device))
+    online.train(mode)
     return out
 
 
@@ -309,16 +372,17 @@ def _resume(path: Path, parts: dict, device: torch.device) -> dict:
         ) from e
 
 
-def dry_run(spec: RunSpec) -> int:
-    """Build every part of a spec and take one training step on four fake images in the same format; the number of the
-    networks' parameters."""
+def dry_run(spec: RunSpec, views: Tensor | None = None) -> int:
+    """Build every part of a spec and take one training step on `views` (V, B, 3, H, W), or on those of four fake images;
+    the number of the networks' parameters."""
     size = spec.data.size or 224
     learner = build(spec, size)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
     if not isinstance(spec.method, methods.Untrained):
-        views = batched.make(images, spec.recipe, spec.seed, 0, torch.arange(4))
+        if views is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
+            views = batched.make(images, spec.recipe, spec.seed, 0, torch.arange(4))
         optimiser = optim.make(learner, spec.optimiser, spec.batch_size)
         loss, _ = methods.loss(learner.train(), views, spec.joint)
         loss.backward()

@@ -107,6 +107,11 @@ def _presets() -> dict[str, tuple[View, ...]]:
         "simclr": (replace(ALL, crop=(0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2),) * 2,
         # the two branches of the FFCV-SSL paper's code: blur always on one, solarize on the other
         "ffcv-ssl": (replace(ffcv, blur=1.0), replace(ffcv, solarize=0.2)),
+        # the same for small images, where a blur is three pixels wide and crops are the embedded data's
+        "ffcv-ssl-small": (
+            replace(CROP, jitter=0.8, saturation=0.2, gray=0.2, blur=1.0, kernel=3),
+            replace(CROP, jitter=0.8, saturation=0.2, gray=0.2, solarize=0.2),
+        ),
         # BYOL, Table 6
         "byol": (
             replace(CROP, crop=(0.08, 1.0), jitter=0.8, saturation=0.2, gray=0.2, blur=1.0),
