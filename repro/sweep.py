@@ -7,6 +7,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -248,16 +249,40 @@ def _title(spec) -> dict[str, str]:
 
 
 def dry_run(specs: list[Any]) -> Iterator[str]:
-    """Build every distinct network and recipe of the specs and train one step on fake images; one line each."""
-    from repro import train
+    """Print the plan, then build every distinct network, recipe and loader of it and train one step on views that the
+    loader makes of a small fake data set in the same format; one line each."""
+    from repro import ledger
 
+    yield from ledger.lines(specs)
     done: dict[Any, int] = {}
-    for spec in specs:
-        if type(spec).__name__ != "RunSpec":
-            continue
-        shape = (spec.backbone, spec.projector, spec.method, spec.recipe, spec.data.size, spec.optimiser.name)
-        if shape not in done:
-            done[shape] = train.dry_run(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        files: dict[int, Path] = {}
+        for spec in specs:
+            if type(spec).__name__ != "RunSpec":
+                continue
             method = type(spec.method).__name__
-            yield f"{method} {spec.backbone} {spec.recipe.name} {spec.data.size} px: {done[shape] / 1e6:.1f} M parameters"
-    yield f"{len(specs)} runs of {len(done)} kinds, each built and trained for one step"
+            net = (spec.backbone, spec.projector, method, spec.joint)
+            shape = (*net, spec.recipe, spec.data.size, spec.optimiser.name)
+            if shape in done:
+                continue
+            done[shape] = _dry_step(spec, Path(folder), files)
+            yield (
+                f"{method} {spec.backbone} {spec.recipe.name} {spec.data.size} px, projector {spec.projector.layers} x "
+                f"{spec.projector.width} to {spec.projector.dim}: {done[shape] / 1e6:.1f} M parameters"
+            )
+    yield f"{len(specs)} runs of {len(done)} kinds, each built, fed by its loader and trained for one step"
+
+
+def _dry_step(spec, folder: Path, files: dict[int, Path]) -> int:
+    """One step of a spec on fake images, read from a `.beton` file as its loader reads; the number of parameters."""
+    from repro import methods, train
+
+    if isinstance(spec.method, methods.Untrained):
+        return train.dry_run(spec)
+    from repro.data import loader, prepared
+
+    size = spec.data.size or 224
+    if size not in files:
+        files[size] = prepared.fake(folder / str(size), side=size + size // 8)
+    batch = next(loader.Loader(files[size], spec.recipe, 2, size, seed=spec.seed, workers=1).epoch())
+    return train.dry_run(spec, batch.views.float() / 255)

@@ -215,6 +215,16 @@ def _record(path: Path) -> dict:
         return {}
 
 
+def fake(out: Path, side: int, count: int = 8) -> Path:
+    """A small train split of made-up JPEGs, `side` pixels a side, in the format of a prepared set: for dry runs."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (count, 4, 4, 3), np.uint8)
+    images = np.stack([np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC)) for c in coarse])
+    labels = {"label": [i % 2 for i in range(count)]}
+    prepare(out, "made up", {"train": Items(images, labels)}, {"label": ["a", "b"]}, Storage(), quiet=True)
+    return out / "train.beton"
+
+
 # --- trees of files ---------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,98 @@
+"""What a plan would cost on the paper's hardware: an estimate for runs that nobody here can make.
+
+The FFCV-SSL paper says what its standard run takes on one and on eight A100s (claim A1 in the registry); a run's share of
+that is its images seen, times views, times the forward pass of its backbone, and a third more where a target network looks
+at every view as well. Loading, probing and idle time are taken to scale alike, so it is a size, not a promise.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from repro.claims import registry
+from repro.spec import flatten, key
+
+IMAGES = {"imagenet": 1_281_167, "imagenet100": 126_689, "tiny_imagenet": 100_000, "stl10": 105_000, "scenes": 2_048}
+OTHER = 50_000  # CIFAR's, for sets that are not in the list
+TARGETS = ("BYOL", "MoCo", "MSR")
+"""Methods whose target network reads the views too, without a backward pass."""
+
+
+def hours(spec: Any) -> tuple[float, float]:
+    """Estimated hours of a RunSpec on one A100 and on eight. An untrained encoder costs none."""
+    from repro.profiles import base, profile
+
+    said = registry.numbers("A1")["hours"]
+    share = _work(spec) / _work(base(profile("paper")))
+    return said["one_gpu"] * share, said["eight_gpus"] * share
+
+
+def _work(spec: Any) -> float:
+    method = type(spec.method).__name__
+    if method == "Untrained":
+        return 0.0
+    images = spec.data.fraction * dict(spec.data.options).get("images", IMAGES.get(spec.data.name, OTHER))
+    seen = spec.steps * spec.batch_size if spec.steps else spec.epochs * images
+    each = _forward(spec.backbone, spec.data.size or 32) * (4 if method in TARGETS else 3)
+    return seen * len(spec.recipe.views) * each
+
+
+@functools.cache
+def _forward(backbone: str, size: int) -> float:
+    """Operations of one image's forward pass, counted on a network without memory."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from repro import networks
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        net, _ = networks.backbone(backbone, size)
+        net.eval()(torch.empty(1, 3, size, size))
+    return float(counter.get_total_flops())
+
+
+def total(specs: Iterable[Any]) -> str:
+    """The sum of a plan's runs in words."""
+    one, eight = (sum(h) for h in zip((0.0, 0.0), *(hours(s) for s in specs if _trains(s))))
+    return f"{one:,.0f} h on one A100 or {eight:,.0f} h on eight"
+
+
+def lines(specs: Iterable[Any]) -> list[str]:
+    """Every run of a plan, a line for those that differ in their seed only: what sets it apart, and its estimated cost."""
+    unique = list({key(s): s for s in specs}.values())
+    runs = [s for s in unique if _trains(s)]
+    rest = len(unique) - len(runs)
+    described = [_describe(s) for s in runs]
+    varying = {k for k in set().union(*described) if len({str(d.get(k)) for d in described}) > 1 or k == "epochs"}
+    groups: dict[str, list[Any]] = {}
+    for spec, said in zip(runs, described):
+        named = [f"{k} {said[k]}" for k in said if k in varying and k != "method"]
+        groups.setdefault(", ".join([said["method"], *named]), []).append(spec)
+    out = []
+    for name, same in groups.items():
+        one, eight = hours(same[0])
+        seeds = f"{len(same)} seed{'s' * (len(same) > 1)}"
+        out.append(f"{name}: {seeds}, each about {one:,.1f} h on one A100, {eight:,.1f} h on eight")
+    if rest:
+        out.append(f"{rest} runs of an untrained encoder, a toy or a timing, which cost little")
+    if runs:
+        said = " ".join(f"{k} {v}" for k, v in described[0].items() if k not in varying and k != "method")
+        out += [f"all: {said}", f"estimated for the whole plan: {total(runs)}, scaled from the paper's standard run"]
+    return out
+
+
+def _trains(spec: Any) -> bool:
+    return type(spec).__name__ == "RunSpec" and type(spec.method).__name__ != "Untrained"
+
+
+def _describe(spec: Any) -> dict[str, Any]:
+    """A run's fields in the order of reading: method and its parameters first."""
+    import dataclasses
+
+    own = [f.name for f in dataclasses.fields(spec.method)]
+    flat = flatten(spec)
+    first = ["method", *own, "batch_size", "optimiser", "lr", "epochs", "steps", "recipe", "projector", "layers", "width",
+             "dim", "backbone", "data", "size", "fraction"]  # fmt: skip
+    return {k: flat[k] for k in first if k in flat and k != "projector" and not (k == "steps" and not flat[k])}
