@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.notebook import costs, judge, measure, overview, show, study, verdict, watch
+    from repro.notebook import costs, judge, measure, overview, show, study, takeaways, verdict, watch
 
-__all__ = ["costs", "judge", "measure", "overview", "show", "study", "verdict", "watch"]
+__all__ = ["costs", "judge", "measure", "overview", "show", "study", "takeaways", "verdict", "watch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repro import claims, figures, places, stats, store, sweep
+from repro import claims, figures, ledger, places, stats, store, sweep
 from repro.claims import Claim, Verdict, registry
 from repro.errors import ReproError
 from repro.profiles import PROFILES, Profile
@@ -77,17 +77,54 @@ def study(
 
 
 def costs(study: Study) -> None:
-    """Print how many runs the study plans at each profile, and what they took where reference results are stored."""
+    """Print how many runs the study plans at each profile, and what they took where reference results are stored; at
+    `paper`, where there are none, an estimate, and every run with its own where that is the study's profile."""
     for name in PROFILES:
         other = replace(study, profile=find_profile(name))
-        specs = {key(s) for claim in other.claims for s in other.plan(claim)}
+        specs = {key(s): s for claim in other.claims for s in other.plan(claim)}
         path = places.reference() / name / study.slug / "runs.jsonl"
         line = f"{name}: {len(specs)} runs"
         if path.exists():
             kept = [r.provenance for r in store.load(path)]
             minutes = sum(p["wall_seconds"] for p in kept) / 60
             line += f", {minutes:.1f} minutes in all on {kept[0]['device']} ({kept[0]['hardware']})"
+        elif name == "paper":
+            line += f", estimated {ledger.total(specs.values())}"
         print(line)
+    if study.profile.name == "paper":
+        specs = {key(s): s for claim in study.claims for s in study.plan(claim)}
+        print("\n".join(ledger.lines(specs.values())))
+
+
+def takeaways(study: Study, paper: str = "democratizing") -> None:
+    """Display what a paper recommends in the end, and beside each recommendation what the stored verdicts of this profile
+    say of the claims that test it: from this machine's own measurements, else from the committed ones."""
+    from IPython.display import display
+
+    known: dict[str, dict] = {}
+    for root in (places.reference(), places.drawn()):  # the later wins
+        for path in sorted((root / study.profile.name).glob("*/verdicts.json")):
+            known |= json.loads(path.read_text())
+    lines, said = [], []
+    for t in (t for t in registry.load().takeaways if t.paper == paper):
+        for i, claim in enumerate(t.claims):
+            found, entry = known.get(claim), registry.entry(claim)
+            word = found["verdict"] if found else "not yet"
+            sentence = found["sentence"] if found else f"Not measured yet: run notebook {entry.notebook}."
+            sign = figures.VERDICTS[word]
+            first = (
+                f"<td rowspan='{len(t.claims)}' style='text-align:left'><strong>{html.escape(t.advice)}</strong><br><small>"
+                f"&ldquo;{html.escape(t.quote)}&rdquo; ({html.escape(t.source)})</small></td>"
+            )
+            lines.append(
+                f"<tr>{'' if i else first}<td style='text-align:left'>{claim}: {html.escape(entry.claim)}</td>"
+                f"<td style='color:{sign.light};white-space:nowrap'>{sign.sign} {word}</td>"
+                f"<td style='text-align:left'>{html.escape(sentence)}</td></tr>"
+            )
+            said.append(f"{t.advice} {claim}: {word}. {sentence}")
+    head = "".join(f"<th>{h}</th>" for h in ("the paper recommends", "tested by", "verdict", "what was measured"))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    display({"text/plain": "\n".join(said), "text/html": table}, raw=True)
 
 
 def overview() -> None:

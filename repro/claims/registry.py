@@ -64,11 +64,23 @@ class ClaimEntry:
 
 
 @dataclass(frozen=True)
+class Takeaway:
+    """What a paper recommends in the end: our words (`advice`), its own (`quote`), and the claims that test it."""
+
+    paper: str
+    source: str
+    advice: str
+    quote: str
+    claims: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Registry:
-    """Papers by key and claims by id, both in the order of the file."""
+    """Papers by key and claims by id, and the papers' recommendations, all in the order of the file."""
 
     papers: dict[str, Paper] = field(hash=False)
     claims: dict[str, ClaimEntry] = field(hash=False)
+    takeaways: tuple[Takeaway, ...] = ()
 
 
 def load(file: Path = FILE) -> Registry:
@@ -112,7 +124,14 @@ def _load(file: Path) -> Registry:
         _one_of(claim.notebook, NOTEBOOKS.values(), f"{where} has notebook")
         _one_of(claim.smallest_profile, PROFILES, f"{where} has smallest_profile")
         claims[claim.id] = claim
-    return Registry(papers, claims)
+    takeaways = []
+    for values in raw.get("takeaway", []):
+        where = f"{file.name}: a takeaway"
+        takeaways.append(Takeaway(**_checked(Takeaway, values, where)))
+        _one_of(takeaways[-1].paper, papers, f"{where} has paper")
+        for claim in takeaways[-1].claims:
+            _one_of(claim, claims, f"{where} has claim")
+    return Registry(papers, claims, tuple(takeaways))
 
 
 _TYPES = {"str": str, "int": int, "tuple[str, ...]": list, "dict[str, Any]": dict}
