@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from repro import figures, places, store, sweep
+from repro.claims import single_gpu as gpu_grids
 from repro.claims import start_here
 from repro.claims.common import floor_levels, semantic, trained
 from repro.methods import SimCLR
 from repro.profiles import base
-from repro.views.recipe import Recipe, View
+from repro.spec import key
+from repro.views.recipe import Recipe, View, preset
 
 
 def _panel(knobs: dict[str, Any], draw: Callable[..., Any], alt: str) -> Any:
@@ -67,6 +69,89 @@ def views(study: Any) -> Any:
         return start_here.pictures(study.profile.data, Recipe("explored", (view, view)), study.profile.size)
 
     return _panel(knobs, draw, "Images and two views of each under the chosen augmentations.")
+
+
+def _found(study: Any, runs: pd.DataFrame, spec: Any) -> pd.Series | None:
+    """The row of a run: read where it is stored, else trained; None where a time budget stopped it."""
+    same = runs[runs["key"] == key(spec)]
+    if same.empty:
+        same = store.frame(sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True))
+    return None if same.empty else same.iloc[0]
+
+
+def evaluation_protocol(study: Any, runs: pd.DataFrame) -> Any:
+    """Choose a method and how many labels the offline probes get; the backbone is trained and both are fitted pass by
+    pass, unless that is stored."""
+    plan = [s for s in study.plan(study.claims[0]) if type(s.method).__name__ != "Untrained" and s.seed == 0]
+    methods = {type(s.method).__name__: s for s in plan}
+    knobs = {
+        "method": _slider(list(methods), next(iter(methods)), "method"),
+        "labels": _slider([("64", 64), ("256", 256), ("1024", 1024), ("all", 0)], 0, "labels"),
+    }
+    task = semantic(runs)
+
+    def draw(method: str, labels: int) -> Any:
+        spec = methods[method]
+        row = _found(study, runs, replace(spec, probes=replace(spec.probes, labels=labels)))
+        fig, ax = figures.figure(height=3.0, width=5.4)
+        for i, (name, label) in enumerate((("linear_pass", "linear"), ("mlp_pass", "MLP"))):
+            curve = [] if row is None else row["curves"].get(f"{name}_val_{task}", [])
+            if curve:
+                figures.band(ax, np.arange(1, len(curve) + 1), [curve], label, i)
+                best = int(np.argmax(curve))
+                ax.plot(best + 1, curve[best], "x", color=figures.PALETTE[5], markersize=8, markeredgewidth=2)
+        figures.floors(ax, floor_levels(runs, f"linear_val_{task}"))
+        ax.set(xlabel="pass of the probe over the features", ylabel=f"{task} accuracy, validation (%)")
+        return fig
+
+    return _panel(knobs, draw, "Accuracy of a linear and an MLP probe against the pass over the features.")
+
+
+def single_gpu(study: Any, runs: pd.DataFrame) -> Any:
+    """Choose a method, its loss parameter and rate, whether its two branches differ as in the authors' code, and whether
+    to probe every layer of the projector; the run is trained unless it is stored."""
+    grids = {g.title: g for g in gpu_grids.GRIDS}
+    levels = {t: gpu_grids.levels(g, study.profile) for t, g in grids.items()}
+    sizes = range(max(len(a) for a, _ in levels.values())), range(max(len(b) for _, b in levels.values()))
+    knobs = {
+        "method": _slider(list(grids), "SimCLR", "method"),
+        "level": _slider([(f"step {i + 1}", i) for i in sizes[0]], 0, "loss parameter"),
+        "rate": _slider([(f"step {i + 1}", i) for i in sizes[1]], 0, "learning rate"),
+        "branches": _slider(["alike", "two"], "alike", "branches"),
+        "layers": _slider([("backbone", False), ("every layer", True)], False, "probe"),
+    }
+    task = semantic(runs)
+    column = f"linear_test_{task}"
+
+    def draw(method: str, level: int, rate: int, branches: str, layers: bool) -> Any:
+        g, (values, rates) = grids[method], levels[method]
+        value, lr = values[min(level, len(values) - 1)], rates[min(rate, len(rates) - 1)]
+        spec = gpu_grids.cell(study.profile, g, value, lr)
+        if branches == "two":
+            name = "ffcv-ssl-small" if spec.data.size <= 64 else "ffcv-ssl"
+            spec = replace(spec, recipe=preset(name, crop=spec.recipe.views[0].crop))
+        row = _found(study, runs, replace(spec, probes=replace(spec.probes, depths=layers)))
+        fig, axes = figures.figure(1, 2, height=3.0, gridspec_kw={"width_ratios": (1.6, 1)})
+        cells = gpu_grids.cells(runs, g)
+        for i, (x, colour) in enumerate(zip(cells.levels, figures.ordered(len(cells.levels)))):
+            figures.band(axes[0], cells.rates, cells.test[:, i], f"{x:g}", i, color=colour)
+        score = float("nan") if row is None else float(row.get(column, float("nan")))
+        axes[0].plot(lr, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
+        axes[0].set(xscale="log", xlabel="learning rate", ylabel=f"{task} accuracy (%)")
+        axes[0].set_xticks(cells.rates, [f"{r:g}" for r in cells.rates], fontsize=7)
+        axes[0].minorticks_off()
+        axes[0].set_title(f"{g.title}, {g.symbol} {value:g}, lr {lr:g}: {score:.1f} %", fontsize=8)
+        depth = [] if row is None else [row.get(f"layer{k}_test_{task}") for k in range(1, spec.projector.layers + 1)]
+        shown = [score, *[float(d) for d in depth if d is not None and np.isfinite(d)]]
+        axes[1].bar(range(len(shown)), shown, width=0.6, color=figures.ordered(len(shown)))
+        axes[1].set_xticks(range(len(shown)), ["backbone", *[f"layer {k}" for k in range(1, len(shown))]], fontsize=7)
+        axes[1].set_title("probed behind", fontsize=8)
+        for i, ax in enumerate(axes):
+            figures.floors(ax, floor_levels(runs, column), labels=i == 1)
+        return fig
+
+    alt = "Accuracy against the learning rate, with the chosen run as a star, and by the layer that is probed."
+    return _panel(knobs, draw, alt)
 
 
 def batch_size(study: Any, runs: pd.DataFrame) -> Any:

@@ -1,0 +1,211 @@
+"""The verdicts on the single-GPU grids and on evaluation protocols, on frames made up to hold or to break each claim."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from repro import figures, notebook, store
+from repro.claims import evaluation_protocol, registry, single_gpu
+from repro.profiles import profile
+from repro.provenance import machine
+from repro.spec import key, to_dict
+from repro.store import Record
+
+GPU, PROBES = (notebook.study(slug, profile="quick") for slug in ("single_gpu", "evaluation_protocol"))
+GRIDS = {g.claim: g for g in single_gpu.GRIDS}
+CLAIMS = {c.id: c for c in (*single_gpu.CLAIMS, *evaluation_protocol.CLAIMS)}
+
+
+def noise(spec) -> float:
+    return np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.2)
+
+
+def record(spec, metrics, curves=None):
+    provenance = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
+    return Record(key(spec), "RunSpec", to_dict(spec), metrics, curves or {}, provenance)
+
+
+def untrained(spec) -> bool:
+    return type(spec.method).__name__ == "Untrained"
+
+
+def frame(claim: str, accuracy, study=GPU, broken=lambda spec: False):
+    """The plan's runs with made-up numbers: accuracy(spec) for trained ones, floors at 20 and 15."""
+    records = []
+    for spec in {key(s): s for s in CLAIMS[claim].plan(study.profile)}.values():
+        value = (15.0 if spec.backbone == "pixels" else 20.0) if untrained(spec) else accuracy(spec)
+        value = math.nan if broken(spec) else value + noise(spec)
+        metrics = {"diverged": float(broken(spec))}
+        metrics |= {f"linear_{s}_{t}": value for s in ("val", "test") for t in spec.probes.tasks}
+        records.append(record(spec, metrics))
+    return notebook.rows(study, store.frame(records), CLAIMS[claim])
+
+
+def level(spec) -> tuple[float, float]:
+    """(loss parameter, rate), in steps of their grid from its middle."""
+    g = next(g for g in single_gpu.GRIDS if g.method == type(spec.method).__name__)
+    across, along = single_gpu.levels(g, GPU.profile)
+    at = next(a for a in across if g.make(a, True) == spec.method)
+    return across.index(at) - 1, along.index(spec.optimiser.lr) - 1
+
+
+def hill(spec) -> float:
+    return 60 - 4 * sum(abs(x) for x in level(spec))
+
+
+@pytest.mark.parametrize("claim", GRIDS)
+def test_a_hill_inside_the_grid_reproduces(claim):
+    found = CLAIMS[claim].judge(frame(claim, hill))
+    assert found.verdict == "reproduced"
+    assert found.effect > 7
+    slope = CLAIMS[claim].judge(frame(claim, lambda s: 50 + 3 * level(s)[0]))
+    assert slope.verdict == "partly"  # spread enough, but the best cell is on the edge
+    assert f"the highest {GRIDS[claim].symbol}" in slope.sentence
+    assert CLAIMS[claim].judge(frame(claim, lambda s: 50.0)).effect < 1.5
+
+
+@pytest.mark.parametrize("claim", GRIDS)
+def test_diverged_cells_close_the_grid_and_are_drawn(claim):
+    runs = frame(claim, lambda s: 60 - 5 * abs(level(s)[0]) + level(s)[1], broken=lambda s: (
+        not untrained(s) and s.optimiser.lr == max(single_gpu.levels(GRIDS[claim], GPU.profile)[1])
+    ))  # fmt: skip
+    found = CLAIMS[claim].judge(runs)
+    assert found.verdict == "reproduced"
+    assert "cells diverged" in found.sentence
+    with figures.theme("light"):
+        drawn = CLAIMS[claim].draw(runs)
+    assert "cross" in drawn.alt
+    assert drawn.table["diverged"].sum() > 0
+
+
+def test_methods_are_close_or_not():
+    assert CLAIMS["A17"].judge(frame("A17", hill)).verdict == "reproduced"
+
+    def ahead(spec):
+        return hill(spec) + (6 if type(spec.method).__name__ == "BYOL" else 0)
+
+    found = CLAIMS["A17"].judge(frame("A17", ahead))
+    assert found.verdict == "partly"  # three of the six pairs are within two points
+    assert abs(found.effect) > 5
+    assert "Barlow Twins trained for more epochs" in found.sentence
+
+    def weak(spec):
+        return hill(spec) - (38 if type(spec.method).__name__ == "BarlowTwins" else 0)
+
+    found = CLAIMS["A17"].judge(frame("A17", weak))
+    assert found.verdict == "not judged"
+    assert found.sentence.startswith("Not judged: Barlow Twins: tuned SSL reaches")
+
+
+@pytest.mark.parametrize("claim", [c.id for c in single_gpu.CLAIMS])
+@pytest.mark.parametrize("changes", [
+    {"profile": "smoke"}, {"data": "digits"}, {"seeds": 1}, {"profile": "gpu"},
+], ids=["smoke", "one task", "one seed", "gpu"])  # fmt: skip
+def test_every_frame_gives_a_figure_and_a_verdict(claim, changes):
+    study = notebook.study("single_gpu", **({"profile": "quick"} | changes))
+    runs = frame(claim, lambda s: 50.0, study)
+    with figures.theme("dark"):
+        drawn = CLAIMS[claim].draw(runs)
+    assert len(drawn.table) == len(runs)
+    assert "20.0 %" in drawn.alt or "floors" in drawn.alt
+    assert CLAIMS[claim].judge(runs).data == "made up (stand-in)"
+
+
+def test_at_paper_the_grids_are_the_papers():
+    paper = profile("paper")
+    for g in single_gpu.GRIDS:
+        own = registry.numbers(g.claim)
+        runs = [s for s in single_gpu.plan_grid(paper, g) if not untrained(s)]
+        assert len(runs) == paper.seeds * len(own["grid"][g.parameter]) * len(own["grid"]["lr"])
+        assert {s.batch_size for s in runs} == {own["batch"]}
+        assert {s.optimiser.lr for s in runs} == set(own["grid"]["lr"])
+        assert {s.optimiser.weight_decay for s in runs} == {own.get("weight_decay", 1e-4)}
+        assert g.make(own["best"][g.parameter], False) in {s.method for s in runs}
+
+
+# ------------------------------------------------------------------------------------------- A10: evaluation protocols
+
+
+def probed(study=PROBES, online=0.0, mlp_loss=3.0, linear_loss=0.0, rise=2.0, broken=lambda s: False):
+    """Curves that rise with the epoch; `online` points above offline; the MLP's best pass over its last; the same of the
+    linear probe."""
+    records = []
+    for spec in evaluation_protocol.plan(study.profile):
+        value = (15.0 if spec.backbone == "pixels" else 20.0) if untrained(spec) else 50.0
+        task, x = spec.probes.tasks[0], value + noise(spec)
+        found = {"linear": x, "mlp": x + 5, "knn": x - 3, "trainmode": x - 1, "cropped": x, "online": x + online,
+                 "linear_pass": x, "mlp_pass": x + 5}  # fmt: skip
+        metrics = {f"{k}_{s}_{task}": v for k, v in found.items() for s in ("val", "test")}
+        for name, loss in (("linear_pass", linear_loss), ("mlp_pass", mlp_loss)):
+            metrics |= {f"{name}_{s}_last_{task}": found[name] - loss for s in ("val", "test")}
+        curves = {}
+        if not untrained(spec):
+            at = list(range(1, spec.epochs + 1))[:: spec.probes.every]
+            curves = {"probe_epoch": at, "epoch": at, "loss": [1.0] * len(at)}
+            for i, name in enumerate(("online", "linear", "mlp", "knn")):
+                own = np.random.default_rng([i, spec.seed]).normal(0, 0.3, len(at))
+                curves[f"{name}_val_{task}"] = (30 + rise * np.array(at) + own).tolist()
+            for name in ("linear_pass", "mlp_pass"):
+                curves[f"{name}_val_{task}"] = np.linspace(30, 50, spec.probes.passes).tolist()
+        if broken(spec):
+            metrics, curves = {"diverged": 1.0}, {"epoch": [1], "loss": [math.nan]}
+        records.append(record(spec, {"diverged": 0.0} | metrics, curves))
+    return notebook.rows(study, store.frame(records), CLAIMS["A10"])
+
+
+def test_a10_asks_for_all_of_it():
+    found = CLAIMS["A10"].judge(probed())
+    assert found.verdict == "reproduced", found.sentence
+    assert found.effect == pytest.approx(3)
+    for changed in ({"online": -5.0}, {"mlp_loss": -1.0}, {"linear_loss": 2.0}, {"rise": 0.0}):
+        assert CLAIMS["A10"].judge(probed(**changed)).verdict == "partly", changed
+    found = CLAIMS["A10"].judge(probed(online=-5, mlp_loss=-1, linear_loss=2, rise=0))
+    assert found.verdict == "not reproduced"
+
+
+@pytest.mark.parametrize("changes", [
+    {"profile": "smoke"}, {"data": "digits"}, {"seeds": 1}, {"profile": "gpu"}, {"profile": "paper"},
+], ids=["smoke", "one task", "one seed", "gpu", "paper"])  # fmt: skip
+def test_a10_draws_whatever_was_run(changes):
+    study = notebook.study("evaluation_protocol", **({"profile": "quick"} | changes))
+    runs = probed(study)
+    with figures.theme("light"):
+        drawn = CLAIMS["A10"].draw(runs)
+    assert len(drawn.table) == len(runs)
+    table = evaluation_protocol.choices(runs)
+    assert list(table) == ["SimCLR", "BYOL"]
+    assert "(-1.0" in table.loc["batch norm in train mode", "SimCLR"]
+
+
+@pytest.mark.parametrize("method", ["SimCLR", "BYOL", ""], ids=["SimCLR", "BYOL", "both"])
+def test_a10_with_diverged_runs(method):
+    runs = probed(broken=lambda s: not untrained(s) and type(s.method).__name__ in (method or "SimCLR BYOL"))
+    assert CLAIMS["A10"].judge(runs).verdict == "not judged"
+    with figures.theme("light"):
+        assert CLAIMS["A10"].draw(runs).alt
+    assert evaluation_protocol.choices(runs).shape[1] == (1 if method else 0)
+
+
+# --------------------------------------------------------------------------------------------------------- takeaways
+
+
+def test_takeaways_are_filled_from_stored_verdicts(monkeypatch, tmp_path, capsys):
+    import json
+
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw=False: shown.append(data))
+    monkeypatch.setenv("REPRO_FIGURES", str(tmp_path))
+    verdict = {"verdict": "partly", "effect": 1.5, "low": 1.0, "high": 2.0, "unit": "points", "seeds": 5, "data": "d",
+               "backbone": "b", "sentence": "Made up & measured."}  # fmt: skip
+    (tmp_path / "quick" / "single_gpu").mkdir(parents=True)
+    (tmp_path / "quick" / "single_gpu" / "verdicts.json").write_text(json.dumps({"A17": verdict}))
+    notebook.takeaways(GPU)
+    text, page = shown[0]["text/plain"], shown[0]["text/html"]
+    assert "A17: partly. Made up & measured." in text
+    assert "Made up &amp; measured." in page
+    assert page.count("<tr>") == 1 + sum(len(t.claims) for t in registry.load().takeaways)
+    notebook.takeaways(notebook.study("single_gpu", profile="paper"))
+    assert "not yet. Not measured yet: run notebook 01_batch_size." in shown[1]["text/plain"]
