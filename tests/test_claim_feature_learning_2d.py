@@ -13,7 +13,17 @@ from repro.errors import ReproError
 from repro.profiles import PROFILES
 from repro.spec import key, to_dict
 from repro.store import Record, frame
-from repro.theory import CONDITION_HOLDS, OPERATORS, DynamicsSpec, GraphSpec, KernelSpec, ToySpec, run
+from repro.theory import (
+    ARMS,
+    CONDITION_HOLDS,
+    OPERATORS,
+    DynamicsSpec,
+    GraphSpec,
+    KernelSpec,
+    ToySpec,
+    run,
+    saddle_rate,
+)
 
 CLAIMS = {c.id: c for c in claim.CLAIMS}
 
@@ -33,8 +43,8 @@ def smoke():
 # -------------------------------------------------------------------------------------------------------------- plan
 
 
-def test_the_module_has_its_four_claims():
-    assert list(CLAIMS) == ["C1", "C2", "C3", "C9"]
+def test_the_module_has_its_four_claims_and_an_outlook():
+    assert list(CLAIMS) == ["C1", "C2", "C3", "C9", "prediction"]
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
@@ -222,3 +232,33 @@ def test_the_slider_trains_the_toy_anew(monkeypatch):
     beta.value = 1.0
     assert trained[-1].beta == 1.0
     assert len(trained) == 2
+
+
+# -------------------------------------------------------------------------------------- which beta fails, and an outlook
+
+
+def test_the_linear_model_says_which_beta_fails(smoke):
+    specs = [
+        s for s in CLAIMS["C2"].plan(PROFILES["quick"]) if getattr(s, "experiment", "") == "saddle" and s.seed == 0
+    ]
+    # a made-up escape time that is exactly the inverse of the predicted rate: then measured and predicted agree
+    rates = [saddle_rate(s.d, s.d_beta / s.d, 0.5) for s in specs]
+    runs = as_frame(specs, [({"escape_time": 20 / r, "rate": r}, {}) for r in rates])
+    table = claim.failure_table(runs)
+    assert table["d"].tolist() == [2, 4, 8, 16, 32]
+    inside = table["measured"].notna()
+    assert inside.sum() >= 4
+    assert table["measured"][inside].to_numpy() == pytest.approx(table["predicted"][inside].to_numpy(), rel=0.2)
+    assert (np.diff(table["predicted"]) < 0).all()
+    with figures.theme("light"):
+        drawing = claim.draw_failure(smoke)
+    assert len(drawing.table) == 2
+    assert claim.failure(smoke).alt == drawing.alt
+
+
+def test_the_outlook_is_shown_and_never_judged(smoke):
+    found = claim.judge_prediction(smoke)
+    assert found.verdict == "not judged"
+    assert "no claim of the paper" in found.sentence
+    specs = CLAIMS["prediction"].plan(PROFILES["quick"])
+    assert {s.arm for s in specs} == set(ARMS)

@@ -25,7 +25,19 @@ from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict
 from repro.errors import ReproError
 from repro.profiles import Profile
-from repro.theory import CONDITION_HOLDS, OPERATORS, DynamicsSpec, GraphSpec, KernelSpec, Result, ToySpec, run
+from repro.theory import (
+    ARMS,
+    CONDITION_HOLDS,
+    OPERATORS,
+    DynamicsSpec,
+    GraphSpec,
+    KernelSpec,
+    PredictiveSpec,
+    Result,
+    ToySpec,
+    linear_failure_beta,
+    run,
+)
 
 LOWER, LOW, HIGH = 0.01, 0.1, 1.0
 """The betas whose features are drawn for C3. The verdict compares HIGH with LOW: the nearer, harder of the two low
@@ -260,6 +272,57 @@ def draw_c2(frame: pd.DataFrame) -> Drawing:
         "dimensions d. d: drawn against the predicted rate all dimensions fall on one line of slope minus one "
         f"(correlation {correlation:.3f}).",
     )  # fmt: skip
+
+
+def failure_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Which beta fails at which dimension: columns d, measured and predicted, and the budget in the flow's time.
+
+    A beta fails that leaves the collapsed saddle later than the budget, the median escape time of the grid. Measured:
+    where the escape times of one dimension, straight lines between the grid's betas on logarithmic axes, reach it.
+    Predicted: `linear_failure_beta`, which is told the largest dimension's and no other.
+    """
+    saddle = _runs(frame, "DynamicsSpec")
+    saddle = saddle[saddle["experiment"] == "saddle"].assign(beta=lambda r: r["d_beta"] / r["d"])
+    budget = float(saddle["escape_time"].median())
+    rows = []
+    for d, cells in saddle.groupby("d"):
+        mean = np.log(cells.groupby("beta")["escape_time"].mean().sort_index(ascending=False))
+        beta = np.exp(np.interp(math.log(budget), mean, np.log(mean.index), left=math.nan, right=math.nan))
+        rows.append({"d": int(d), "measured": float(beta), "budget": budget})
+    table = pd.DataFrame(rows)
+    table["predicted"] = linear_failure_beta(table["d"], table["d"].iloc[-1], table["measured"].iloc[-1])
+    return table
+
+
+def draw_failure(frame: pd.DataFrame) -> Drawing:
+    table = failure_table(frame)
+    fig, ax = figures.figure(height=3.0, width=4.6)
+    d = np.geomspace(table["d"].min(), table["d"].max(), 60)
+    line = linear_failure_beta(d, table["d"].iloc[-1], table["measured"].iloc[-1])
+    ax.plot(d, line, color=figures.PALETTE[1], label="linear model, told the last point")
+    ax.plot(table["d"], table["measured"], linestyle="", marker="o", color=figures.PALETTE[0], label="measured")
+    ax.fill_between(d, line.min() / 3, line, color=figures.muted(), alpha=0.12, linewidth=0)
+    ax.annotate("still collapsed", (0.05, 0.07), xycoords="axes fraction", fontsize=8, color=figures.muted())
+    ax.set(xscale="log", yscale="log", xlabel="dimension d", ylabel="β that just fails", ylim=(line.min() / 3, None))
+    ax.set_xticks(table["d"], [f"{v}" for v in table["d"]])
+    ax.minorticks_off()
+    ax.legend()
+    _note(fig)
+    said = "; ".join(f"d = {r.d}: {r.measured:.3g}, predicted {r.predicted:.3g}" for r in table.itertuples())
+    return Drawing(
+        fig, table, f"The beta that just fails to leave the collapse within one budget, by dimension. {said}."
+    )
+
+
+def failure(frame: pd.DataFrame) -> Any:
+    """The linear model's prediction of which beta fails at which dimension, for a notebook (an
+    `IPython.display.Image`)."""
+    from IPython.display import Image
+
+    with figures.theme("light"):
+        drawing, png = draw_failure(frame), io.BytesIO()
+        drawing.figure.savefig(png, format="png", dpi=130)
+    return Image(data=png.getvalue(), alt=drawing.alt, width=442)
 
 
 def _first(runs: pd.DataFrame, experiment: str) -> dict[str, Any]:
@@ -658,9 +721,79 @@ def draw_c9(frame: pd.DataFrame) -> Drawing:
     )  # fmt: skip
 
 
+# ------------------------------------------------------------------------------------------------ outlook: prediction
+
+
+def plan_prediction(profile: Profile) -> list[PredictiveSpec]:
+    steps = 60 if profile.name == "smoke" else 500
+    return [PredictiveSpec(arm=arm, steps=steps, keep=s == 0, seed=s) for arm in ARMS for s in _seeds(profile)]
+
+
+def judge_prediction(frame: pd.DataFrame) -> Verdict:
+    """An outlook of ours: never judged. The effect is s2/s1 with orthogonalisation less without."""
+    ratio = _runs(frame, "PredictiveSpec").pivot_table(index="seed", columns="arm", values="singular_ratio")
+    gain = stats.paired(ratio["told+orthogonal"].to_numpy(), ratio["told"].to_numpy())
+    said = "; ".join(f"{ARMS[a]}: {ratio[a].mean():.2f}" for a in ARMS)
+    return Verdict(
+        stats.NOT_JUDGED, *_numbers(gain), "s2/s1", gain.n, DATA, "MLP 2-64-64-2",
+        f"An outlook of ours on the poster's open problem, no claim of the paper, so not judged: s2/s1 of the features is "
+        f"{said}; orthogonalisation adds {gain.text(2)} to prediction.",
+    )  # fmt: skip
+
+
+def draw_prediction(frame: pd.DataFrame) -> Drawing:
+    runs = _runs(frame, "PredictiveSpec")
+    fig = Figure(figsize=(figures.WIDTH, 4.3))
+    grid = fig.add_gridspec(2, 4, height_ratios=(1, 0.85))
+    top = [fig.add_subplot(grid[0, i]) for i in range(4)]
+    below = [fig.add_subplot(grid[1, 2 * i : 2 * i + 2]) for i in range(2)]
+    for ax, arm in zip(top, ARMS):
+        kept = runs[(runs["arm"] == arm) & runs["keep"].astype(bool)]
+        if not kept.empty and kept["curves"].iloc[0]:
+            curves = kept["curves"].iloc[0]
+            points = np.array(curves["features"])
+            _clouds(ax, points, curves["cloud"])
+            reach = 1.08 * np.abs(points - points.mean(0)).max()
+            x, y = points.mean(0)
+            ax.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach), xticks=[], yticks=[])
+            ax.set_xlabel(f"frame {2 * reach:.2g} wide", fontsize=7.5)
+        ax.set_title(_two_lines(ARMS[arm]), fontsize=8.5, loc="center")
+    for ax, column, label in zip(below, ("singular_ratio", "centroid_accuracy"), ("s₂/s₁", "nearest centroid (%)")):
+        for i, arm in enumerate(ARMS):
+            values = runs.loc[runs["arm"] == arm, column].to_numpy(float)
+            spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+            ax.plot(i + spread, values, **figures.style(i) | {"linestyle": "", "markersize": 5})
+        ax.set_xticks(range(4), [_two_lines(t) for t in ARMS.values()], fontsize=7)
+        ax.set_ylabel(label)
+        ax.set_xlim(-0.5, 3.5)
+    below[0].set_ylim(0, 1.05)
+    _note(fig, f"an outlook of ours, no claim of the paper; {OURS}")
+    columns = [
+        "arm",
+        "seed",
+        "singular_ratio",
+        "effective_rank",
+        "centroid_accuracy",
+        "whitened_accuracy",
+        "size",
+        "within",
+    ]
+    mean = runs.groupby("arm")[["singular_ratio", "size"]].mean()
+    said = "; ".join(
+        f"{ARMS[a]}: {mean['singular_ratio'][a]:.2f}, first singular value {mean['size'][a]:.2g}" for a in ARMS
+    )
+    return Drawing(
+        fig, runs[columns].sort_values(["arm", "seed"]).reset_index(drop=True),
+        "An outlook of ours. Top: features of the eight clouds after training on four objectives, each in its own scale. "
+        "Bottom: the ratio of their singular values, and the accuracy of the nearest centroid, a mark a seed. Mean ratio: "
+        f"{said}.",
+    )  # fmt: skip
+
+
 CLAIMS = (
     Claim("C1", plan_c1, judge_c1, draw_c1),
     Claim("C2", plan_c2, judge_c2, draw_c2),
     Claim("C3", plan_c3, judge_c3, draw_c3),
     Claim("C9", plan_c9, judge_c9, draw_c9),
+    Claim("prediction", plan_prediction, judge_prediction, draw_prediction),
 )
