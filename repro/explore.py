@@ -199,3 +199,77 @@ def batch_size(study: Any, runs: pd.DataFrame) -> Any:
         return fig
 
     return _panel(knobs, draw, "Accuracy against temperature for each batch size, with the chosen run as a star.")
+
+
+def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
+    """Choose the projector's dimension and d x beta; the run is trained (seconds on the embedded data) unless it is
+    stored, and drawn among the stored ones."""
+    from repro.claims import small_projectors as claim
+
+    profile, mine, column = claim.staged(study.profile), trained(runs), f"linear_test_{semantic(runs)}"
+    dims = sorted(int(d) for d in mine["dim"].unique())
+    products = sorted({float(f"{p:.3g}") for p in mine["dim"] * mine["beta"]} | {0.5, 2.0, 10.0})
+    knobs = {
+        "dim": _slider(sorted({*dims, 16, 64, 256}), dims[0], "d"),
+        "product": _slider(products, 5.0 if 5.0 in products else products[-1], "d × β"),
+    }
+
+    def draw(dim: int, product: float) -> Any:
+        row = _found(study, runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
+        fig, axes = figures.figure(1, 2, height=3.0)
+        for ax, name, label in zip(axes, (column, "projection_rank"), ("accuracy (%)", "directions spanned")):
+            for i, (d, colour) in enumerate(zip(dims, figures.ordered(len(dims)))):
+                betas, values = claim.by_beta(mine, d, name)
+                figures.band(ax, betas * d, values, f"d = {d}", i, color=colour)
+            if row is not None:
+                ax.plot(product, row[name], marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
+            claim.plain_log(ax, "x")
+            ax.set(xlabel="d × β", ylabel=label)
+        figures.floors(axes[0], floor_levels(runs, column))
+        said = f"yours: {row[column]:.1f} %" if row is not None else "stopped"
+        figures.panel_labels(axes, (f"d = {dim}, β = {product / dim:.2g}: {said}", "of the projections"))
+        return fig
+
+    return _panel(
+        knobs, draw, "Accuracy and the projections' rank against d times beta, with the chosen run as a star."
+    )
+
+
+def multi_augmentation(study: Any, runs: pd.DataFrame) -> Any:
+    """Choose views, share of the images and epochs; the run is trained (seconds on the embedded data) unless it is
+    stored, and drawn among the ends of the stored ones by training time."""
+    from repro.claims import multi_augmentation as claim
+    from repro.claims.small_projectors import authors_run, plain_log, staged
+
+    profile = staged(study.profile)
+    mine = runs[runs["kind"] == "RunSpec"].dropna(axis=1, how="all")
+    found, column = claim.cells(mine), f"linear_test_{semantic(mine)}"
+    views = sorted({c.views for c in found})
+    least = claim.EPOCHS[profile.name]
+    knobs = {
+        "views": _slider(views, views[0], "views"),
+        "share": _slider(claim.FRACTIONS, 1.0, "images"),
+        "epochs": _slider(sorted({least, 2 * least, 4 * least}), least, "epochs"),
+    }
+
+    def draw(views: int, share: float, epochs: int) -> Any:
+        dim = int(next(iter(found.values()))["dim"].iloc[0])
+        spec = authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share)
+        cell = claim.Cell(views, share, epochs)
+        row = _found(study, runs, spec) if cell not in found else found[cell].iloc[0]
+        fig, ax = figures.figure(height=3.2, width=5.6)
+        for m in knobs["views"].options:
+            ends = [(claim.seconds(r)[-1], 100 - r[column]) for c, rows in found.items() if c.views == m
+                    for _, r in rows.iterrows()]  # fmt: skip
+            look = figures.style(list(knobs["views"].options).index(m)) | {"linestyle": ""}
+            ax.plot(*np.array(ends).T, label=f"{m} views", **look, markersize=4, alpha=0.7)
+        if row is not None:
+            x, y = claim.seconds(row)[-1], 100 - row[column]
+            ax.plot(x, y, marker="*", markersize=14, color=figures.ink(), linestyle="")
+            ax.annotate(f"yours: {y:.1f} %, {x:.1f} s", (x, y), xytext=(8, 6), textcoords="offset points")
+        plain_log(ax, "x")
+        ax.legend()
+        ax.set(xlabel="training seconds", ylabel="test error (%)")
+        return fig
+
+    return _panel(knobs, draw, "Test error against training time of all runs, with the chosen run as a star.")

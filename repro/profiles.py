@@ -34,7 +34,7 @@ class Profile:
     judged: bool = True
 
 
-DIGITS = ("digits", "digits-placed")
+EMBEDDED = ("scenes", "digits", "digits-placed")
 QUICK_IMAGES = 4096  # of a reader's own data set; enough for a look on a laptop
 PROFILES = {
     p.name: p
@@ -56,7 +56,7 @@ def profile(name: str, data: str = "", backbone: str = "", seeds: int = 0) -> Pr
             f"seeds counts the runs of a cell and cannot be {seeds}: give 0 for the profile's own, or more."
         )
     changes = {k: v for k, v in {"data": data, "backbone": backbone, "seeds": seeds}.items() if v}
-    if data and data not in ("scenes", *DIGITS) and PROFILES[name].size < 32:
+    if data and data not in EMBEDDED and PROFILES[name].size < 32:
         changes["size"] = 32  # a folder of images says little at 16 pixels
     return replace(PROFILES[name], **changes)
 
@@ -85,8 +85,8 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
     )
     if profile.name in ("smoke", "quick"):
         images = 256 if profile.name == "smoke" else QUICK_IMAGES
-        embedded = profile.data in DIGITS or (profile.data == "scenes" and profile.name == "quick")
-        options = () if embedded else (("images", images),)
+        whole = profile.data == "digits" or (profile.data in EMBEDDED and profile.name == "quick")
+        options = () if whole else (("images", images),)
         spec = replace(
             spec,
             data=replace(spec.data, options=options),

@@ -246,7 +246,8 @@ def probe(
     split is not read."""
     wanted = spec.probes
     splits = (_labelled(dataset.train, wanted.labels), dataset.val, dataset.test if final else dataset.val)
-    features = [features_of(backbone, s.images, dataset.mean, dataset.std) for s in splits]
+    features = [features_of(backbone, s.images, dataset.mean, dataset.std) for s in splits[: 3 if final else 2]]
+    features += features[1:2] * (3 - len(features))
     metrics: dict[str, float] = {}
     if wanted.spectrum:
         spectrum = spectra.eigenspectrum(features[1].cpu().numpy())

@@ -72,7 +72,7 @@ def tasks(name: str) -> tuple[str, ...]:
 def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) -> Dataset:
     """A data set by name, or by the path of a folder of class folders, at `size` pixels a side (0: its own).
 
-    options: scenes' knobs; for all but digits "images", how many train images at most.
+    options: scenes' knobs; for all but digits "images", how many train images at most (digits-placed: of each split).
     Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
     """
     knobs = dict(options)
@@ -82,7 +82,7 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     if knobs:
         raise ReproError(f"The data set {name!r} has no option {next(iter(knobs))!r}: only scenes have such knobs.")
     if name in ("digits", "digits-placed"):
-        return _digits(size or 16, name)
+        return _digits(size or 16, name, limit if name == "digits-placed" else 0)
     if name in TITLES:
         return _from_folder(root() / name, size, TITLES[name], limit)
     if Path(name).is_dir():
@@ -124,9 +124,10 @@ def _scenes(size: int, knobs: dict[str, float]) -> Dataset:
     return _dataset(TITLES["scenes"], True, splits, dict(scenes.TASKS))
 
 
-def _digits(size: int, name: str) -> Dataset:
+def _digits(size: int, name: str, limit: int) -> Dataset:
     """digits: scikit-learn's scans, scaled to the frame. digits-placed: each drawn smaller, at a place, size and angle of
-    its own, so that neither pixels nor a random encoder know much; each held-out scan at several places."""
+    its own, so that neither pixels nor a random encoder know much; each held-out scan at several places. limit: at most
+    so many images a split."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -141,7 +142,8 @@ def _digits(size: int, name: str) -> Dataset:
             index = index.repeat_interleave(places)
             x = _placed(pixels[index], size, index * 4 + torch.arange(len(index)) % places)
         x = (x * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
-        splits.append(Split(x, {"digit": labels[index]}))
+        keep = limit or len(x)
+        splits.append(Split(x[:keep], {"digit": labels[index][:keep]}))
     return _dataset(TITLES[name], True, splits, {"digit": 10})
 
 

@@ -1,0 +1,260 @@
+"""Claims C5 to C8: what they plan, how they judge made-up numbers, and that they draw them."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from repro import figures, notebook
+from repro.bench.loss import LossSpec, run
+from repro.claims import multi_augmentation as claim
+from repro.claims import registry
+from repro.claims.multi_augmentation import Cell
+from repro.methods import Untrained
+from repro.profiles import PROFILES
+from repro.spec import key, to_dict
+from repro.store import Record, frame
+
+QUICK = PROFILES["quick"]
+CLAIMS = {c.id: c for c in claim.CLAIMS}
+ABOUT = {"data_title": "digits (stand-in)", "device": "cpu", "hardware": "a machine", "wall_seconds": 1.0}
+
+
+def learned(views, fraction, epochs, gain=6.0, few=6.0, speed=1.0):
+    """Accuracy after so many epochs: rises with the steps, more views by `gain` a doubling, fewer images cost `few` a
+    halving; `speed` is how many times faster more views learn."""
+    steps = epochs * fraction * (speed if views > 2 else 1.0)
+    return 90 + gain * math.log2(views / 2) + few * math.log2(fraction) - 40 * math.exp(-steps / 12) - 10
+
+
+def record(spec, noise, hill, floor):
+    if isinstance(spec.method, Untrained):
+        value = floor + noise
+        metrics = {f"{p}_{s}_digit": value for p in ("linear", "averaged") for s in ("val", "test")}
+        return Record(key(spec), "RunSpec", to_dict(spec), metrics | {"diverged": 0.0}, {}, ABOUT)
+    views, fraction = len(spec.recipe.views), spec.data.fraction
+    at = list(range(spec.probes.every, spec.epochs + 1, spec.probes.every)) if spec.probes.every else []
+    curves = {"epoch": list(range(1, spec.epochs + 1)), "probe_epoch": at}
+    curves["linear_val_digit"] = [learned(views, fraction, e, **hill) + noise for e in at]
+    value = learned(views, fraction, spec.epochs, **hill) + noise
+    metrics = {"linear_val_digit": value, "linear_test_digit": value, "diverged": 0.0}
+    metrics["steps_done"] = 20.0 * spec.epochs * fraction
+    if spec.probes.averaged:
+        metrics |= {"averaged_val_digit": value + 2, "averaged_test_digit": value + 2}
+    epoch = 0.1 * views * fraction
+    seconds = [0.5 + epoch * e for e in curves["epoch"]]  # half a second of hiccup in the first epoch
+    timing = {"epoch_seconds": [3 * s for s in seconds], "epoch_cpu_seconds": seconds}
+    return Record(key(spec), "RunSpec", to_dict(spec), metrics, curves, ABOUT | timing)
+
+
+def synthetic(claim_id, seeds=5, noise=0.3, floor=45.0, profile=QUICK, **hill):
+    rng = np.random.default_rng(1)
+    of_seed = {s: noise * rng.standard_normal() for s in range(profile.seeds)}
+    specs = [s for s in CLAIMS[claim_id].plan(profile) if s.seed < seeds]
+    out = frame([record(s, of_seed[s.seed] + 0.3 * noise * rng.standard_normal(), hill, floor) for s in specs])
+    out.attrs["profile"] = profile.name
+    return out
+
+
+# -------------------------------------------------------------------------------------------------------------- plan
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("claim_id", CLAIMS)
+def test_plans_are_distinct_runs_over_all_seeds(name, claim_id):
+    specs = CLAIMS[claim_id].plan(PROFILES[name])
+    assert len({key(s) for s in specs}) == len(specs)
+    assert {s.seed for s in specs} == set(range(PROFILES[name].seeds))
+
+
+def test_the_claims_share_their_runs():
+    keys = {c: {key(s) for s in CLAIMS[c].plan(QUICK)} for c in ("C5", "C6", "C7")}
+    assert len(keys["C5"] & keys["C7"]) >= 25
+    assert len(keys["C6"] & keys["C7"]) >= 50
+    assert len(keys["C5"] | keys["C6"] | keys["C7"]) < 0.6 * sum(map(len, keys.values()))
+
+
+def test_views_betas_and_dimension_are_the_authors():
+    said = registry.numbers("C5")
+    specs = [s for s in CLAIMS["C7"].plan(QUICK) if not isinstance(s.method, Untrained)]
+    assert {(len(s.recipe.views), s.method.beta) for s in specs} == set(zip(said["views"], said["beta"]))
+    assert {s.projector.dim for s in specs} == {said["dim"]}
+    assert {s.optimiser.schedule for s in specs} == {"constant"}  # so that a checkpoint is a shorter run
+    averaged = {s.probes.averaged for s in CLAIMS["C5"].plan(QUICK)}
+    assert averaged == {0, said["test_views"]}
+
+
+def test_controls_have_equal_compute():
+    def views_seen(s):
+        return len(s.recipe.views) * s.data.fraction * s.epochs
+
+    whole = claim._run(claim.staged(QUICK), 2)
+    assert {views_seen(s) for s in claim.control_runs(claim.staged(QUICK))} == {views_seen(whole)}
+    long = [s for s in claim.grid_runs(claim.staged(QUICK)) if s.data.fraction == 1]
+    most = max(views_seen(s) for s in long)
+    assert sorted(len(s.recipe.views) for s in long if views_seen(s) == most) == [2, 4, 8]
+
+
+# ---------------------------------------------------------------------------------------------------------------- C5
+
+
+def test_c5_more_views_are_better():
+    found = claim.judge_views(synthetic("C5"))
+    assert found.verdict == "reproduced"
+    assert found.effect == pytest.approx(6, abs=0.3)
+    assert "equal numbers of views" in found.sentence
+    assert "last fifth" in found.sentence
+
+
+def test_c5_other_outcomes():
+    assert claim.judge_views(synthetic("C5", gain=0.7)).verdict == "partly"
+    assert claim.judge_views(synthetic("C5", gain=-2.0)).verdict == "not reproduced"
+    assert claim.judge_views(synthetic("C5", seeds=4)).verdict == "not judged"
+    assert claim.judge_views(synthetic("C5", floor=85.0)).verdict == "not judged"
+
+
+def test_c5_equal_views_and_equal_time_are_other_questions():
+    """Views that only learn a step's worth each: ahead at equal epochs, level at equal views."""
+    runs = synthetic("C5", gain=0.0, speed=2.0, noise=0.05)
+    found = claim.judge_views(runs)
+    assert found.effect > 3
+    by_views = claim.scores(runs)
+    base = claim._base(runs)
+    assert by_views[Cell(4, 1.0, 2 * base)].mean() == pytest.approx(by_views[Cell(2, 1.0, 4 * base)].mean(), abs=0.2)
+    by_time = claim._at_equal_time(runs, Cell(4, 1.0, 2 * base), Cell(2, 1.0, 4 * base))
+    assert by_time.mean == pytest.approx(0, abs=0.5)
+
+
+def test_curves_start_at_the_random_encoder_and_time_leaves_hiccups_out():
+    runs = synthetic("C5", noise=0.0, floor=45.0)
+    base = claim._base(runs)
+    epochs, times, accuracy = claim.curve(runs, Cell(4, 1.0, base))
+    assert epochs[0] == 0
+    assert times[:, 0].tolist() == [0.0] * 5
+    assert accuracy[:, 0] == pytest.approx(45.0)
+    assert times[:, -1] == pytest.approx(0.4 * base)  # without the half second of the first epoch
+    on_gpu = runs.iloc[0].copy()
+    on_gpu["device"] = "cuda"
+    assert claim.seconds(on_gpu)[-1] == pytest.approx(3 * claim.seconds(runs.iloc[0])[-1])
+
+
+def test_the_last_fifth_is_counted():
+    runs = synthetic("C5", noise=0.0)
+    base = claim._base(runs)
+    gained = claim.last_fifth(runs, Cell(2, 1.0, 4 * base)).mean
+    assert gained == pytest.approx(learned(2, 1.0, 4 * base) - learned(2, 1.0, 3.2 * base), abs=0.01)
+
+
+# ---------------------------------------------------------------------------------------------------------------- C6
+
+
+def test_c6_views_make_up_for_images():
+    found = claim.judge_fractions(synthetic("C6", gain=6.0, few=6.0, speed=2.0))
+    assert found.verdict == "reproduced"
+    assert abs(found.effect) < 1.5
+    assert "same compute" in found.sentence
+
+
+def test_c6_other_outcomes():
+    behind = claim.judge_fractions(synthetic("C6", gain=4.0, few=9.0, speed=2.0))
+    assert behind.verdict == "partly"  # better than two views on half, but not as good as on all
+    assert behind.effect < -3
+    assert claim.judge_fractions(synthetic("C6", gain=-3.0)).verdict == "not reproduced"
+    assert claim.judge_fractions(synthetic("C6", seeds=3)).verdict == "not judged"
+    far = claim.judge_fractions(synthetic("C6", gain=14.0, few=3.0, speed=2.0))
+    assert far.verdict == "partly"  # by far better is not equivalent, as the criterion has it
+
+
+# ---------------------------------------------------------------------------------------------------------------- C7
+
+
+def test_c7_faster_and_not():
+    fast = claim.judge_time(synthetic("C7", speed=4.0, gain=6.0, few=1.0, noise=0.05))
+    assert fast.verdict == "reproduced"
+    assert fast.effect > 1.2
+    assert fast.low > 1.2
+    slow = claim.judge_time(synthetic("C7", speed=0.7, gain=0.0, few=1.0, noise=0.05))
+    assert slow.verdict == "not reproduced"
+    assert claim.judge_time(synthetic("C7", seeds=2)).verdict == "not judged"
+
+
+def test_c7_says_twice_only_where_it_is():
+    assert "reaches twice" in claim.judge_time(synthetic("C7", speed=8.0, few=1.0, noise=0.05)).sentence
+    assert "does not reach twice" in claim.judge_time(synthetic("C7", speed=2.0, gain=1.0, few=1.0)).sentence
+
+
+def test_time_to_a_target_is_between_the_checkpoints():
+    t, error = np.array([0.0, 2.0, 4.0]), np.array([50.0, 40.0, 20.0])
+    assert claim._first_below(t, error, 45.0) == pytest.approx(1.0)
+    assert claim._first_below(t, error, 30.0) == pytest.approx(3.0)
+    assert claim._first_below(t, error, 20.0) == pytest.approx(4.0)
+    assert claim._first_below(t, error, 60.0) == 0.0
+    assert math.isinf(claim._first_below(t, error, 10.0))
+
+
+def test_a_seed_is_timed_in_the_cell_that_wins_on_the_others():
+    a, b = Cell(4, 1.0, 8), Cell(8, 1.0, 8)
+    times = pd.DataFrame({a: [1.0, 1.0, 1.0, 9.0], b: [2.0, 2.0, 2.0, 2.0]})
+    assert claim.fastest(times, [a, b]).tolist() == [2.0, 2.0, 2.0, 9.0]  # the lucky ones do not choose for themselves
+    times[a] = [math.inf] * 4
+    assert claim.fastest(times, [a]).map(math.isinf).all()
+    assert claim.fastest(times, [a, b]).tolist() == [2.0] * 4
+
+
+def test_the_dominated_share_of_the_plane():
+    assert claim._dominated([(0.0, 50.0)], 10.0, 50.0) == 0
+    assert claim._dominated([(0.0, 50.0), (5.0, 0.0)], 10.0, 50.0) == pytest.approx(0.5)
+    front = [(0.0, 50.0), (2.0, 25.0), (4.0, 30.0), (6.0, 0.0)]  # (4, 30) is dominated
+    assert claim._dominated(front, 10.0, 50.0) == pytest.approx((25 * 4 + 50 * 4) / 500)
+    assert claim._front(front) == [(0.0, 50.0), (2.0, 25.0), (6.0, 0.0)]
+
+
+# ---------------------------------------------------------------------------------------------------------------- C8
+
+
+def loss_frame(seeds=5, error=0.0):
+    records = []
+    for m in (2, 4):
+        for seed in range(seeds):
+            spec = LossSpec(m, 8, 4, 1, seed)
+            found = run(spec)
+            metrics = found.metrics | {"identity_error": found.metrics["identity_error"] + error}
+            records.append(Record(key(spec), "LossSpec", to_dict(spec), metrics, {}, found.timing))
+    out = frame(records)
+    out.attrs["profile"] = "quick"
+    return out
+
+
+def test_c8_judges_the_identity():
+    good = claim.judge_loss(loss_frame())
+    assert good.verdict == "reproduced"
+    assert good.effect < 1e-12
+    assert claim.judge_loss(loss_frame(error=1e-5)).verdict == "not reproduced"
+    assert claim.judge_loss(loss_frame(seeds=2)).verdict == "not judged"
+
+
+# -------------------------------------------------------------------------------------------------------------- draw
+
+
+@pytest.mark.parametrize("claim_id", ["C5", "C6", "C7", "C8"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_figures_say_what_they_show(claim_id, theme, tmp_path):
+    runs = loss_frame() if claim_id == "C8" else synthetic(claim_id, speed=2.0)
+    with figures.theme(theme):
+        drawing = CLAIMS[claim_id].draw(runs)
+        drawing.figure.savefig(tmp_path / "figure.png", dpi=40)
+    assert len(drawing.table) == len(runs)
+    assert len(drawing.alt) > 150
+    assert "nan" not in drawing.alt
+    if claim_id != "C8":
+        assert drawing.table["seconds"].gt(0).sum() == (runs["method"] != "Untrained").sum()
+
+
+def test_smoke_is_drawn_and_never_judged():
+    study = notebook.study("multi_augmentation", "smoke")
+    for claim_id in ("C5", "C6", "C7"):
+        runs = synthetic(claim_id, profile=PROFILES["smoke"])
+        assert notebook.judge(study, runs, claim_id).verdict == "not judged"
+        with figures.theme("light"):
+            assert CLAIMS[claim_id].draw(runs).figure.axes

@@ -1,0 +1,231 @@
+"""Claims C4 and C10: what they plan, how they judge made-up numbers, and that they draw them."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from repro import figures, notebook
+from repro.claims import registry
+from repro.claims import small_projectors as claim
+from repro.methods import BarlowMultiView, Untrained
+from repro.profiles import PROFILES, profile
+from repro.spec import key, to_dict
+from repro.store import Record, frame
+from repro.theory import linear_failure_beta
+
+QUICK = PROFILES["quick"]
+DIMS = (8, 32, 128, 512)
+
+
+def accuracy(dim, product, best=5.0, height=80.0, drop=0.0, power=1.0):
+    """A hill over log(d beta) whose top may move with the dimension by (d / 512)^(1 - power) and sink by `drop` a
+    factor of four in d."""
+    at = best * (dim / 512) ** (1 - power)
+    return height - drop * math.log(512 / dim, 4) - 6 * math.log10(product / at) ** 2
+
+
+def synthetic(seeds=5, noise=0.2, floor=40.0, profile_=QUICK, **hill):
+    """Every run of C4's plan with made-up numbers."""
+    rng = np.random.default_rng(0)
+    records = []
+    for spec in claim.plan(profile_):
+        if spec.seed >= seeds:
+            continue
+        if isinstance(spec.method, Untrained):
+            value, rank, alpha = floor, math.nan, 1.2
+        else:
+            dim, beta = spec.projector.dim, spec.method.beta
+            value = accuracy(dim, dim * beta, **hill) + noise * rng.standard_normal()
+            rank = min(dim, 8 * dim * beta) if hill.get("power", 1.0) else dim
+            alpha = 1.8 - 0.1 * math.log10(dim * beta) + 0.01 * rng.standard_normal()
+        metrics = {"linear_val_digit": value, "linear_test_digit": value - 1, "projection_rank": rank, "alpha": alpha,
+                   "rankme": 40.0, "diverged": 0.0}  # fmt: skip
+        about = {"data_title": "digits (stand-in)", "device": "cpu", "hardware": "a machine", "wall_seconds": 1.0}
+        records.append(Record(key(spec), "RunSpec", to_dict(spec), metrics, {}, about))
+    out = frame(records)
+    out.attrs["profile"] = profile_.name
+    return out
+
+
+# -------------------------------------------------------------------------------------------------------------- plan
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_plans_are_distinct_and_the_authors_recipe(name):
+    specs = claim.plan(PROFILES[name])
+    assert len({key(s) for s in specs}) == len(specs)
+    trained = [s for s in specs if isinstance(s.method, BarlowMultiView)]
+    for s in trained:
+        assert (s.projector.layers, s.projector.width) == (2, s.projector.dim)
+        assert (s.optimiser.name, s.optimiser.weight_decay, s.optimiser.schedule) == ("adamw", 1e-6, "constant")
+        assert len(s.recipe.views) == 2
+        assert s.probes.spectrum
+    assert {s.seed for s in trained} == set(range(PROFILES[name].seeds))
+    floors = [s for s in specs if isinstance(s.method, Untrained)]
+    assert {s.backbone for s in floors} == {PROFILES[name].backbone, "pixels"}
+    assert {(s.data.name, s.data.size) for s in specs} == {(trained[0].data.name, trained[0].data.size)}
+    assert {s.probes.labels for s in specs} == {trained[0].probes.labels}
+
+
+def test_quick_plans_the_grid_of_the_claim():
+    trained = [s for s in claim.plan(QUICK) if isinstance(s.method, BarlowMultiView)]
+    cells = {(s.projector.dim, s.method.beta) for s in trained}
+    assert {(d, p / d) for d in DIMS for p in (0.05, 0.2, 1.0, 5.0, 20.0)} <= cells
+    assert {(d, 5 / 512) for d in DIMS} <= cells
+    assert len(trained) == 5 * len(cells)
+    assert {s.data.name for s in trained} == {"digits-placed"}
+    assert all(v.flip == 0 and v.jitter == 0 for s in trained for v in s.recipe.views)
+
+
+def test_large_scales_use_the_authors_betas():
+    numbers = registry.numbers("C4")
+    gpu = {(s.projector.dim, s.method.beta) for s in claim.plan(PROFILES["gpu"]) if hasattr(s.method, "beta")}
+    assert (256, numbers["fixed_beta"]) in gpu
+    paper = {(s.projector.dim, s.method.beta) for s in claim.plan(PROFILES["paper"]) if hasattr(s.method, "beta")}
+    chosen = numbers["beta"]["imagenet100"]
+    assert set(zip(chosen["d"], chosen["beta"])) <= paper
+
+
+def test_a_readers_own_data_and_backbone_are_kept(tmp_path):
+    made = claim.plan(profile("quick", data=str(tmp_path), backbone="resnet18", seeds=2))
+    assert {s.data.name for s in made} == {str(tmp_path)}
+    assert {s.backbone for s in made} == {"resnet18", "pixels"}
+    assert {s.seed for s in made} == {0, 1}
+    assert claim.plan(profile("quick", data="digits"))[0].data.name == "digits"
+
+
+# ------------------------------------------------------------------------------------------------------------- judge
+
+
+def test_reproduced_where_small_matches_large_at_one_over_d():
+    found = claim.judge(synthetic())
+    assert found.verdict == "reproduced"
+    assert found.seeds == 5
+    assert float(re.search(r"slope (\S+)", found.sentence)[1]) == pytest.approx(-1, abs=0.05)
+    assert abs(found.effect) < 1
+    assert "stand-in" in found.data
+
+
+def test_partly_where_the_smallest_projector_stays_behind():
+    found = claim.judge(synthetic(drop=3.0))
+    assert found.verdict == "partly"
+    assert found.effect == pytest.approx(-9, abs=0.5)
+    assert "Equivalent to d = 512 by that test: none" in found.sentence
+
+
+def test_not_reproduced_where_one_beta_serves_all():
+    """The best beta does not depend on d (so d beta does), and small projectors are far behind even when tuned."""
+    found = claim.judge(synthetic(power=0.0, best=3.0, drop=-4.0))
+    assert found.verdict == "not reproduced"
+    assert float(re.search(r"slope (\S+)", found.sentence)[1]) == pytest.approx(0, abs=0.1)
+
+
+def test_the_slope_alone_decides_its_part():
+    need, word = 5, claim._slope_word
+    interval = claim.stats.Interval
+    assert word(interval(-1.0, -1.0, -1.0, 20, 0.95), 1.0, 5, need) == "reproduced"
+    assert word(interval(-0.9, -1.1, -0.7, 20, 0.95), 1.0, 5, need) == "reproduced"
+    assert word(interval(-0.5, -0.7, -0.3, 20, 0.95), 1.0, 5, need) == "partly"
+    assert word(interval(-1.0, -1.1, -0.9, 20, 0.95), 0.4, 5, need) == "partly"  # on the edge of the grid
+    assert word(interval(-0.5, -1.2, 0.2, 20, 0.95), 1.0, 5, need) == "not reproduced"
+    assert word(interval(-1.0, -1.1, -0.9, 12, 0.95), 1.0, 3, need) == "not judged"
+
+
+def test_not_judged_with_few_seeds_or_low_accuracy():
+    assert claim.judge(synthetic(seeds=4)).verdict == "not judged"
+    low = claim.judge(synthetic(floor=75.0))
+    assert low.verdict == "not judged"
+    assert "less than 10 points above the floor" in low.sentence
+
+
+def test_alpha_is_never_judged():
+    found = claim.judge_alpha(synthetic())
+    assert found.verdict == "not judged"
+    assert found.effect == pytest.approx(-0.1 * math.log10(20 / 0.05), abs=0.05)
+    assert found.low < found.effect < found.high
+    assert found.sentence.startswith("Shown, not judged")
+
+
+# --------------------------------------------------------------------------------------------------------- its parts
+
+
+def test_the_best_beta_lies_between_the_points_of_the_grid():
+    betas = np.array([0.01, 0.1, 1.0, 10.0])
+    values = -((np.log10(betas) - 0.3) ** 2)
+    beta, inside = claim.best_beta(betas, values)
+    assert beta == pytest.approx(10**0.3, rel=1e-6)
+    assert inside
+    assert claim.best_beta(betas, np.array([4.0, 3, 2, 1])) == (0.01, False)
+    assert claim.best_beta(betas, np.array([1.0, 2, 3, 4])) == (10.0, False)
+    beta, inside = claim.best_beta(betas, np.array([1.0, 5.0, math.nan, 2.0]))  # beside a diverged run
+    assert (beta, inside) == (0.1, True)
+
+
+def test_every_seed_has_a_best_beta_by_validation():
+    best = claim.best_betas(synthetic(noise=0.0))
+    assert len(best) == len(DIMS) * 5
+    assert best["inside"].all()
+    assert (best["beta"] * best["dim"]).to_numpy() == pytest.approx(5.0, rel=0.05)
+
+
+def test_tuning_reads_validation_and_reports_test():
+    runs = synthetic(noise=0.0)
+    best = runs["beta"] * runs["dim"] == 20
+    runs.loc[best & (runs["dim"] == 8), "linear_test_digit"] = 99.0  # better on test alone
+    beta, test = claim.tuned(claim.trained(runs), 8, runs)
+    assert beta * 8 == pytest.approx(5.0)
+    assert test == pytest.approx(accuracy(8, 5.0) - 1)
+
+
+def test_a_diverged_beta_is_never_the_best():
+    runs = synthetic(noise=0.0)
+    runs.loc[(runs["dim"] == 32) & np.isclose(runs["beta"] * 32, 5) & (runs["seed"] == 2), "linear_val_digit"] = (
+        math.nan
+    )
+    assert claim.tuned(claim.trained(runs), 32, runs)[0] * 32 != pytest.approx(5.0)
+
+
+def test_failure_sets_the_linear_model_beside_the_measured_collapse():
+    table = claim.failure(synthetic(noise=0.0))
+    assert table["dim"].tolist() == list(DIMS)
+    # made up: rank 8 d beta, so it passes 4 at d beta 1/2 for every d, nearly as the linear model has it
+    assert (table["measured"] * table["dim"]).to_numpy() == pytest.approx(0.5, rel=0.01)
+    known = table["measured"].iloc[-1]
+    assert table["predicted"].to_numpy() == pytest.approx(linear_failure_beta(np.array(DIMS), 512, known))
+    assert (table["measured"] / table["predicted"]).between(0.5, 1.5).all()
+    never = synthetic(noise=0.0, power=0.0)  # no collapse anywhere: nothing to predict from
+    assert claim.failure(never)[["measured", "predicted"]].isna().to_numpy().all()
+
+
+# -------------------------------------------------------------------------------------------------------------- draw
+
+
+@pytest.mark.parametrize("draw", [claim.draw, claim.draw_alpha])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_figures_say_what_they_show(draw, theme, tmp_path):
+    runs = synthetic()
+    with figures.theme(theme):
+        drawing = draw(runs)
+        drawing.figure.savefig(tmp_path / "figure.png", dpi=40)
+    assert len(drawing.table) == len(runs)
+    assert "nan" not in drawing.alt
+    assert len(drawing.alt) > 150
+
+
+def test_the_authors_betas_are_overlaid():
+    with figures.theme("light"):
+        drawing = claim.draw(synthetic())
+    marks = {round(float(x), 6) for line in drawing.figure.axes[1].lines for x in line.get_ydata()}
+    for chosen in registry.numbers("C4")["beta"].values():
+        assert {round(b, 6) for b in chosen["beta"]} <= marks
+
+
+def test_smoke_is_never_judged():
+    study = notebook.study("small_projectors", "smoke")
+    runs = synthetic(profile_=PROFILES["smoke"])
+    assert notebook.judge(study, runs, "C4").verdict == "not judged"
+    with figures.theme("light"):
+        for c in study.claims:
+            assert c.draw(notebook.rows(study, runs, c)).table["seed"].nunique() == 2
