@@ -239,13 +239,13 @@ def _claims(args: argparse.Namespace) -> int:
 
 def _data(args: argparse.Namespace) -> int:
     from repro import data
+    from repro.data import prepared
 
-    for name, title in data.TITLES.items():
-        if name in data.EMBEDDED:
-            state = "embedded"
-        else:
-            state = "there" if (data.root() / name).is_dir() else f"missing: put it in {data.root() / name}"
-        print(f"{name:10} {title:36} {state}")
+    rows = [(name, data.TITLES[name], "embedded") for name in data.EMBEDDED]
+    for name, title, state in [*rows, *prepared.table()]:
+        if state.startswith("missing") and (data.root() / name).is_dir():
+            state = "a folder of images"
+        print(f"{name:13} {title:46} {state}")
     print("Any folder with one sub-folder of images a class is a data set too: give its path as `data`.")
     return 0
 

@@ -98,6 +98,28 @@ class Probes:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """Where the training images come from.
+
+    name: "memory" (decoded once, before the clock runs), or, at every step, from files through "ours" (the .beton
+        loader) or "torchvision" (Pillow in worker processes), both with the same bytes.
+    stored: pixels a side of the JPEG files, which are made of the data set once; 0 for its own size.
+    ramp: () or (pixels, first, last): views of so many pixels up to epoch `first`, of the data's size from epoch `last`
+        on, growing between them.
+    """
+
+    name: str = "memory"
+    stored: int = 0
+    ramp: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name not in ("memory", "ours", "torchvision"):
+            raise ReproError(f"Images are loaded from memory, or through ours or torchvision, not {self.name!r}.")
+        if len(self.ramp) not in (0, 3) or (self.ramp and self.name == "memory"):
+            raise ReproError("A ramp has three numbers (pixels, first and last epoch), and needs loading from files.")
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """One pretraining run and its probes. `steps`, if not 0, ends the run early at that many optimiser steps, with the
     schedule laid over them. joint: all views in one forward, so that batch norm sees them together."""
@@ -115,6 +137,7 @@ class RunSpec:
     precision: str = "float32"
     joint: bool = True
     probes: Probes = Probes()
+    loading: Loading = Loading()
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 2), ("epochs", 1)):  # a batch of one has no negatives and no variance
@@ -127,6 +150,11 @@ class RunSpec:
             raise ReproError(f"The data's fraction must lie in (0, 1], not {self.data.fraction}: correct it.")
         if self.precision not in ("float32", "bfloat16"):
             raise ReproError(f"Unknown precision {self.precision!r}: choose float32 or bfloat16.")
+
+    @property
+    def timed(self) -> bool:
+        """Whether the run's time is what it is about, so that no other of that kind may run beside it."""
+        return self.loading.name != "memory"
 
 
 def to_dict(spec: Any, defaults: bool = True) -> Any:

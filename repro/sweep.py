@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from repro.bench import alone
 from repro.errors import ReproError
 from repro.progress import Progress
 from repro.provenance import commit, machine
@@ -222,7 +223,8 @@ def _one(spec, root: Path, deadline: float, options: dict, stopping, step=lambda
 
             try:
                 scratch = store.scratch(name)
-                result = train.run(spec, scratch, tick, options["checkpoint_seconds"], options["keep_weights"])
+                with alone() if spec.timed else contextlib.nullcontext():
+                    result = train.run(spec, scratch, tick, options["checkpoint_seconds"], options["keep_weights"])
             except Stopped:
                 return "stopped"
             weights = scratch / "weights.pt" if options["keep_weights"] else None

@@ -78,9 +78,11 @@ def run(
     curves, mean, std = state["curves"], *(x.to(device).view(3, 1, 1) for x in (dataset.mean, dataset.std))
     make_views(images[:2], spec.recipe, spec.seed, 0, torch.arange(2, device=device))  # compiled before the clock runs
 
+    feed = batches if spec.loading.name == "memory" else batches_from_files
+    feed = feed(spec, images, state["step"], steps)
     learner.train()
     saved, began = time.monotonic(), _clocks()
-    for step, index, views in batches(spec, images, state["step"], steps):
+    for step, index, views in feed:
         progress = step / steps
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * optim.rate(spec.optimiser, step, steps)
@@ -180,6 +182,33 @@ def batches(spec: RunSpec, images: Tensor, first: int, steps: int) -> Iterator[t
             views, start_of = make_views(images[index], spec.recipe, spec.seed, epoch, index), start
         offset = position * batch - start
         yield step, index[offset : offset + batch], views[:, offset : offset + batch]
+
+
+def batches_from_files(spec: RunSpec, images: Tensor, first: int, steps: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """As `batches`, from files through the spec's loader, at a size that may change with the epoch; of `images` only
+    the number and the place count. The files are made here, before the first batch is asked for."""
+    from repro.data import disk  # imports torchvision, which takes seconds
+
+    chosen = data.subset(
+        data.load(spec.data.name, spec.data.size, spec.data.options).train, spec.data.fraction, spec.seed
+    )
+    size = disk.growing(images.shape[-1], spec.loading.ramp)
+    options, rest = spec.data.options, (spec.recipe, spec.batch_size, size, spec.seed, chosen.numpy(), images.device)
+    source = disk.loader(spec.data.name, spec.loading.stored, options, spec.loading.name, *rest)
+    compiled.warm_up()
+
+    def stream() -> Iterator[tuple[int, Tensor, Tensor]]:
+        step = first
+        while step < steps:
+            epoch, position = divmod(step, len(source))
+            for batch in source.epoch(epoch, position):
+                index = torch.searchsorted(chosen.to(batch.index.device), batch.index)
+                yield step, index, batch.views.float() / 255
+                step += 1
+                if step == steps:
+                    return
+
+    return stream()
 
 
 def make_views(images: Tensor, recipe: Recipe, seed: int, epoch: int, index: Tensor) -> Tensor:
@@ -317,6 +346,9 @@ def _by_layer(spec, learner: methods.Learner, dataset, tasks) -> dict[str, float
 
 
 def _labelled(train: data.Split, count: int) -> data.Split:
+    named = next(iter(train.labels.values())) >= 0  # STL-10 has images without a label
+    if not named.all():
+        train = data.Split(train.images[named], {k: v[named] for k, v in train.labels.items()})
     if count == 0 or count >= len(train.images):
         return train
     index = data.subset(train, count / len(train.images), seed=0)

@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from repro import data
+from repro.cli import main
 from repro.data import beton, prepared
 from repro.data.loader import Loader
 from repro.errors import ReproError
@@ -322,12 +324,12 @@ def test_an_unreadable_image_is_named_and_nothing_is_left_under_the_name(run, tm
 
 def test_a_jpeg_that_the_loader_could_not_decode_is_made_anew(tmp_path):
     found = items(tmp_path / "in")
-    data = found.images[0].read_bytes()
-    with Image.open(io.BytesIO(data)) as image:
+    content = found.images[0].read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
         image.load()
     # rubbish before a marker: Pillow passes over it, libjpeg-turbo complains
-    at = data.index(b"\xff\xda")
-    found.images[0].write_bytes(data[:at] + b"rubbish" + data[at:])
+    at = content.index(b"\xff\xda")
+    found.images[0].write_bytes(content[:at] + b"rubbish" + content[at:])
     file = prepare(tmp_path / "out", found)
     assert file.lengths[0] != found.images[0].stat().st_size
     assert sum(len(b.index) for b in Loader(file.path, None, 2, 16).epoch()) == 6
@@ -387,7 +389,7 @@ def test_the_table_tells_what_is_there_and_how_to_get_the_rest(tmp_path, monkeyp
     assert state == f"prepared: train 6, sha256 {prepared.checksum(file.path)[:8]}"
 
 
-def test_a_prepared_set_is_read_into_memory(tmp_path, monkeypatch):
+def test_a_prepared_set_is_read_into_memory(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     found = items(tmp_path / "in", 60, size=(30, 30))
     splits = {"train": prepared.take(found, range(50)), "test": prepared.take(found, range(50, 60))}
@@ -398,6 +400,18 @@ def test_a_prepared_set_is_read_into_memory(tmp_path, monkeypatch):
     assert 0 < len(val[0]) < 15
     assert torch.equal(test[0][3], torch.from_numpy(np.asarray(Image.open(found.images[53])).copy()).permute(2, 0, 1))
     assert prepared.load("mine", 16)[0][0][0].shape[1:] == (3, 16, 16)
+    mine = data.load("mine", 16)
+    assert (data.title("mine"), data.tasks("mine"), mine.tasks) == ("Mine", ("class",), {"class": 2})
+    assert mine.test.images.shape == (10, 3, 16, 16)
+    assert mine.test.labels["class"].tolist() == [i % 2 for i in range(50, 60)]
+    assert len(data.load("mine", 16, (("images", 20),)).train.images) == 20
+    assert main(["data", "list"]) == 0
+    listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "embedded" in listed["scenes"]
+    assert "prepared: train 50, sha256" in listed["mine"]
+    assert "missing: python data_prep/eurosat.py --download" in listed["eurosat"]
+    with pytest.raises(ReproError, match=r"stl10 is missing: prepare it with `python data_prep/stl10\.py --download`"):
+        data.load("stl10")
     with pytest.raises(ReproError, match=r"prepare them with python data_prep/stl10\.py --download"):
         prepared.load("stl10")
     other = prepare(tmp_path / "other", items(tmp_path / "in2", size=(31, 20)))

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from repro import places
-from repro.bench import photographs
+from repro.bench import alone, photographs
 from repro.bench.contestants import ALONE, COLUMNS
 from repro.data import jpeg
 from repro.errors import ReproError
@@ -110,7 +110,7 @@ def measure(spec: LoaderSpec, ffcv_ssl: str = "", say=lambda text: None) -> tupl
     jpeg.library()  # without it there is nothing to measure, and it says so itself
     workers = spec.workers or len(os.sched_getaffinity(0))
     names = [*(NAMES if spec.peers else ("decode", "ours", "torchvision")), *(SSL if ffcv_ssl else ())]
-    with _alone(), tempfile.TemporaryDirectory() as scratch:
+    with alone(), tempfile.TemporaryDirectory() as scratch:
         if spec.images == "synthetic":
             files = photographs.synthetic(places.root() / "build" / "bench" / "photographs", spec.count, spec.seed)
         else:
@@ -233,16 +233,6 @@ def _first_batch(job: dict, workers: int) -> float:
     if done.returncode:
         raise ReproError(f"Our loader failed in a new process ({done.stderr.strip().splitlines()[-1]}): run the tests.")
     return float(done.stdout)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Only one measurement of this kind runs on the machine at a time."""
-    import fcntl
-
-    with (Path(tempfile.gettempdir()) / f"repro-bench-{os.getuid()}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

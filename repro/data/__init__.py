@@ -60,21 +60,35 @@ def root() -> Path:
 
 def title(name: str) -> str:
     """A data set's name as figures print it, without loading it."""
-    return TITLES.get(name) or folder.title(Path(name)) or name
+    from repro.data import prepared
+
+    return TITLES.get(name) or prepared.title(name) or folder.title(Path(name)) or name
 
 
 def tasks(name: str) -> tuple[str, ...]:
     """The label sets of a data set, the semantic one first, without loading it."""
-    return tuple(scenes.TASKS) if name == "scenes" else ("digit",) if name in EMBEDDED else ("class",)
+    from repro.data import prepared
+
+    if name in EMBEDDED:
+        return tuple(scenes.TASKS) if name == "scenes" else ("digit",)
+    return tuple(_task(t) for t in prepared.tasks(name)) or ("class",)
+
+
+def _task(name: str) -> str:
+    """What a prepared set calls "label" is the class, as in a folder of class folders."""
+    return "class" if name == "label" else name
 
 
 @functools.lru_cache(maxsize=4)
 def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) -> Dataset:
     """A data set by name, or by the path of a folder of class folders, at `size` pixels a side (0: its own).
 
+    A name is an embedded set, one that a script in data_prep/ prepared, or a folder of class folders in `root()`.
     options: scenes' knobs; for all but digits "images", how many train images at most (digits-placed: of each split).
     Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
     """
+    from repro.data import prepared
+
     knobs = dict(options)
     if name == "scenes":
         return _scenes(size or 16, knobs)
@@ -83,11 +97,18 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
         raise ReproError(f"The data set {name!r} has no option {next(iter(knobs))!r}: only scenes have such knobs.")
     if name in ("digits", "digits-placed"):
         return _digits(size or 16, name, limit if name == "digits-placed" else 0)
+    if prepared.is_there(name):
+        return _from_prepared(name, size, limit)
+    if name in prepared.KNOWN and not (root() / name).is_dir():
+        raise ReproError(
+            f"The data set {name} is missing: prepare it with `{prepared.command(name)}`, or put a folder of class "
+            f"folders in {root() / name}."
+        )
     if name in TITLES:
         return _from_folder(root() / name, size, TITLES[name], limit)
     if Path(name).is_dir():
         return _from_folder(Path(name), size, folder.title(Path(name)), limit)
-    known = ", ".join(TITLES)
+    known = ", ".join([*EMBEDDED, *prepared.KNOWN])
     raise ReproError(
         f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders."
     )
@@ -157,6 +178,22 @@ def _placed(pixels: Tensor, size: int, number: Tensor) -> Tensor:
     back = torch.stack([torch.stack([c, s, -c * x - s * y], 1), torch.stack([-s, c, s * x - c * y], 1)], 1)
     grid = F.affine_grid(back, [len(pixels), 1, size, size], align_corners=False)
     return F.grid_sample(pixels, grid, align_corners=False)
+
+
+def _from_prepared(name: str, size: int, limit: int) -> Dataset:
+    from repro.data import prepared
+
+    parts, classes, title = prepared.load(name, size)
+    splits = [Split(images, {_task(k): v for k, v in labels.items()}) for images, labels in parts]
+    if limit:
+        splits = [_at_most(s, n) for s, n in zip(splits, (limit, limit // 2, limit // 2))]
+    return _dataset(title, False, splits, {_task(k): len(names) for k, names in classes.items()})
+
+
+def _at_most(split: Split, count: int) -> Split:
+    """A class-balanced part of a split, of `count` images or so."""
+    kept = subset(split, min(1.0, count / len(split.images)), 0)
+    return Split(split.images[kept], {k: v[kept] for k, v in split.labels.items()})
 
 
 def _from_folder(path: Path, size: int, title: str, limit: int) -> Dataset:

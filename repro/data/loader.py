@@ -35,13 +35,13 @@ class Batch(NamedTuple):
     labels: dict[str, Tensor]
 
 
-def ramp(start: int, end: int, first: int, last: int) -> Callable[[int], int]:
+def ramp(start: int, end: int, first: int, last: int, to: int = 32) -> Callable[[int], int]:
     """A resolution that grows with the epoch: `start` up to epoch `first`, `end` from epoch `last` on, between them in
-    a straight line rounded to 32 pixels (FFCV-SSL paper, Section 3: 160 to 192 over epochs 70 to 85)."""
+    a straight line rounded to `to` pixels (FFCV-SSL paper, Section 3: 160 to 192 over epochs 70 to 85)."""
 
     def size(epoch: int) -> int:
         share = min(1.0, max(0.0, (epoch - first) / max(1, last - first)))
-        return start if share == 0 else end if share == 1 else round((start + share * (end - start)) / 32) * 32
+        return start if share == 0 else end if share == 1 else round((start + share * (end - start)) / to) * to
 
     return size
 

@@ -353,6 +353,27 @@ def splits(folder: Path) -> dict[str, dict]:
     return {s: _record(folder / f"{s}.json") for s in SPLITS if (folder / f"{s}.beton").is_file()}
 
 
+def is_there(name: str) -> bool:
+    """Whether a prepared set of this name can be loaded."""
+    there = splits(root() / name)
+    return "train" in there and len(there) > 1
+
+
+def title(name: str) -> str:
+    """The title in a prepared set's record; "" if there is none."""
+    return next((r["title"] for r in splits(root() / name).values() if "title" in r), "")
+
+
+def tasks(name: str) -> tuple[str, ...]:
+    """The label sets of a prepared set; none if it is not there."""
+    return tuple(next((r["classes"] for r in splits(root() / name).values() if "classes" in r), ()))
+
+
+def command(name: str) -> str:
+    """What prepares a known set."""
+    return f"python data_prep/{KNOWN[name][1]} {KNOWN[name][2]}"
+
+
 def table() -> list[tuple[str, str, str]]:
     """(name, title, state) of every data set that can be prepared or is: what is there, or the command that makes it."""
     rows = []
@@ -367,8 +388,7 @@ def table() -> list[tuple[str, str, str]]:
             ]
             rows.append((name, title, "prepared: " + "; ".join(parts)))
         elif name in KNOWN:
-            title, file, how = KNOWN[name]
-            rows.append((name, title, f"missing: python data_prep/{file} {how}"))
+            rows.append((name, KNOWN[name][0], f"missing: {command(name)}"))
     return rows
 
 
@@ -383,7 +403,7 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Tensor, dict[str, Tensor]
     folder = root() / name
     there = splits(folder)
     if "train" not in there or len(there) < 2:
-        how = f"python data_prep/{KNOWN[name][1]} {KNOWN[name][2]}" if name in KNOWN else "a script in data_prep/"
+        how = command(name) if name in KNOWN else "a script in data_prep/"
         raise ReproError(f"{folder} holds no prepared train and test or val: prepare them with {how}.")
     files = {split: beton.read(folder / f"{split}.beton") for split in there}
     parts = {split: _pixels(file, size) for split, file in files.items()}

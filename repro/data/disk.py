@@ -1,0 +1,93 @@
+"""A data set's training images as files, for runs that load them at every step: one .beton file, and the same bytes as
+ordinary files for torchvision."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from repro import data, places
+from repro.data import beton
+from repro.data.loader import Loader, ramp
+from repro.data.plain import PlainLoader
+from repro.store import write_atomic
+from repro.views import compiled
+from repro.views.recipe import Recipe
+
+QUALITY = 90
+
+
+def loader(
+    name: str,
+    stored: int,
+    options: tuple[tuple[str, float], ...],
+    through: str,
+    recipe: Recipe,
+    batch: int,
+    size: int | Callable[[int], int],
+    seed: int,
+    indices: Sequence[int],
+    device: torch.device,
+) -> Loader | PlainLoader:
+    """The loader `through` ("ours" or "torchvision") of a data set's training images; the rest as for `Loader`."""
+    file = beton_of(name, stored, options)
+    rest = {"seed": seed, "indices": indices, "device": device}
+    if through == "ours":
+        return Loader(file, recipe, batch, size, **rest)
+    return PlainLoader(unpacked(file), {}, recipe, batch, size, **rest)
+
+
+def growing(size: int, steps: tuple[int, ...]) -> int | Callable[[int], int]:
+    """The views' pixels, or how they grow by `repro.spec.Loading.ramp`: in steps of 32 pixels, or 8 for small images."""
+    if not steps:
+        return size
+    return ramp(steps[0], size, steps[1], steps[2], 32 if size >= 128 else 8)
+
+
+def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()) -> Path:
+    """The training images as JPEGs of `stored` pixels a side in a .beton file, made once."""
+    digest = hashlib.sha256(repr((name, stored, options, QUALITY)).encode()).hexdigest()[:12]
+    file = places.root() / "build" / "files" / f"{Path(name).name}-{digest}.beton"
+    if not file.exists():
+        split = data.load(name, stored, options).train
+        images = split.images.permute(0, 2, 3, 1).numpy()
+
+        def encode(i: int) -> beton.Encoded:
+            out = io.BytesIO()
+            Image.fromarray(images[i]).save(out, "JPEG", quality=QUALITY)
+            return beton.Encoded(out.getvalue(), *images[i].shape[:2], raw=False)
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # another process may be at the same
+            beton.write(Path(scratch) / file.name, encode, {k: v.tolist() for k, v in split.labels.items()})
+            os.replace(Path(scratch) / file.name, file)
+    return file
+
+
+def unpacked(file: Path) -> list[Path]:
+    """The images of a .beton file as ordinary files beside it, byte for byte; raw ones as PNG."""
+    content, folder = beton.read(file), file.with_suffix(".files")
+    out = [
+        folder / f"{i // 1000:04}" / f"{i:07}.{'jpg' if k == compiled.JPEG else 'png'}"
+        for i, k in enumerate(content.kinds)
+    ]
+    done = folder / "complete"
+    if done.exists():
+        return out
+    for i, path in enumerate(out):
+        part = content.data[content.offsets[i] : content.offsets[i] + content.lengths[i]]
+        if path.suffix == ".png":
+            png = io.BytesIO()
+            Image.fromarray(np.asarray(part).reshape(content.heights[i], content.widths[i], 3)).save(png, "PNG")
+            part = png.getvalue()
+        write_atomic(path, bytes(part))
+    write_atomic(done, f"{len(out)}\n")
+    return out

@@ -1,0 +1,183 @@
+"""Claim A1: training from files through either loader, at a resolution that grows, and the verdict on its time."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from repro import figures, stats, train
+from repro.claims import data_loading
+from repro.data import disk, scenes
+from repro.errors import ReproError
+from repro.profiles import base, profile
+from repro.spec import DataSpec, Loading, RunSpec, flatten, key
+
+SMALL = DataSpec("scenes", 16, options=(("images", 96),))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def elsewhere(tmp_path_factory):
+    root = tmp_path_factory.mktemp("root")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(disk.places, "root", lambda: root)
+        yield
+
+
+def spec(loading: Loading, **changes) -> RunSpec:
+    return replace(base(profile("smoke")), data=SMALL, batch_size=32, epochs=3, loading=loading, **changes)
+
+
+# --- training from files ----------------------------------------------------------------------------------------------
+
+
+def test_files_hold_the_training_images():
+    file = disk.beton_of("scenes", 24, SMALL.options)
+    assert file == disk.beton_of("scenes", 24, SMALL.options)
+    assert file != disk.beton_of("scenes", 32, SMALL.options)
+    files = disk.unpacked(file)
+    content = disk.beton.read(file)
+    assert len(files) == 96
+    for i in (0, 95):
+        assert files[i].read_bytes() == content.data[content.offsets[i] :][: content.lengths[i]].tobytes()
+    assert (content.widths == 24).all()
+    labels = scenes.render(96, 24, 0)[1]
+    assert all((content.labels[task] == labels[task]).all() for task in labels)
+
+
+def test_both_loaders_feed_the_run_that_memory_feeds_but_for_rounding():
+    images = torch.zeros((96, 3, 16, 16), dtype=torch.uint8)
+    kept = list(train.batches(spec(Loading()), disk.data.load("scenes", 16, SMALL.options).train.images, 0, 5))
+    for name in ("ours", "torchvision"):
+        found = list(train.batches_from_files(spec(Loading(name)), images, 0, 5))
+        assert [step for step, _, _ in found] == list(range(5))
+        for (_, index, views), (_, wanted, same) in zip(found, kept, strict=True):
+            assert torch.equal(index, wanted)
+            assert views.shape == same.shape
+            assert (views - same).abs().mean() < 0.03  # JPEG's loss
+
+
+def test_a_part_of_the_data_keeps_its_labels():
+    half = spec(Loading("ours"), steps=1)
+    half = replace(half, data=replace(SMALL, fraction=0.5), batch_size=16)
+    split = disk.data.load("scenes", 16, SMALL.options).train
+    chosen = disk.data.subset(split, 0.5, 0)
+    whole = replace(half.recipe.views[0], crop=(1, 1), flip=0.0, jitter=0.0, gray=0.0)
+    half = replace(half, recipe=replace(half.recipe, views=(whole,)))
+    ((_, index, views),) = train.batches_from_files(half, split.images[chosen], 0, 1)
+    distance = (views[0][:, None] * 255 - split.images[chosen]).abs().mean((2, 3, 4))
+    assert torch.equal(distance.argmin(1), index)
+
+
+def test_a_growing_resolution_grows():
+    grows = spec(Loading("ours", ramp=(8, 0, 2)))
+    sizes = [v.shape[-1] for _, _, v in train.batches_from_files(grows, torch.zeros((96, 3, 16, 16)), 0, 9)]
+    assert sizes == [8] * 3 + [16 if round(12 / 8) == 2 else 8] * 3 + [16] * 3
+    assert disk.growing(224, (160, 70, 85))(70) == 160
+    assert disk.growing(224, ()) == 224
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(step, *_):
+        if step == 5:  # in the middle of the second epoch
+            raise Stop
+
+    run = spec(Loading("ours", 24, (8, 1, 2)))
+    whole = train.run(run)
+    with pytest.raises(Stop):
+        train.run(run, tmp_path, stop)
+    again = train.run(run, tmp_path)
+    assert again.metrics == whole.metrics
+    assert again.curves == whole.curves
+
+
+def test_loading_that_cannot_be():
+    with pytest.raises(ReproError, match="not 'disk'"):
+        Loading("disk")
+    with pytest.raises(ReproError, match="needs loading from files"):
+        Loading(ramp=(8, 0, 1))
+    assert spec(Loading("ours")).timed
+    assert not spec(Loading()).timed
+    assert key(RunSpec()) == key(RunSpec(loading=Loading()))
+
+
+# --- the claim --------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_changes_nothing_but_the_loading():
+    for name in ("smoke", "quick", "gpu", "paper"):
+        p = profile(name)
+        runs = [s for s in data_loading.plan_training(p) if s.timed]
+        assert len(runs) == 3 * p.seeds
+        assert len({key(replace(s, loading=Loading(), seed=0)) for s in runs}) == 1
+    assert runs[2].loading.ramp == (160, 70, 85)
+    quick = [s for s in data_loading.plan_training(profile("quick")) if s.timed]
+    assert quick[2].loading.ramp[0] == 24
+
+
+def test_photographs_without_classes_are_loaded_and_not_trained_on(tmp_path):
+    assert {s.data.name for s in data_loading.plan_training(profile("quick", data=str(tmp_path)))} == {"scenes"}
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    assert {s.data.name for s in data_loading.plan_training(profile("quick", data=str(tmp_path)))} == {str(tmp_path)}
+
+
+def frame(seconds=(20.0, 8.0, 6.0), accuracy=(50.0, 50.1, 49.9), noise: float = 0.1) -> pd.DataFrame:
+    """Made-up runs of the quick plan: seconds and accuracy of torchvision, ours, and ours growing."""
+    rng, rows = np.random.default_rng(0), []
+    for s in data_loading.plan_training(profile("quick")):
+        if s.timed:
+            arm = 2 if s.loading.ramp else int(s.loading.name == "ours")
+            a, t = accuracy[arm] + rng.normal(0, noise), seconds[arm] * rng.uniform(0.98, 1.02)
+        else:
+            a, t = (18.0 if s.backbone == "pixels" else 16.0), 0.0
+        epochs = [2, 4, 6] if s.timed else []
+        curves = {"probe_epoch": epochs, "linear_val_shape": [a - 9, a - 3, a]} if s.timed else {}
+        rows.append(
+            {
+                "key": key(s), "kind": "RunSpec", **flatten(s), "linear_test_shape": a, "linear_val_shape": a,
+                "train_seconds": t, "epoch_seconds": [t * e / 6 for e in range(1, 7)], "curves": curves,
+                "data_title": "made up (stand-in)",
+            }
+        )  # fmt: skip
+    out = pd.DataFrame(rows)
+    out.attrs["profile"] = "quick"
+    return out
+
+
+def test_faster_and_as_good_is_reproduced():
+    found = data_loading.judge_training(frame())
+    assert found.verdict == stats.REPRODUCED
+    assert found.effect == pytest.approx(2.5, rel=0.03)
+    assert found.seeds == 5
+    assert "(paper 2.67)" in found.sentence
+    assert "saves 25%" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"seconds": (11.0, 8.0, 6.0)}, stats.PARTLY),  # faster, but not half as fast again
+        ({"seconds": (20.0, 8.0, 7.6)}, stats.PARTLY),  # growing saves too little
+        ({"accuracy": (50.0, 50.0, 45.0)}, stats.PARTLY),  # growing costs accuracy
+        ({"noise": 2.0}, stats.PARTLY),
+        ({"seconds": (8.0, 8.0, 8.5), "accuracy": (50.0, 40.0, 30.0)}, stats.NOT_REPRODUCED),
+        ({"accuracy": (20.0, 20.0, 20.0)}, stats.NOT_JUDGED),  # no better than the floors
+    ],
+)
+def test_other_verdicts(changes, word):
+    assert data_loading.judge_training(frame(**changes)).verdict == word
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_figure_and_its_numbers(theme):
+    with figures.theme(theme):
+        drawing = data_loading.draw_training(frame())
+        drawing.figure.canvas.draw()
+    assert list(drawing.table["loading"].unique()) == list(data_loading.ARMS)
+    assert len(drawing.table) == 15
+    assert "torchvision: 50.0 % after 19.9" in drawing.alt
