@@ -112,8 +112,8 @@ def draw_training(frame: pd.DataFrame) -> Drawing:
         look = figures.style(index)
         right.barh(index, mean[0], height=0.55, color=look["color"])
         if np.isfinite(low[0]):
-            right.plot([low[0], high[0]], [index, index], color=figures.ink(), linewidth=1.2)
-        right.plot(total, np.full(len(total), index + 0.36), ".", color=figures.muted(), markersize=3)
+            right.plot([max(0.0, low[0]), high[0]], [index, index], color=figures.ink(), linewidth=1.2)
+        right.plot(total, np.full(len(total), index + 0.38), ".", color=figures.muted(), markersize=3)
         for seed, t in zip(runs["seed"], total):
             row = runs.loc[seed]
             table.append(

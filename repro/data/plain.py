@@ -90,6 +90,9 @@ class _Views(Dataset):
         self.files, self.recipe, self.size, self.dtype = files, recipe, size, dtype
         self.table = compiled.central(central) if recipe is None else compiled.table(recipe, size)
         self.starts = np.zeros(1, np.int64) if recipe is None else compiled.starts(recipe, seed, epoch)
+        # compiled here, since each worker would compile it anew, or fetch it from disk
+        drawn = compiled.drawn(self.table[0], self.starts[0], 0, 8, 8)
+        compiled.add_noise(np.zeros(1, np.float32), drawn.state, 0, 0.0)
 
     def __getitem__(self, number: int) -> tuple[Tensor | str, int]:
         """The views (V, 3, S, S) of a sample, or a sentence on what is wrong with its file."""
