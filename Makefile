@@ -1,6 +1,8 @@
-# make reproduce [PROFILE=quick]   everything: install, measure, execute the notebooks, draw, build the gallery
+# make reproduce [PROFILE=quick] [NOTEBOOKS="batch_size small_projectors"]
+#                                  everything: install, measure, execute the notebooks (all, or those named), draw, build the gallery
 # make test                        what CI runs
 PROFILE ?= quick
+NOTEBOOKS ?=
 REPRO = .venv/bin/repro
 export OMP_NUM_THREADS ?= 1
 export PYTHONWARNINGS ?= ignore::FutureWarning
@@ -11,10 +13,10 @@ build/.ready: pyproject.toml uv.lock .ci/setup
 	@.ci/setup
 
 reproduce: build/.ready
-	@$(REPRO) run --profile $(PROFILE)
+	@$(REPRO) run $(NOTEBOOKS) --profile $(PROFILE)
 
 redraw: build/.ready  ## figures, notebooks and gallery from the committed results, without training
-	@$(REPRO) run --profile $(PROFILE) --from-results
+	@$(REPRO) run $(NOTEBOOKS) --profile $(PROFILE) --from-results
 
 lab: build/.ready
 	.venv/bin/jupyter lab notebooks
