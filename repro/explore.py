@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from repro import figures, places, store, sweep
+from repro.claims import msr_beta_decay, start_here
 from repro.claims import single_gpu as gpu_grids
-from repro.claims import start_here
 from repro.claims.common import floor_levels, semantic, trained
-from repro.methods import SimCLR
+from repro.methods import DECAYS, MSR, SimCLR, beta_at
 from repro.profiles import base
 from repro.spec import key
 from repro.views.recipe import Recipe, View, preset
@@ -273,3 +273,45 @@ def multi_augmentation(study: Any, runs: pd.DataFrame) -> Any:
         return fig
 
     return _panel(knobs, draw, "Test error against training time of all runs, with the chosen run as a star.")
+
+
+def msr(study: Any, runs: pd.DataFrame) -> Any:
+    """Choose beta_base, how it decays and, on scenes, how many images a gray view destroys; the run is trained (seconds
+    on the embedded data) unless it is stored, and drawn among the measured ones."""
+    profile = study.profile
+    spec = msr_beta_decay.standard(profile, MSR())
+    mine = runs[runs["key"].isin({key(s) for s in study.plan(study.claims[0])})]
+    column = f"linear_test_{semantic(mine)}"
+    shifts = msr_beta_decay.SHIFTS if profile.data == "scenes" else (0.0,)
+    standard = msr_beta_decay.SHIFT if profile.data == "scenes" else 0.0
+    knobs = {
+        "beta": _slider((0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), msr_beta_decay.BETA, "beta_base"),
+        "decay": _slider(DECAYS, "cosine", "decay"),
+        "shift": _slider(shifts, standard, "destroyed"),
+    }
+
+    def draw(beta: float, decay: str, shift: float) -> Any:
+        method = replace(spec.method, beta=beta, decay=decay, ema=msr_beta_decay.ema(profile))
+        chosen = msr_beta_decay.standard(profile, method, shift=shift)
+        found = runs[runs["key"].isin({key(chosen), key(msr_beta_decay.watched(chosen, profile))})]
+        if found.empty:
+            records = sweep.measure([chosen], store.Store(places.store()), workers=1, quiet=True)
+            found = store.frame(records) if records else pd.DataFrame({column: [float("nan")]})
+        score = float(found[column].iloc[0])
+        fig, (left, right) = figures.figure(1, 2, height=3.0)
+        share = np.linspace(0, 1, 101)
+        left.plot(share, [beta_at(method, p) for p in share])
+        left.set(xlabel="share of the run", ylabel="weight of the aggressive pair", ylim=(-0.02, 1.02))
+        level = mine[mine["fragile"].fillna(0.0) == shift] if "fragile" in mine else mine
+        for i, (name, scores) in enumerate(msr_beta_decay.by_variant(level, column).items()):
+            right.plot([i], [scores.mean()], **figures.style(i))
+            figures.end_label(right, i, scores.mean(), name, figures.PALETTE[i % 6], 7)
+        right.plot(-1, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
+        right.annotate(f"yours: {score:.1f} %", (-1, score), xytext=(6, 8), textcoords="offset points")
+        figures.floors(right, floor_levels(level, column))
+        right.set(xticks=[], ylabel=f"{semantic(mine)} accuracy (%)", xlim=(-1.5, 7))
+        return fig
+
+    return _panel(
+        knobs, draw, "The weight of the aggressive pair along the run, and the chosen run's accuracy as a star."
+    )

@@ -80,6 +80,8 @@ class Probes:
         norm in train mode, `cropped_...` fitted on crops and flips of the images.
     depths: at the last epoch also a linear probe behind every layer of the projector: `layer1_...` and so on, as the
         FFCV-SSL authors' code has them.
+    pairs: every so many steps, and before the first, the alignment of clean and of destroyed pairs (MSR's premise),
+        among the curves; 0 for never.
     """
 
     tasks: tuple[str, ...] = ()
@@ -95,6 +97,7 @@ class Probes:
     passes: int = 0
     choices: bool = False
     depths: bool = False
+    pairs: int = 0
 
 
 @dataclass(frozen=True)

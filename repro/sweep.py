@@ -33,6 +33,7 @@ RUNNERS = {
     "PredictiveSpec": "repro.theory:run",
     "LossSpec": "repro.bench.loss:run",
     "LoaderSpec": "repro.bench.loader:run",
+    "StepSpec": "repro.bench.step:run",
 }
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro import data, methods, networks, optim, probes, spectra
+from repro import data, methods, networks, optim, pairs, probes, spectra
 from repro.errors import ReproError
 from repro.spec import RunSpec, key
 from repro.store import Result, write_atomic
@@ -81,6 +81,9 @@ def run(
     feed = batches if spec.loading.name == "memory" else batches_from_files
     feed = feed(spec, images, state["step"], steps)
     learner.train()
+    watched = pairs.make(spec, dataset).to(device) if spec.probes.pairs else None
+    if watched and not state["step"]:
+        pairs.read(learner, watched, curves, 0)
     saved, began = time.monotonic(), _clocks()
     for step, index, views in feed:
         progress = step / steps
@@ -113,6 +116,10 @@ def run(
                 return Result({"diverged": 1.0, "steps_done": step + 1.0}, curves, _timing(state))
             if spec.probes.every and epoch % spec.probes.every == 0:
                 _probe_curves(curves, epoch, spec, learner, online, dataset, tasks)
+            began = _clocks()
+        if watched and ((step + 1) % spec.probes.pairs == 0 or step + 1 == steps):
+            state |= _elapsed(state, began)
+            pairs.read(learner, watched, curves, step + 1)
             began = _clocks()
         due = time.monotonic() - saved >= checkpoint_seconds
         try:

@@ -25,9 +25,16 @@ KNOBS = {"colour_cue": 0.0, "texture": 0.45, "fragile": 0.0}
 
 
 def render(
-    n: int, size: int, seed: int, colour_cue: float = 0.0, texture: float = 0.45, fragile: float = 0.0
+    n: int,
+    size: int,
+    seed: int,
+    colour_cue: float = 0.0,
+    texture: float = 0.45,
+    fragile: float = 0.0,
+    bare: bool = False,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """n scenes: images (n, 3, size, size) uint8, and a dict of labels (n,) int64 by task.
+    """n scenes: images (n, 3, size, size) uint8, and a dict of labels (n,) int64 by task. bare: the same scenes without
+    their objects, so that what an object adds to a picture can be told.
 
     Deterministic in its arguments. Raises ReproError for a size below 16 pixels.
     """
@@ -39,12 +46,12 @@ def render(
     for start in range(0, n, 256):  # in chunks, so that memory stays small whatever n
         stop = min(n, start + 256)
         images[start:stop] = _render(
-            {k: v[start:stop] for k, v in labels.items()}, size, rng, colour_cue, texture, fragile
+            {k: v[start:stop] for k, v in labels.items()}, size, rng, colour_cue, texture, fragile, bare
         )
     return images, labels
 
 
-def _render(labels, size, rng, colour_cue, texture, fragile) -> np.ndarray:
+def _render(labels, size, rng, colour_cue, texture, fragile, bare) -> np.ndarray:
     n = len(labels["shape"])
     fine = 2 * size  # drawn at twice the size and averaged: smooth edges
     axis = (np.arange(fine, dtype=np.float32) + 0.5) / fine * 2 - 1
@@ -63,7 +70,7 @@ def _render(labels, size, rng, colour_cue, texture, fragile) -> np.ndarray:
     inside = np.zeros(u.shape, bool)
     for number, shape in enumerate(SHAPES):
         rows = labels["shape"] == number
-        inside[rows] = _inside(shape, u[rows], v[rows])
+        inside[rows] = _inside(shape, u[rows], v[rows]) & (not bare)
 
     hue = (labels["hue"] + rng.uniform(0.15, 0.85, n)) / TASKS["hue"]
     own = (labels["shape"] + 0.5) / TASKS["shape"]

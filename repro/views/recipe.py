@@ -149,6 +149,16 @@ def instance(patch: int, noise: float, size: int, everywhere: bool = False) -> R
     return Recipe(name, (whole, replace(whole, noise=noise), part))
 
 
+def staged(recipe: Recipe) -> Recipe:
+    """Two weak views, and from each an aggressive one, as MSR's recipe has them, with the crop and the colours of the
+    recipe's last view; a staged recipe as it is."""
+    if any(v.parent >= 0 for v in recipe.views):
+        return recipe
+    last = recipe.views[-1]
+    weak = replace(last, jitter=0.0, gray=0.0, blur=0.0, solarize=0.0, noise=0.0)
+    return Recipe(f"{recipe.name}, staged", (weak, weak, replace(last, parent=0), replace(last, parent=1)))
+
+
 def repeat(recipe: Recipe, views: int) -> Recipe:
     """The recipe with `views` views in all, its own repeated in turn: many-view training (small projectors paper)."""
     if any(v.parent >= 0 for v in recipe.views):

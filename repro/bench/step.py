@@ -1,0 +1,152 @@
+"""What a training step of MSR costs beside one of BYOL, and what staged views save (claim B6).
+
+    repro bench step --backbone resnet18 --size 32 --batch 256
+
+All ways are timed in turn, whole steps as training makes them: views, forward, backward, optimiser, target network. On a
+CPU the process's own clock counts, so that busy neighbours do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from repro import methods, optim, train
+from repro.errors import ReproError
+from repro.methods import BYOL, MSR
+from repro.spec import Optimiser, Projector, RunSpec
+from repro.store import Result
+from repro.views.recipe import Recipe, preset
+
+TURN = 16  # steps in a turn; on a CPU views are made for as many small batches at once
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """Steps on random images of `size` pixels, `repeats` turns of TURN steps each way.
+
+    metrics: parameters, the number of the trained ones. In the provenance, as they differ from one measurement to the
+    next: for each of WAYS <way>_ms, the median of a step, and views_<way>_ms, of its views alone; msr_ratio and
+    independent_ratio, and the same of the views, are medians over turns of the time over BYOL's in the same turn;
+    staged_ratio is staged views over four independent ones.
+    """
+
+    backbone: str = "convnet"
+    size: int = 16
+    batch_size: int = 64
+    width: int = 128  # of the projector, and its outputs
+    dim: int = 64
+    precision: str = "float32"
+    repeats: int = 9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("size", 8), ("batch_size", 2), ("repeats", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ReproError(f"{name} must be a whole number from {least} on, not {value!r}: correct it.")
+
+
+def ways() -> dict[str, tuple[methods.Method, Recipe]]:
+    """BYOL on two aggressive views; MSR on staged views; MSR on four views that each have a crop of their own."""
+    staged = preset("msr")
+    single = tuple(replace(v, parent=-1) for v in staged.views)
+    return {
+        "byol": (BYOL(), Recipe("two aggressive", single[2:])),
+        "msr": (MSR(), staged),
+        "independent": (MSR(), Recipe("four independent", single)),
+    }
+
+
+def run(spec: StepSpec) -> Result:
+    """Measure one spec. The numbers of `metrics` depend on the spec alone, those of `timing` on the machine."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    generator = torch.Generator().manual_seed(spec.seed)
+    shape = (TURN * spec.batch_size, 3, spec.size, spec.size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
+    steppers = {name: _Stepper(spec, *way, images) for name, way in ways().items()}
+    seconds: dict[str, list[float]] = {f"{kind}{name}": [] for name in steppers for kind in ("", "views_")}
+    for turn in range(-1, spec.repeats):  # the first warms up and is not counted
+        order = list(steppers) if turn % 2 else list(steppers)[::-1]  # a slow moment meets all
+        for kind, views_only in (("", False), ("views_", True)):
+            for name in order:
+                taken = steppers[name].turn(turn + 1, views_only)
+                if turn >= 0:
+                    seconds[f"{kind}{name}"].append(taken)
+
+    def ratio(a: str, b: str) -> float:
+        return _median([x / y for x, y in zip(seconds[a], seconds[b])])
+
+    timing = {f"{name}_ms": 1000 * _median(values) / TURN for name, values in seconds.items()}
+    for kind in ("", "views_"):
+        timing |= {f"{kind}{way}_ratio": ratio(f"{kind}{way}", f"{kind}byol") for way in ("msr", "independent")}
+    timing["staged_ratio"] = ratio("views_msr", "views_independent")
+    return Result({"parameters": float(steppers["msr"].parameters)}, timing=timing)
+
+
+class _Stepper:
+    def __init__(self, spec: StepSpec, method: methods.Method, recipe: Recipe, images: torch.Tensor):
+        self.spec = RunSpec(
+            recipe=recipe, method=method, backbone=spec.backbone, projector=Projector(2, spec.width, spec.dim),
+            optimiser=Optimiser("sgd", lr=0.1), batch_size=spec.batch_size, precision=spec.precision, seed=spec.seed,
+        )  # fmt: skip
+        self.images = images
+        learner = train.build(self.spec, spec.size).train()
+        self.learner = learner.to(images.device, memory_format=torch.channels_last)
+        self.parameters = sum(p.numel() for p in learner.trained())
+        self.optimiser = optim.make(self.learner, self.spec.optimiser, spec.batch_size)
+
+    def turn(self, epoch: int, views_only: bool) -> float:
+        """The seconds of TURN steps, one epoch of the images."""
+        began = _now(self.images)
+        for _, _, views in train.batches(self.spec, self.images, epoch * TURN, (epoch + 1) * TURN):
+            if not views_only:
+                self._step(views)
+        return _now(self.images) - began
+
+    def _step(self, views: torch.Tensor) -> None:
+        half = self.spec.precision == "bfloat16"
+        with torch.autocast(views.device.type, torch.bfloat16, enabled=half):
+            loss, _ = methods.loss(self.learner, (views - 0.5) / 0.25, self.spec.joint, 0.5)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        methods.after_step(self.learner, 0.5)
+
+
+def _now(images: torch.Tensor) -> float:
+    if images.is_cuda:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def _median(values: list[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).median())
+
+
+def main(argv: list[str]) -> int:
+    """`repro bench step`: milliseconds a step and of its views, and the ratios to BYOL in turn."""
+    parser = argparse.ArgumentParser(prog="repro bench step", description=__doc__.split("\n")[0])
+    parser.add_argument("--backbone", default="convnet")
+    parser.add_argument("--size", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    args = parser.parse_args(argv)
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "one thread of a CPU"
+    found = run(StepSpec(args.backbone, args.size, args.batch, precision=args.precision, repeats=args.repeats)).timing
+    print(f"a step of {args.batch} images of {args.size} px, {args.backbone}, on {where}; medians of {args.repeats}")
+    print(f"{'':28}{'step ms':>9}{'views ms':>10}{'step / BYOL':>13}{'views / BYOL':>14}")
+    for name, (method, recipe) in ways().items():
+        row = f"{type(method).__name__ + ', ' + recipe.name:28}{found[f'{name}_ms']:9.2f}{found[f'views_{name}_ms']:10.2f}"
+        if name != "byol":
+            row += f"{found[f'{name}_ratio']:13.3f}{found[f'views_{name}_ratio']:14.3f}"
+        print(row)
+    print(f"staged views cost {found['staged_ratio']:.2f} of four independent ones")
+    return 0
