@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from repro import figures, places, store, sweep
+from repro import data, figures, places, store, sweep
+from repro.claims import instance_simclr as claim_instance
 from repro.claims import msr_beta_decay, start_here
 from repro.claims import single_gpu as gpu_grids
 from repro.claims.common import floor_levels, semantic, trained
@@ -152,6 +154,80 @@ def single_gpu(study: Any, runs: pd.DataFrame) -> Any:
 
     alt = "Accuracy against the learning rate, with the chosen run as a star, and by the layer that is probed."
     return _panel(knobs, draw, alt)
+
+
+def augmentations(study: Any) -> Any:
+    """Choose the images and how strong each augmentation is; see two views of each, and what making them costs here."""
+    from repro.bench import views as bench
+
+    shares, strengths = (0.0, 0.2, 0.5, 0.8, 1.0), (0.0, 0.2, 0.4, 0.8)
+    spec = base(study.profile)
+    knobs = {
+        "first": _slider(range(0, 60, 6), 0, "images from"),
+        "crop": _slider((0.08, 0.2, 0.35, 0.5, 0.75, 1.0), 0.5, "crop from"),
+        "jitter": _slider(shares, 0.0, "jitter p"),
+        "strength": _slider(strengths, 0.4, "its strength"),
+        "hue": _slider((0.0, 0.05, 0.1, 0.2, 0.5), 0.1, "its hue"),
+        "gray": _slider(shares, 0.2, "gray p"),
+        "blur": _slider(shares, 0.0, "blur p"),
+        "sigma": _slider((0.5, 1.0, 2.0, 4.0), 2.0, "its sigma"),
+        "solarize": _slider(shares, 0.0, "solarize p"),
+        "threshold": _slider((0.0, 0.25, 0.5, 0.75), 0.5, "it inverts from"),
+    }
+
+    def draw(first: int, crop: float, strength: float, sigma: float, **rest: float) -> Any:
+        same = {"brightness": strength, "contrast": strength, "saturation": strength, "sigma": (0.1, sigma)}
+        view = View(crop=(crop, 1.0), **same, **rest)
+        recipe, plain = Recipe("explored", (view, view)), Recipe("crop", (View(crop=(crop, 1.0)),) * 2)
+        fig = start_here.pictures(spec.data.name, recipe, spec.data.size, first=first, options=spec.data.options)
+        fig.suptitle(
+            f"time to make these views: {bench.cost(spec.data, recipe, plain):.1f} x cropping alone", fontsize=9
+        )
+        return fig
+
+    return _panel(knobs, draw, "Images and two views of each under the chosen augmentations, with their cost.")
+
+
+def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
+    """Choose patch, noise and temperature; the three views are drawn, and the run is trained (seconds on the embedded
+    data) unless it is stored, and drawn beside what the other variants reach on each task."""
+    size, tasks = study.profile.size, data.tasks(study.profile.data)
+    centre, mine = claim_instance.settings(study.profile)[0], claim_instance.table(runs)
+    patches = sorted({round(size * k / 16) for k in range(2, 15, 2)} | {centre.patch})
+    knobs = {
+        "patch": _slider(patches, centre.patch, "patch (px)"),
+        "noise": _slider((0.0, 0.05, 0.1, 0.2, 0.3, 0.5), centre.noise, "noise"),
+        "temperature": _slider((0.05, 0.1, 0.2, 0.5, 1.0), centre.temperature, "temperature"),
+        "everywhere": _slider((("the positive", False), ("all views", True)), False, "noise on"),
+    }
+    columns = [f"linear_test_{t}" for t in tasks]
+    reached = {claim_instance.KINDS[v]: claim_instance.best(mine, v)[columns].mean() for v in claim_instance.KINDS}
+    levels = [floor_levels(runs, c) for c in columns]
+
+    def draw(**chosen: Any) -> Any:
+        spec = claim_instance.run(study.profile, replace(centre, **chosen))
+        row = _found(study, runs, spec)
+        fig = Figure(figsize=(figures.WIDTH, 6.4))
+        top, low = fig.subfigures(2, 1, height_ratios=(1.5, 1))
+        names = ("itself", "positive", "negative")
+        start_here.pictures(
+            spec.data.name, spec.recipe, spec.data.size, names=names, options=spec.data.options, into=top
+        )
+        ax = low.subplots()
+        for i, (name, values) in enumerate(reached.items()):
+            ax.plot(values.to_numpy(), linestyle="", color=figures.PALETTE[i], marker=figures.MARKERS[i], label=name)
+        yours = np.full(len(columns), np.nan) if row is None else row[columns].to_numpy(float)
+        ax.plot(yours, linestyle="", marker="*", markersize=12, color=figures.ink(), label="yours, one seed")
+        for dash, name in (("-", "random encoder"), (":", "raw pixels")):
+            x = np.arange(len(tasks))
+            heights = [level[name] for level in levels]
+            ax.hlines(heights, x - 0.35, x + 0.35, color=figures.muted(), linestyle=dash, linewidth=1.2, label=name)
+        ax.set_xticks(range(len(tasks)), tasks)
+        ax.set_ylabel("accuracy (%)")
+        ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        return fig
+
+    return _panel(knobs, draw, "Images, their positives and negatives, and the accuracy by task of the chosen run.")
 
 
 def batch_size(study: Any, runs: pd.DataFrame) -> Any:

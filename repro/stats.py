@@ -171,12 +171,26 @@ def p_largest(gains: ArrayLike, n: int = 10_000, seed: int = 0) -> np.ndarray:
     gains = _complete(np.asarray(gains, float), 2, "p_largest() needs gains of shape (seeds, columns)")
     if len(gains) == 0:
         return np.full(gains.shape[1], math.nan)
+    means = _resampled_means(gains, n, seed)
+    largest = means >= means.max(axis=1, keepdims=True) - 1e-12 * max(1.0, float(np.abs(gains).max()))
+    return (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)
+
+
+def mean_rank(gains: ArrayLike, n: int = 10_000, seed: int = 0) -> np.ndarray:
+    """Return, for each column of ``gains`` (seeds, columns), the mean over bootstraps of its rank, 1 for the largest
+    mean; columns that tie share their ranks. Seeds as in ``p_largest``."""
+    gains = _complete(np.asarray(gains, float), 2, "mean_rank() needs gains of shape (seeds, columns)")
+    if len(gains) == 0:
+        return np.full(gains.shape[1], math.nan)
+    return st.rankdata(-_resampled_means(gains, n, seed), axis=1).mean(axis=0)
+
+
+def _resampled_means(gains: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """(n, columns): the columns' means over resampled seeds."""
     draws = np.random.default_rng(seed).integers(len(gains), size=(n, len(gains)))
     # Counting how often each seed was drawn turns n resampled means into one matrix product.
     weights = np.stack([np.bincount(row, minlength=len(gains)) for row in draws]) / len(gains)
-    means = weights @ gains
-    largest = means >= means.max(axis=1, keepdims=True) - 1e-12 * max(1.0, float(np.abs(gains).max()))
-    return (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)
+    return weights @ gains
 
 
 # ------------------------------------------------------------------------------------------------------- criteria

@@ -34,6 +34,7 @@ RUNNERS = {
     "LossSpec": "repro.bench.loss:run",
     "LoaderSpec": "repro.bench.loader:run",
     "StepSpec": "repro.bench.step:run",
+    "ViewsSpec": "repro.bench.views:run",
 }
 
 

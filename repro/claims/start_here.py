@@ -5,7 +5,9 @@ Tuned SimCLR must beat the random encoder and raw pixels by ten points on the se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from matplotlib.figure import Figure
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict
 from repro.claims.common import CARRIES, floor_levels, floors, min_seeds, semantic, trained, verdict
+from repro.errors import ReproError
 from repro.profiles import Profile, base
 from repro.spec import RunSpec
 from repro.views import batched
@@ -80,22 +83,41 @@ def draw(frame: pd.DataFrame) -> Drawing:
     )  # fmt: skip
 
 
-def pictures(name: str, recipe: Recipe, size: int = 0, count: int = 6, seed: int = 0) -> Figure:
-    """The first images of a data set, and beside each its views: what the two branches of a method see."""
-    split = data.load(name, size).train
-    images = split.images[:count]
-    views = batched.make(images, recipe, seed, 0, torch.arange(len(images)))
-    rows = [images.float() / 255, *views]
-    fig, axes = figures.figure(len(rows), len(images), height=1.05 * len(rows), squeeze=False)
+def pictures(
+    name: str,
+    recipe: Recipe,
+    size: int = 0,
+    count: int = 6,
+    seed: int = 0,
+    first: int = 0,
+    names: Sequence[str] = (),
+    options: tuple[tuple[str, float], ...] = (),
+    into: Any = None,
+) -> Figure:
+    """`count` images of a data set from number `first` on, and below each its views: what the branches of a method see.
+
+    names: of the views, in place of their numbers. into: a part of a figure, in place of a new one.
+    """
+    split = data.load(name, size, options).train
+    index = torch.arange(first, min(first + count, len(split.images)))
+    if not len(index):
+        raise ReproError(f"There is no image {first}: {data.title(name)} has {len(split.images)}.")
+    views = batched.make(split.images[index], recipe, seed, 0, index)
+    rows = [split.images[index].float() / 255, *views]
+    if into is None:
+        fig, axes = figures.figure(len(rows), len(index), height=1.05 * len(rows), squeeze=False)
+    else:
+        fig, axes = into, into.subplots(len(rows), len(index), squeeze=False)
+    labels = ["image", *(names or [f"view {i + 1}" for i in range(len(views))])]
     for i, row in enumerate(rows):
         for j, ax in enumerate(axes[i]):
             ax.imshow(row[j].permute(1, 2, 0), interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
-        axes[i, 0].set_ylabel("image" if i == 0 else f"view {i}")
-    task, labels = next(iter(split.labels.items()))
-    for j, ax in enumerate(axes[0]):
-        ax.set_title(f"{task} {int(labels[j])}", fontsize=8, loc="center", fontweight="normal")
+        axes[i, 0].set_ylabel(labels[i])
+    task, classes = next(iter(split.labels.items()))
+    for number, ax in zip(index, axes[0]):
+        ax.set_title(f"{task} {int(classes[number])}", fontsize=8, loc="center", fontweight="normal")
     return fig
 
 

@@ -1,0 +1,108 @@
+"""What the views of an image cost, by stack of augmentations (claims A8 and A9).
+
+    repro bench views --data scenes --size 16
+
+All stacks are timed in turn on the same images by the code that trains, and compared as ratios within one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from repro import data
+from repro.errors import ReproError
+from repro.spec import DataSpec
+from repro.store import Result
+from repro.views import batched, compiled
+from repro.views.recipe import STACKS, Recipe, preset
+
+
+@dataclass(frozen=True)
+class ViewsSpec:
+    """Two views of `count` images by each of the stacks of `repro.views.recipe.STACKS`, cropped to `crop` of the area;
+    `repeats` times in turn.
+
+    In the provenance, as times differ from one measurement to the next: for each stack us_<stack>, the median
+    microseconds a view, and cost_<stack>, the median ratio to the first stack. On a CPU they are the process's own CPU
+    time in one thread, which busy neighbours do not lengthen.
+    """
+
+    data: DataSpec = field(default_factory=DataSpec)
+    crop: tuple[float, float] = (0.2, 1.0)
+    count: int = 512
+    repeats: int = 7
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("count", "repeats"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ReproError(f"{name} must be a whole number from 1 on, not {value!r}: correct it.")
+
+
+def run(spec: ViewsSpec) -> Result:
+    """Measure one spec; all that is measured is in `timing`."""
+    dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
+    images = dataset.train.images[: spec.count].to("cuda" if torch.cuda.is_available() else "cpu")
+    recipes = {name: preset(name, crop=spec.crop) for name in STACKS}
+    seconds: dict[str, list[float]] = {name: [] for name in STACKS}
+    for recipe in recipes.values():  # compiled before the clock runs
+        _seconds(images, recipe, spec.seed, 0)
+    for repeat in range(spec.repeats):
+        for name, recipe in recipes.items():  # in turn, so that a slow moment of the machine meets all
+            seconds[name].append(_seconds(images, recipe, spec.seed, repeat))
+    timing = {f"us_{name}": 1e6 * _median(s) / (2 * len(images)) for name, s in seconds.items()}
+    first = seconds[STACKS[0]]
+    timing |= {f"cost_{name}": _median([a / b for a, b in zip(s, first)]) for name, s in seconds.items()}
+    return Result({}, timing=timing)
+
+
+def cost(spec: DataSpec, recipe: Recipe, plain: Recipe, images: int = 256, repeats: int = 5) -> float:
+    """The median ratio of the time that one recipe's views take to that of another's, made in turn here and now."""
+    pixels = data.load(spec.name, spec.size, spec.options).train.images[:images]
+    for warm in (recipe, plain):
+        _seconds(pixels, warm, 0, 0)
+    return _median([_seconds(pixels, recipe, 0, i) / _seconds(pixels, plain, 0, i) for i in range(repeats)])
+
+
+def _seconds(images: Tensor, recipe: Recipe, seed: int, epoch: int) -> float:
+    index = torch.arange(len(images), device=images.device)
+    make = batched.make if images.is_cuda else compiled.make
+    began = _now(images)
+    make(images, recipe, seed, epoch, index)
+    return _now(images) - began
+
+
+def _now(images: Tensor) -> float:
+    if images.is_cuda:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def _median(values: list[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).median())
+
+
+def main(argv: list[str]) -> int:
+    """`repro bench views`: a table of the stacks' costs."""
+    parser = argparse.ArgumentParser(prog="repro bench views", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", default="scenes", help="a data set, or a folder of class folders")
+    parser.add_argument("--size", type=int, default=32, help="pixels a side")
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=9)
+    args = parser.parse_args(argv)
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    found = run(ViewsSpec(DataSpec(args.data, args.size), count=args.images, repeats=args.repeats)).timing
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "one thread of a CPU"
+    print(f"two views of {args.images} images of {args.size} pixels, on {where}; medians of {args.repeats}")
+    print(f"{'':16}{'us a view':>10}{'ratio':>8}")
+    for name in STACKS:
+        print(f"{name:16}{found[f'us_{name}']:10.2f}{found[f'cost_{name}']:8.2f}")
+    return 0

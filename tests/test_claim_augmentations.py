@@ -1,0 +1,198 @@
+"""The verdicts on augmentations, on frames made up to hold or to break each claim; their figures; the benchmark of views."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from repro import figures, notebook, stats, store
+from repro.bench import views as bench
+from repro.claims import augmentations
+from repro.errors import ReproError
+from repro.profiles import profile
+from repro.provenance import machine
+from repro.spec import DataSpec, key, to_dict
+from repro.store import Record
+from repro.views.recipe import STACKS, View, preset
+
+STUDY = notebook.study("augmentations", profile="quick")
+CLAIMS = {c.id: c for c in augmentations.CLAIMS}
+PAPERS = dict(zip(STACKS, (45.0, 47.0, 54.0, 48.0, 50.0, 55.0)))  # what holds both claims
+
+
+def frame(claim: str, accuracy, study=STUDY, broken=lambda spec: False):
+    """The plan's runs with made-up numbers: accuracy(stack, method, task) in percent, floors at 20 and 15, costs 1, 2..."""
+    records = []
+    for spec in CLAIMS[claim].plan(study.profile):
+        provenance = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
+        if isinstance(spec, bench.ViewsSpec):
+            for i, stack in enumerate(STACKS):
+                provenance |= {f"cost_{stack}": 1.0 + i, f"us_{stack}": 3.0 + i}
+            records.append(Record(key(spec), "ViewsSpec", to_dict(spec), {}, {}, provenance))
+            continue
+        metrics, method = {"diverged": float(broken(spec))}, type(spec.method).__name__
+        for task in spec.probes.tasks:
+            noise = np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.2)
+            if method == "Untrained":
+                value = 15.0 if spec.backbone == "pixels" else 20.0 + noise
+            else:
+                value = math.nan if broken(spec) else accuracy(stack_of(spec), method, task) + noise
+                value -= 3 * (spec.optimiser.lr == 4.0)
+            metrics |= {f"linear_{split}_{task}": value for split in ("val", "test")}
+        if method != "Untrained":
+            clock = 1.0 + STACKS.index(stack_of(spec))
+            provenance |= {"epoch_cpu_seconds": [1.0, clock], "epoch_seconds": [1.0, clock]}
+        records.append(Record(key(spec), "RunSpec", to_dict(spec), metrics, {}, provenance))
+    return notebook.rows(study, store.frame(records), CLAIMS[claim])
+
+
+def stack_of(spec) -> str:
+    return spec.recipe.name.split(",")[0]
+
+
+def papers(stack: str, method: str, task: str) -> float:
+    return PAPERS[stack]
+
+
+def verdict(claim: str, accuracy, **kwargs):
+    return CLAIMS[claim].judge(frame(claim, accuracy, **kwargs))
+
+
+def test_the_stacks_are_the_papers():
+    """Figs. 6 and 7: solarize .2, gray .2, blur 1, jitter .8, each alone on cropping, then all."""
+    first = {name: preset(name).views[0] for name in STACKS}
+    plain = first["crop"]
+    assert plain == View()
+    assert first["crop+solarize"] == replace(plain, solarize=0.2)
+    assert first["crop+gray"] == replace(plain, gray=0.2)
+    assert first["crop+blur"] == replace(plain, blur=1.0)
+    assert first["crop+jitter"] == replace(plain, jitter=0.8)
+    assert first["all"] == replace(plain, solarize=0.2, gray=0.2, blur=1.0, jitter=0.8)
+
+
+def test_a8_holds_when_crop_and_gray_are_as_good_as_all():
+    found = verdict("A8", papers)
+    assert found.verdict == "reproduced"
+    assert found.effect == pytest.approx(1, abs=0.5)
+
+    def far(stack, method, task):
+        return PAPERS[stack] + 6 * (stack == "all")
+
+    assert verdict("A8", far).verdict == "partly"  # gray helps, and all is far from it
+    no_gray = {**PAPERS, "crop+gray": 44.0, "all": 60.0}
+    assert verdict("A8", lambda stack, *_: no_gray[stack]).verdict == "not reproduced"
+
+
+def test_a9_asks_for_gray_first_by_both_methods():
+    found = verdict("A9", papers)
+    assert found.verdict == "reproduced"
+    assert found.effect == pytest.approx(9, abs=0.5)
+
+    def only_simclr(stack, method, task):
+        return PAPERS[stack] + 8 * (method == "BarlowTwins" and stack == "crop+jitter")
+
+    found = verdict("A9", only_simclr)
+    assert found.verdict == "partly"
+    assert "100 % of bootstraps (largest mean: gray); Barlow Twins" in found.sentence
+    assert "largest mean: jitter" in found.sentence
+    harmful = {**PAPERS, "crop+gray": 40.0}
+    assert verdict("A9", lambda stack, *_: harmful[stack]).verdict == "not reproduced"
+
+
+def test_each_stack_has_its_own_rate_from_the_validation_split():
+    runs = frame("A8", papers)
+    values, rates = augmentations._by_stack(runs[runs["kind"] == "RunSpec"], "SimCLR", "shape")
+    assert rates == [1.2] * 6  # the other one is three points worse
+    assert values.shape == (5, 6)
+    np.testing.assert_allclose(values.mean(0), list(PAPERS.values()), atol=0.4)
+
+
+@pytest.mark.parametrize("claim", sorted(CLAIMS))
+def test_data_on_which_a_method_learns_nothing_carry_no_claim(claim):
+    found = verdict(claim, lambda stack, method, task: 25.0)
+    assert found.verdict == "not judged"
+    assert "less than 10 points above" in found.sentence
+    weak = verdict("A9", lambda stack, method, task: papers(stack, method, task) - 30 * (method == "BarlowTwins"))
+    assert weak.verdict == "not judged"
+    assert "Barlow Twins reaches" in weak.sentence
+
+
+@pytest.mark.parametrize("claim", sorted(CLAIMS))
+def test_gray_digits_carry_no_claim_about_colour(claim):
+    study = notebook.study("augmentations", profile="quick", data="digits")
+    found = verdict(claim, papers, study=study)
+    assert found.verdict == "not judged"
+    assert "digits are gray" in found.sentence
+
+
+@pytest.mark.parametrize("claim", sorted(CLAIMS))
+@pytest.mark.parametrize(
+    "study",
+    [
+        notebook.study("augmentations", profile="smoke"),
+        notebook.study("augmentations", profile="quick", data="digits"),
+        notebook.study("augmentations", profile="quick", seeds=1),
+        notebook.study("augmentations", profile="gpu"),
+    ],
+    ids=["smoke", "one task", "one seed", "gpu"],
+)
+def test_every_frame_gives_a_figure_and_a_verdict(claim, study):
+    runs = frame(claim, lambda stack, method, task: papers(stack, method, task), study)
+    for theme in ("light", "dark"):
+        with figures.theme(theme):
+            drawn = CLAIMS[claim].draw(runs)
+    assert drawn.alt
+    assert len(drawn.table) == (runs["kind"] == "RunSpec").sum()
+    assert CLAIMS[claim].judge(runs).data == "made up (stand-in)"
+
+
+@pytest.mark.parametrize("claim", sorted(CLAIMS))
+def test_diverged_runs_are_drawn_and_never_chosen(claim):
+    def broken(spec):
+        return spec.optimiser.lr == 1.2 and type(spec.method).__name__ == "SimCLR"
+
+    runs = frame(claim, papers, broken=broken)
+    with figures.theme("light"):
+        drawn = CLAIMS[claim].draw(runs)
+    assert drawn.table["diverged"].sum() == 30
+    assert CLAIMS[claim].judge(runs).verdict == "reproduced"
+
+
+def test_costs_are_ratios_to_cropping_alone():
+    found = augmentations.costs(frame("A9", papers)).set_index("stack")
+    assert found.loc["crop", "views, ratio to crop"] == 1
+    assert found.loc["all", "views, ratio to crop"] == 6
+    assert found.loc["crop+blur", "training, ratio to crop"] == pytest.approx(4)
+
+
+def test_the_paper_profile_tunes_on_its_own_data():
+    plan = augmentations.plan_both(profile("paper"))
+    trained = [s for s in plan if hasattr(s, "recipe") and type(s.method).__name__ != "Untrained"]
+    assert {s.backbone for s in trained} == {"resnet50"}
+    assert {s.recipe.views[0].crop for s in trained} == {(0.08, 1.0)}
+    assert {stack_of(s) for s in trained} == set(STACKS)
+
+
+def test_mean_ranks_agree_with_the_shares_of_first_places():
+    gains = np.array([[3.0, 1.0, 0.0], [2.5, 1.5, 0.1], [2.9, 0.5, 0.2]])
+    assert stats.mean_rank(gains) == pytest.approx([1, 2, 3])
+    assert stats.p_largest(gains) == pytest.approx([1, 0, 0])
+    assert stats.mean_rank(np.ones((4, 3))) == pytest.approx([2, 2, 2])
+    assert np.isnan(stats.mean_rank(np.full((2, 3), np.nan))).all()
+    close = np.random.default_rng(0).normal(size=(6, 2))
+    assert stats.mean_rank(close)[0] == pytest.approx(2 - stats.p_largest(close)[0])
+
+
+def test_the_benchmark_of_views_times_every_stack_in_turn(capsys):
+    spec = bench.ViewsSpec(DataSpec("scenes", 16, options=(("images", 64),)), (0.5, 1.0), count=64, repeats=3)
+    timing = bench.run(spec).timing
+    assert timing["cost_crop"] == 1
+    assert all(timing[f"us_{s}"] > 0 for s in STACKS)
+    assert timing["cost_all"] > timing["cost_crop+solarize"] > 0
+    with pytest.raises(ReproError, match="repeats must be a whole number from 1 on"):
+        bench.ViewsSpec(repeats=0)
+    assert bench.main(["--size", "16", "--images", "32", "--repeats", "1"]) == 0
+    assert "crop+jitter" in capsys.readouterr().out
