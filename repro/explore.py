@@ -391,3 +391,37 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
     return _panel(
         knobs, draw, "The weight of the aggressive pair along the run, and the chosen run's accuracy as a star."
     )
+
+
+def msr_transfer(study: Any, runs: pd.DataFrame) -> Any:
+    """Choose the backbone's weights, the kind of detector and the steps; it is fine-tuned (seconds on the small scenes)
+    unless it is stored, and shows what it finds."""
+    from repro.claims import msr_transfer as transfer
+    from repro.data import coco
+
+    detectors = [s for s in study.plan(study.claims[-1]) if type(s).__name__ == "DetectSpec"]
+    first = detectors[0]
+    lengths = sorted({max(1, first.steps * k // 4) for k in (1, 2, 4, 8, 16)})
+    knobs = {
+        "start": _slider(list(transfer.STARTS.values()), "MSR", "weights"),
+        "task": _slider(["mask", "keypoint"], "mask", "detector"),
+        "steps": _slider(lengths, first.steps, "steps"),
+    }
+
+    def draw(start: str, task: str, steps: int) -> Any:
+        name = next(method for method, title in transfer.STARTS.items() if title == start)
+        spec = next(s for s in detectors if s.task == task and type(s.start.method).__name__ == name)
+        spec = replace(spec, steps=steps, schedule=1.0)
+        mine = runs[runs["key"] == key(spec)]
+        if mine.empty:
+            mine = store.frame(sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True))
+        if mine.empty:
+            return figures.figure(height=1.0)[0]
+        split = coco.load(spec.data.name, "val", task, spec.data.options, spec.data.size)
+        fig = transfer.picture(split, {start: mine.iloc[0]["curves"].get("shown", [])})
+        kinds = ("bbox", "segm") if task == "mask" else ("bbox", "keypoints")
+        said = ", ".join(f"{k} AP {mine.iloc[0].get(f'{k}_AP', float('nan')):.1f}" for k in kinds)
+        fig.suptitle(f"{start} weights, {steps} steps: {said}", fontsize=9)
+        return fig
+
+    return _panel(knobs, draw, "Validation images, annotated and as the chosen detector finds them.")

@@ -518,6 +518,8 @@ def caption(frame: pd.DataFrame, profile: str) -> str:
     def names(column: str) -> list[str]:
         return sorted({str(v) for v in frame[column].dropna()}) if column in frame else []
 
+    if frame.empty:
+        return f"The paper's numbers, as cited; nothing is measured at profile {profile}."
     data = " and ".join(names("data_title") or [data_title(n) for n in names("data")])
     first = ", ".join(s for s in (f"Data: {data}" if data else "", " and ".join(names("backbone"))) if s)
     n, seeds = len(frame), len(names("seed"))

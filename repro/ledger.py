@@ -63,7 +63,8 @@ def lines(specs: Iterable[Any]) -> list[str]:
     """Every run of a plan, a line for those that differ in their seed only: what sets it apart, and its estimated cost."""
     unique = list({key(s): s for s in specs}.values())
     runs = [s for s in unique if _trains(s)]
-    rest = len(unique) - len(runs)
+    detectors = sum(type(s).__name__ == "DetectSpec" for s in unique)
+    rest = len(unique) - len(runs) - detectors
     described = [_describe(s) for s in runs]
     varying = {k for k in set().union(*described) if len({str(d.get(k)) for d in described}) > 1 or k == "epochs"}
     groups: dict[str, list[Any]] = {}
@@ -77,6 +78,8 @@ def lines(specs: Iterable[Any]) -> list[str]:
         out.append(f"{name}: {seeds}, each about {one:,.1f} h on one A100, {eight:,.1f} h on eight")
     if rest:
         out.append(f"{rest} runs of an untrained encoder, a toy or a timing, which cost little")
+    if detectors:
+        out.append(f"{detectors} fine-tuned detectors, whose time is not estimated")
     if runs:
         said = " ".join(f"{k} {v}" for k, v in described[0].items() if k not in varying and k != "method")
         out += [f"all: {said}", f"estimated for the whole plan: {total(runs)}, scaled from the paper's standard run"]

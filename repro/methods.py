@@ -131,12 +131,18 @@ class InstanceSimCLR:
 
 
 @dataclass(frozen=True)
+class Supervised:
+    """Cross-entropy on the labels of the first probed task, of every view: what others are compared with. The projector
+    is the classifier: one layer, with an output a class or more."""
+
+
+@dataclass(frozen=True)
 class Untrained:
     """No training at all: the random encoder, or raw pixels with the backbone "pixels". The floors of every figure."""
 
 
 Trained = SimCLR | BarlowTwins | VICReg | BarlowMultiView | VICRegMultiView | BYOL | SimSiam | MoCo | InstanceSimCLR
-Method = Trained | MSR | SimSiamMSR | Untrained
+Method = Trained | MSR | SimSiamMSR | Supervised | Untrained
 METHODS = {m.__name__.lower(): m for m in get_args(Trained)}
 PREDICTOR = (BYOL, SimSiam, MSR, SimSiamMSR)
 TARGET = (BYOL, MoCo, MSR)
@@ -166,9 +172,12 @@ class Learner(nn.Module):
         return [p for p in self.parameters() if p.requires_grad]
 
 
-def loss(learner: Learner, views: Tensor, joint: bool = True, progress: float = 0.0) -> tuple[Tensor, Tensor]:
+def loss(
+    learner: Learner, views: Tensor, joint: bool = True, progress: float = 0.0, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The method's loss on views (V, B, 3, H, W), and the backbone's features (V, B, F) without gradient, those of the
-    aggressive views alone for the STAGED methods. progress: share of the steps done, in [0, 1].
+    aggressive views alone for the STAGED methods. progress: share of the steps done, in [0, 1]. labels (B,): seen by Supervised
+    alone.
 
     joint: all views in one forward, so that batch norm sees them together; else one forward a view, as the authors of
     Barlow Twins, VICReg, BYOL and SimSiam do. Projections are in float32 whatever the precision of the networks.
@@ -178,7 +187,7 @@ def loss(learner: Learner, views: Tensor, joint: bool = True, progress: float = 
     if len(views) != wanted:
         word = {2: "two", 3: "three"}[wanted]
         raise ReproError(f"{type(method).__name__} takes {word} views, not {len(views)}: choose a recipe of {word}.")
-    if len(views) < 2:
+    if len(views) < 2 and not isinstance(method, Supervised):
         raise ReproError(f"{type(method).__name__} compares views and needs two or more: choose another recipe.")
     if isinstance(method, STAGED):
         if len(views) != 4:
@@ -188,7 +197,9 @@ def loss(learner: Learner, views: Tensor, joint: bool = True, progress: float = 
         weak, views = views[:2], views[2:]
     h = networks.each_view(learner.backbone, views, joint)
     z = networks.each_view(learner.projector, h, joint).float()
-    if isinstance(method, SimCLR):
+    if isinstance(method, Supervised):
+        value = F.cross_entropy(z.flatten(0, 1), labels.repeat(len(views)))
+    elif isinstance(method, SimCLR):
         value = losses.nt_xent(z, method.temperature)
     elif isinstance(method, InstanceSimCLR):
         value = losses.instance(z, method.temperature)

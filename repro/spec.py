@@ -82,6 +82,7 @@ class Probes:
         FFCV-SSL authors' code has them.
     pairs: every so many steps, and before the first, the alignment of clean and of destroyed pairs (MSR's premise),
         among the curves; 0 for never.
+    sgd: a published recipe of a linear probe by SGD, "moco" or "mean-shift" (`repro.probes.SGD_RECIPES`).
     """
 
     tasks: tuple[str, ...] = ()
@@ -98,6 +99,11 @@ class Probes:
     choices: bool = False
     depths: bool = False
     pairs: int = 0
+    sgd: str = ""
+
+    def __post_init__(self) -> None:
+        if self.sgd not in ("", "moco", "mean-shift"):
+            raise ReproError(f"Unknown recipe of an SGD probe, {self.sgd!r}: choose moco or mean-shift.")
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,43 @@ class RunSpec:
         return self.loading.name != "memory"
 
 
+@dataclass(frozen=True)
+class DetectSpec:
+    """One fine-tuning of a detector with a feature pyramid on data in COCO's format, from the backbone that the run
+    `start` trained (with the method Untrained: from random weights).
+
+    task: "mask" (Mask R-CNN: boxes and masks) or "keypoint" (Keypoint R-CNN: boxes and keypoints). steps: of the 1x
+    schedule; the rate is warmed up, then lowered tenfold after 2/3 and after 8/9 of steps * schedule. data.size: the
+    images' shorter side. heads: "full" (as published) or "small" (for a CPU). batch_norm is trained, in the backbone
+    and in the pyramid, as MoCo and its followers do. optimiser: "sgd" (momentum .9), or "adamw" for runs of few steps.
+    """
+
+    start: RunSpec = field(default_factory=RunSpec)
+    data: DataSpec = DataSpec("coco-scenes", 64)
+    task: str = "mask"
+    schedule: float = 1.0
+    steps: int = 90_000
+    batch_size: int = 16
+    optimiser: str = "sgd"
+    lr: float = 0.02
+    weight_decay: float = 1e-4
+    heads: str = "full"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ReproError(f"{name} must be a whole number from 1 on, not {getattr(self, name)!r}: correct it.")
+        if self.task not in ("mask", "keypoint"):
+            raise ReproError(f"A detector's task is mask or keypoint, not {self.task!r}: choose one.")
+        if self.optimiser not in ("sgd", "adamw"):
+            raise ReproError(f"A detector's optimiser is sgd or adamw, not {self.optimiser!r}: choose one.")
+        if self.heads not in ("small", "full"):
+            raise ReproError(f"A detector's heads are small or full, not {self.heads!r}: choose.")
+        if not (self.schedule > 0 and self.lr > 0):
+            raise ReproError(f"Schedule and rate must be positive, not {self.schedule} and {self.lr}: correct them.")
+
+
 def to_dict(spec: Any, defaults: bool = True) -> Any:
     """A spec as JSON-able values; each dataclass becomes a dict with its class name under "type".
 
@@ -200,7 +243,7 @@ def flatten(spec: Any) -> dict[str, Any]:
 
     A nested dataclass gives one column of its own name (its `name` field, else its class name) and one for each of its
     other fields; (name, value) options become columns; lists of dataclasses (a recipe's views) are left out, since
-    their recipe has a name.
+    their recipe has a name. Of a run inside another spec only method, backbone and length are kept.
     """
     tree = spec if isinstance(spec, dict) else to_dict(spec)
     out: dict[str, Any] = {}
@@ -213,7 +256,11 @@ def flatten(spec: Any) -> dict[str, Any]:
     for name, value in tree.items():
         if name == "type":
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value["type"] == "RunSpec":
+            put(name, value["method"]["type"])
+            put("backbone", value["backbone"])
+            put(f"{name}_epochs", value["epochs"])
+        elif isinstance(value, dict):
             put(name, value.get("name", value["type"]))
             for inner, v in value.items():
                 if inner in ("type", "name") or (isinstance(v, list) and v and isinstance(v[0], dict)):

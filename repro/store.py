@@ -67,6 +67,10 @@ class Store:
     def __contains__(self, key: str) -> bool:
         return (self.root / key / "run.json").exists()
 
+    def weights(self, key: str) -> Path:
+        """Where a run's weights lie, if they were kept."""
+        return self.root / key / "weights.pt"
+
     def get(self, key: str) -> Record:
         """The run named `key`. Raises ReproError if it is missing, damaged, or of another version."""
         path = self.root / key / "run.json"
@@ -86,7 +90,7 @@ class Store:
             ) from None
 
     def put(self, record: Record, weights: Path | None = None) -> None:
-        """Store a run, whole or not at all. A run already there stays as it is."""
+        """Store a run, whole or not at all. A run already there stays as it is, but for weights that it lacks."""
         tmp = None
         try:
             tmp = Path(tempfile.mkdtemp(prefix=f".tmp-{record.key}-", dir=self.root))
@@ -100,6 +104,8 @@ class Store:
             if tmp is not None:
                 shutil.rmtree(tmp, ignore_errors=True)
             if e.errno in (errno.EEXIST, errno.ENOTEMPTY) and record.key in self:
+                if weights is not None and not self.weights(record.key).exists():
+                    write_atomic(self.weights(record.key), weights.read_bytes())
                 return
             raise _disk_error(e, self.root) from e
 

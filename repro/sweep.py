@@ -58,6 +58,7 @@ def measure(
     none; when it is spent, every run writes a checkpoint and the finished ones are returned; the next call goes on from
     there. At Ctrl-C it is the same, but for KeyboardInterrupt in place of a return. watch(step, steps, loss) is called
     along the way where one process measures. A second process may measure into the same store: each run is made once.
+    A spec that starts from another run (`start`) has that one measured first, and its weights kept.
     Raises ReproError if a spec cannot run or the store cannot be written; what is stored stays stored.
     """
     if not 0 <= minutes < float("inf"):
@@ -70,16 +71,29 @@ def measure(
     for k in found:
         if store.left(k):  # by a process that was killed when its run was already stored
             store.done(k)
-    workers = min(workers or default_workers(), max(1, len(missing)))
+    starts = {k: s for k, s in _starts(missing.values()).items() if not store.weights(k).exists()}
+    missing = {k: s for k, s in missing.items() if k not in starts}
     deadline = time.time() + 60 * minutes if minutes else float("inf")
-    options = {"checkpoint_seconds": checkpoint_seconds, "keep_weights": keep_weights, "commit": commit()}
-    with Progress(len(wanted), len(wanted) - len(missing), quiet) as progress:
-        if missing and workers == 1:
-            _in_process(missing, store, deadline, options, progress, watch or progress.step)
-        elif missing:
-            _in_workers(missing, store, workers, deadline, options, progress)
+    options = {"checkpoint_seconds": checkpoint_seconds, "commit": commit()}
+    total = len(wanted.keys() | starts.keys())
+    with Progress(total, total - len(missing) - len(starts), quiet) as progress:
+        for specs, keep in ((starts, True), (missing, keep_weights)):
+            if not specs or time.time() >= deadline:
+                continue
+            many, with_keep = min(workers or default_workers(), len(specs)), {**options, "keep_weights": keep}
+            if many == 1:
+                _in_process(specs, store, deadline, with_keep, progress, watch or progress.step)
+            else:
+                _in_workers(specs, store, many, deadline, with_keep, progress)
+    missing |= {k: s for k, s in starts.items() if k in wanted}
     found |= {k: store.get(k) for k in missing if k in store}
     return [found[k] for k in wanted if k in found]
+
+
+def _starts(specs: Iterable[Any]) -> dict[str, Any]:
+    """The runs whose weights the specs start from; an untrained one has none."""
+    starts = [s.start for s in specs if hasattr(s, "start")]
+    return {key(s): s for s in starts if type(s.method).__name__ != "Untrained"}
 
 
 def default_workers() -> int:
@@ -207,7 +221,9 @@ def _one(spec, root: Path, deadline: float, options: dict, stopping, step=lambda
     """Measure one spec: "stored", "busy" (another process is at it) or "stopped"."""
     store, name = Store(root), key(spec)
     with store.claim(name) as mine:
-        if name in store:
+        kind = type(spec).__name__
+        keep = options["keep_weights"] and kind == "RunSpec" and type(spec.method).__name__ != "Untrained"
+        if name in store and not (keep and not store.weights(name).exists()):
             return "stored"
         if not mine:
             return "busy"
@@ -217,22 +233,26 @@ def _one(spec, root: Path, deadline: float, options: dict, stopping, step=lambda
             if time.time() >= deadline or stopping():
                 raise Stopped
 
-        kind = type(spec).__name__
         started = time.time()
         weights = None
-        if kind == "RunSpec":
-            from repro import train
+        try:
+            if kind == "RunSpec":
+                from repro import train
 
-            try:
                 scratch = store.scratch(name)
                 with alone() if spec.timed else contextlib.nullcontext():
-                    result = train.run(spec, scratch, tick, options["checkpoint_seconds"], options["keep_weights"])
-            except Stopped:
-                return "stopped"
-            weights = scratch / "weights.pt" if options["keep_weights"] else None
-        else:
-            module, function = RUNNERS[kind].split(":")
-            result = getattr(importlib.import_module(module), function)(spec)
+                    result = train.run(spec, scratch, tick, options["checkpoint_seconds"], keep)
+                weights = scratch / "weights.pt" if keep else None
+            elif kind == "DetectSpec":
+                from repro import detection
+
+                start = store.weights(key(spec.start))
+                result = detection.run(spec, start, store.scratch(name), tick, options["checkpoint_seconds"])
+            else:
+                module, function = RUNNERS[kind].split(":")
+                result = getattr(importlib.import_module(module), function)(spec)
+        except Stopped:
+            return "stopped"
         provenance = {
             "commit": options["commit"],
             **machine(),
@@ -263,6 +283,14 @@ def dry_run(specs: list[Any]) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         files: dict[int, Path] = {}
         for spec in specs:
+            if type(spec).__name__ == "DetectSpec":
+                from repro import detection
+
+                shape = (spec.task, spec.heads, spec.start.backbone)
+                if shape not in done:
+                    done[shape] = detection.dry_run(spec)
+                    yield f"detector of {spec.task}s on {spec.start.backbone}: {done[shape] / 1e6:.1f} M parameters"
+                continue
             if type(spec).__name__ != "RunSpec":
                 continue
             method = type(spec.method).__name__

@@ -50,6 +50,11 @@ def run(
     unknown = set(tasks) - set(dataset.tasks)
     if unknown:
         raise ReproError(f"{dataset.title} has no task {min(unknown)!r}: choose from {', '.join(dataset.tasks)}.")
+    if isinstance(spec.method, methods.Supervised) and spec.projector.dim < dataset.tasks[tasks[0]]:
+        raise ReproError(
+            f"Supervised training on {tasks[0]} needs {dataset.tasks[tasks[0]]} outputs of the projector, not "
+            f"{spec.projector.dim}: set its dim."
+        )
     if isinstance(spec.method, methods.Untrained):
         return Result({"diverged": 0.0, **probe(spec, learner.backbone, dataset, tasks, final=True)})
 
@@ -90,7 +95,7 @@ def run(
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * optim.rate(spec.optimiser, step, steps)
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-            loss, features = methods.loss(learner, (views - mean) / std, spec.joint, progress)
+            loss, features = methods.loss(learner, (views - mean) / std, spec.joint, progress, labels[index])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -303,6 +308,8 @@ def probe(
             found["averaged"] = probes.linear(averaged, labels, dataset.tasks[task])
         if wanted.mlp:
             found["mlp"] = probes.mlp(features, labels, dataset.tasks[task], spec.seed)
+        if wanted.sgd:
+            found["sgd"] = sgd_probe(spec, backbone, dataset, task)
         if wanted.knn:
             found["knn"] = probes.knn(features, labels, dataset.tasks[task])
         for name, (copies, other) in others.items():
@@ -350,6 +357,26 @@ def _by_layer(spec, learner: methods.Learner, dataset, tasks) -> dict[str, float
                 found |= {f"layer{number}_{s}_{task}": v for s, v in scores.items()}
     learner.train(mode)
     return found
+
+
+def sgd_probe(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, task: str) -> dict[str, float]:
+    """The published recipe `spec.probes.sgd`: each epoch on new crops of the labelled images, read on the clean ones."""
+    recipe = probes.SGD_RECIPES[spec.probes.sgd]
+    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+    seen = _labelled(dataset.train, spec.probes.labels)
+    images, crop = seen.images.to(device), Recipe("crop and flip", (View(),))
+
+    def features(epoch: int) -> Tensor:
+        out = []
+        for index in torch.arange(len(images), device=device).split(CHUNK):
+            # epochs that no run reaches: the crops are new, and the same for every backbone
+            view = make_views(images[index], crop, spec.seed, 2**29 + epoch, index)[0]
+            out.append(features_of(backbone, (view * 255).round().to(torch.uint8), dataset.mean, dataset.std))
+        return torch.cat(out)
+
+    clean = [features_of(backbone, s.images, dataset.mean, dataset.std) for s in (seen, dataset.val, dataset.test)]
+    labels = [s.labels[task].to(device) for s in (seen, dataset.val, dataset.test)]
+    return probes.sgd(features, clean, labels, dataset.tasks[task], spec.seed, recipe)
 
 
 def _labelled(train: data.Split, count: int) -> data.Split:
@@ -424,7 +451,8 @@ def dry_run(spec: RunSpec, views: Tensor | None = None) -> int:
                 images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
             views = batched.make(images, spec.recipe, spec.seed, 0, torch.arange(4))
         optimiser = optim.make(learner, spec.optimiser, spec.batch_size)
-        loss, _ = methods.loss(learner.train(), views, spec.joint)
+        labels = torch.zeros(views.shape[1], dtype=torch.int64)
+        loss, _ = methods.loss(learner.train(), views, spec.joint, labels=labels)
         loss.backward()
         optimiser.step()
         if not math.isfinite(loss.item()):

@@ -5,7 +5,9 @@ import io
 import json
 import pickle
 import runpy
+import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image
 
 from repro import data
 from repro.cli import main
-from repro.data import beton, prepared
+from repro.data import beton, coco, prepared
 from repro.data.loader import Loader
 from repro.errors import ReproError
 from repro.views import compiled
@@ -201,6 +203,32 @@ def test_places365(run, tmp_path):
         (source / f"places365_{split}.txt").write_text("".join(f"{name} {i}\n" for i, name in enumerate(names)))
     assert run("places365.py")[0] == 0
     assert labels(tmp_path, "places365", "train") == [0, 1]
+
+
+def test_coco_is_checked_and_linked(run, tmp_path):
+    source = tmp_path / "source"
+    coco.write_scenes(source, 3, 3)
+    code, said = run("coco.py")
+    assert code == 0, said
+    assert (tmp_path / "data/coco").resolve() == source
+    assert len(coco.load("coco", "val", "keypoint")) == 3
+    assert dict((n, state) for n, _, state in prepared.table())["coco"] == f"there: {source}"
+    # what is not unpacked yet is; what is missing is told
+    (source / "annotations").rename(tmp_path / "annotations")
+    with zipfile.ZipFile(source / "annotations_trainval2017.zip", "w") as archive:
+        for path in (tmp_path / "annotations").iterdir():
+            archive.write(path, f"annotations/{path.name}")
+    assert run("coco.py")[0] == 0
+    assert (source / "annotations/instances_val2017.json").is_file()
+    shutil.rmtree(source / "val2017")
+    code, said = run("coco.py")
+    assert code == 2
+    assert "lacks val2017/ (or val2017.zip): complete the download" in said
+    (source / "val2017.zip").write_bytes(b"no archive")
+    code, said = run("coco.py")
+    assert code == 2
+    assert "val2017.zip cannot be unpacked" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("classes", [10, 100])

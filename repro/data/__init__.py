@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.data import folder, scenes
+from repro.data import coco, folder, scenes
 from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
 
@@ -62,7 +62,8 @@ def title(name: str) -> str:
     """A data set's name as figures print it, without loading it."""
     from repro.data import prepared
 
-    return TITLES.get(name) or prepared.title(name) or folder.title(Path(name)) or name
+    known = TITLES.get(name) or coco.TITLES.get(name) or prepared.title(name)
+    return known or folder.title(Path(name)) or name
 
 
 def tasks(name: str) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ KNOWN = {
     "tiny_imagenet": ("Tiny ImageNet", "tiny_imagenet.py", "--folder tiny-imagenet-200"),
     "imagenet100": ("ImageNet-100", "imagenet100.py", "--folder IMAGENET --classes LIST"),
     "imagenet": ("ImageNet-1k", "imagenet.py", "--folder IMAGENET"),
+    "coco": ("COCO", "coco.py", "--folder COCO"),
     "eurosat": ("EuroSAT", "eurosat.py", "--download"),
     "clevr": ("CLEVR (count and distance)", "clevr.py", "--download"),
     "inaturalist": ("iNaturalist", "inaturalist.py", "--download"),
@@ -380,7 +381,9 @@ def table() -> list[tuple[str, str, str]]:
     others = sorted(p.name for p in root().iterdir() if p.is_dir() and p.name not in KNOWN) if root().is_dir() else []
     for name in (*KNOWN, *others):
         there = splits(root() / name)
-        if there:
+        if name == "coco" and (root() / name / "annotations").is_dir():
+            rows.append((name, KNOWN[name][0], f"there: {(root() / name).resolve()}"))
+        elif there:
             title = next(iter(there.values())).get("title", name)
             parts = [
                 f"{s} {r['images']:,}, sha256 {r['sha256'][:8]}" if r else f"{s} without a record"
