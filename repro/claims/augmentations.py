@@ -300,7 +300,8 @@ def draw_gray(frame: pd.DataFrame) -> Drawing:
         top.errorbar(
             range(len(STACKS)), mean, [mean - bottom, upper - mean], fmt="none", ecolor=figures.ink(), elinewidth=0.9
         )
-        top.set_xticks(range(len(STACKS)), [s.replace("crop+", "crop\n+") for s in STACKS], fontsize=7.5)
+        top.set_xticks(range(len(STACKS)), STACKS, fontsize=7.5, rotation=30, ha="right")
+        top.set_ylim(bottom=0)
         figures.floors(top, floor_levels(runs, f"linear_test_{task}"), labels=j == len(methods) - 1)
         gains = _gains(runs, method)
         ranks, shares = stats.mean_rank(gains), stats.p_largest(gains)
