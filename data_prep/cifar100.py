@@ -9,8 +9,12 @@ from repro.data import prepared
 
 
 def main(args) -> None:
+    names = [CIFAR100.meta["filename"], *(name for name, _ in CIFAR100.train_list + CIFAR100.test_list)]
+    names = [f"{CIFAR100.base_folder}/{name}" for name in names]
+    fetch = args.download or prepared.packed(args.folder, names, CIFAR100.filename, CIFAR100.tgz_md5)
+
     def get(train: bool) -> CIFAR100:
-        return prepared.downloaded(lambda: CIFAR100(args.folder, train, download=args.download), "CIFAR-100")
+        return prepared.downloaded(lambda: CIFAR100(args.folder, train, download=fetch), "CIFAR-100")
 
     sets = {"train": get(True), "test": get(False)}
     splits = {split: prepared.Items(found.data, {"label": found.targets}) for split, found in sets.items()}

@@ -6,11 +6,6 @@ annotations_trainval2017.zip, which are unpacked beside themselves. Nothing is c
     python data_prep/coco.py --folder COCO
 """
 
-import shutil
-import zipfile
-import zlib
-from pathlib import Path
-
 from repro.data import coco, prepared
 from repro.errors import ReproError
 
@@ -20,7 +15,7 @@ ARCHIVES = {"train2017": "train2017.zip", "val2017": "val2017.zip", "annotations
 def main(args) -> None:
     for folder, archive in ARCHIVES.items():
         if not (args.folder / folder).is_dir() and (args.folder / archive).is_file():
-            unpack(args.folder / archive, args.folder, folder)
+            prepared.unpack(args.folder / archive, args.folder, folder)
     missing = [f"{name}/ (or {archive})" for name, archive in ARCHIVES.items() if not (args.folder / name).is_dir()]
     if missing:
         raise ReproError(f"{args.folder} lacks {', '.join(missing)}: complete the download, or give another --folder.")
@@ -39,22 +34,6 @@ def main(args) -> None:
             raise ReproError(f"{args.out} is there already and no link: move it away, or choose another --out.")
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.symlink_to(args.folder.resolve(), target_is_directory=True)
-
-
-def unpack(archive: Path, to: Path, folder: str) -> None:
-    """Unpack so that the folder is there whole or not at all; the archive's own checksums are compared on the way."""
-    part = to / f".{folder}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        with zipfile.ZipFile(archive) as found:
-            found.extractall(part)
-        (part / folder).rename(to / folder)
-    except FileNotFoundError:
-        raise ReproError(f"{archive} does not hold the folder {folder}: it is another archive.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as e:
-        raise ReproError(f"{archive} cannot be unpacked ({e}): download it again, or free some space.") from e
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 EXPECT = {"train": 118_287, "val": 5_000}

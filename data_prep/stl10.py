@@ -10,8 +10,11 @@ from repro.data import prepared
 
 
 def main(args) -> None:
+    names = [f"{STL10.base_folder}/{name}" for name, _ in STL10.train_list + STL10.test_list]
+    fetch = args.download or prepared.packed(args.folder, names, STL10.filename, STL10.tgz_md5)
+
     def get(split: str) -> STL10:
-        return prepared.downloaded(lambda: STL10(args.folder, split, download=args.download), "STL-10")
+        return prepared.downloaded(lambda: STL10(args.folder, split, download=fetch), "STL-10")
 
     sets = {"train": get("train+unlabeled"), "test": get("test")}
     splits = {

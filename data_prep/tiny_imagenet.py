@@ -1,5 +1,6 @@
 """Tiny ImageNet: the folder `tiny-imagenet-200` as Stanford's CS231n publishes it (tiny-imagenet-200.zip), 64 pixels.
 
+FOLDER is that folder, or one in which the archive tiny-imagenet-200.zip lies.
 Its train/ has <class>/images/, its val/ one folder with val_annotations.txt; a val/ sorted into class folders will do.
 
     python data_prep/tiny_imagenet.py --folder tiny-imagenet-200
@@ -10,6 +11,10 @@ from repro.errors import ReproError
 
 
 def main(args) -> None:
+    if not (args.folder / "train").is_dir() and (args.folder / "tiny-imagenet-200.zip").is_file():
+        if not (args.folder / "tiny-imagenet-200").is_dir():
+            prepared.unpack(args.folder / "tiny-imagenet-200.zip", args.folder, "tiny-imagenet-200")
+        args.folder = args.folder / "tiny-imagenet-200"
     listed = args.folder / "wnids.txt"
     names = sorted(listed.read_text().split()) if listed.is_file() else []
     inner = "images" if any(args.folder.glob("train/*/images")) else ""

@@ -111,6 +111,27 @@ def test_tiny_imagenet(run, tmp_path):
     assert "names val_2.JPEG of class 'nb', which is missing" in said
 
 
+def test_tiny_imagenet_s_archive_is_unpacked(run, tmp_path):
+    inside = tmp_path / "tiny-imagenet-200"
+    class_tree(inside / "train", "ab", 2, "images", ".JPEG")
+    class_tree(inside / "val", "ab", 1, "images", ".JPEG")
+    (tmp_path / "source").mkdir()
+    with zipfile.ZipFile(tmp_path / "source" / "tiny-imagenet-200.zip", "w") as archive:
+        for path in inside.rglob("*.JPEG"):
+            archive.write(path, path.relative_to(tmp_path))
+    code, said = run("tiny_imagenet.py")
+    assert code == 0, said
+    assert labels(tmp_path, "tiny_imagenet", "train") == [0, 0, 1, 1]
+
+
+def test_another_archive_is_told(run, tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "cifar-10-python.tar.gz").write_bytes(b"something else")
+    code, said = run("cifar10.py")
+    assert code == 2
+    assert "is not the official archive (its MD5 differs)" in said
+
+
 def test_imagenet_and_its_hundred_classes(run, tmp_path):
     for split in ("train", "val"):
         class_tree(tmp_path / "source" / split, "abcd", 2, suffix=".JPEG")
@@ -388,7 +409,10 @@ def test_bad_options_and_folders_are_told_in_a_sentence(run, tmp_path):
         ("imagenet.py",): "is missing: give the folder that holds the images with --folder",
         ("clevr.py",): "are missing: give the folder CLEVR_v1.0 with --folder",
         ("places365.py",): "is missing: give the folder of Places365's files with --folder",
-        ("cifar10.py",): "CIFAR-10 could not be downloaded",
+        ("cifar10.py",): "lacks cifar-10-batches-py/batches.meta and 6 more, and cifar-10-python.tar.gz to unpack",
+        ("cifar100.py",): "lacks cifar-100-python/meta and 2 more, and cifar-100-python.tar.gz to unpack",
+        ("stl10.py",): "lacks stl10_binary/train_X.bin and 4 more, and stl10_binary.tar.gz to unpack",
+        ("coco.py",): "lacks train2017/ (or train2017.zip), val2017/ (or val2017.zip), annotations/",
     }
     for command, sentence in cases.items():
         code, said = run(*command)

@@ -13,8 +13,11 @@ import io
 import json
 import math
 import os
+import shutil
 import sys
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -329,6 +332,39 @@ def finish(
         print(
             f"{args.out / split}.beton: {about['images']} images, {about['bytes'] / 2**20:.1f} MiB, {about['sha256'][:12]}"
         )
+
+
+def unpack(archive: Path, to: Path, folder: str) -> None:
+    """Unpack a zip file so that its `folder` lies in `to` whole or not at all; its own checksums are compared."""
+    part = to / f".{folder}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(archive) as found:
+            found.extractall(part)
+        (part / folder).rename(to / folder)
+    except FileNotFoundError:
+        raise ReproError(f"{archive} does not hold the folder {folder}: it is another archive.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as e:
+        raise ReproError(f"{archive} cannot be unpacked ({e}): download it again, or free some space.") from e
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def packed(folder: Path, names: Sequence[str], archive: str, md5: str) -> bool:
+    """Whether files `names` are still in their official archive, whose published MD5 is compared; False if all are
+    there. Raises ReproError that names what is missing, or for another archive."""
+    missing = [name for name in names if not (folder / name).is_file()]
+    if not missing:
+        return False
+    if not (folder / archive).is_file():
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ReproError(
+            f"{folder} lacks {missing[0]}{more}, and {archive} to unpack: add what is missing, or fetch all by --download."
+        )
+    with (folder / archive).open("rb") as f:
+        if hashlib.file_digest(f, "md5").hexdigest() != md5:
+            raise ReproError(f"{folder / archive} is not the official archive (its MD5 differs): download it again.")
+    return True
 
 
 def downloaded(get: Callable[[], object], what: str) -> object:
