@@ -13,7 +13,7 @@ class Progress:
         self.total, self.stored, self.done, self.quiet = total, stored, 0, quiet
         self.began, self.message, self.fraction = time.monotonic(), "", 0.0
         self.bar = self.handle = None
-        self.drawn = 0.0
+        self.drawn, self.live = 0.0, True
 
     def __enter__(self) -> Progress:
         if self.quiet or self.total == self.stored:
@@ -25,7 +25,16 @@ class Progress:
         else:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=self.total, initial=self.stored, unit="run", file=sys.stderr, dynamic_ncols=True)
+            self.live = sys.stderr.isatty()  # a log gets a line every ten seconds, not two a run
+            every = 0.1 if self.live else 10.0
+            self.bar = tqdm(
+                total=self.total,
+                initial=self.stored,
+                unit="run",
+                file=sys.stderr,
+                dynamic_ncols=True,
+                mininterval=every,
+            )
         return self
 
     def __exit__(self, *_) -> None:
@@ -61,7 +70,7 @@ class Progress:
         self.drawn = time.monotonic()
         if self.handle is not None:
             self.handle.update(self._bundle(), raw=True)
-        elif self.bar is not None:
+        elif self.bar is not None and self.live:
             self.bar.refresh()
 
     def _bundle(self) -> dict[str, str]:
