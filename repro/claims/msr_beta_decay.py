@@ -343,7 +343,7 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
         best = METHODS[max(means[short], key=means[short].get)], METHODS[max(means[long], key=means[long].get)]
         return (
             stats.combine([stats.sup(gap, 0.5, need), stats.sup(shrinks, 0.0, need)]), gap,
-            f"MSR over BYOL is {gap.text()} points after {short} epochs (asked: 0.5) and {later.text()} after {long}; the "
+            f"MSR over BYOL is {gap.text()} points after {short:g} epochs (asked: 0.5) and {later.text()} after {long:g}; the "
             f"gap shrinks by {shrinks.text()} (asked: above 0). The best of the five methods is {best[0]}, then {best[1]}.",
         )  # fmt: skip
 
@@ -352,13 +352,14 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
 
 def judge_time(frame: pd.DataFrame) -> Verdict:
     """B6: MSR's step over BYOL's, EQ(.10) around 1."""
-    interval, word = stats.eq(frame["msr_ratio"].to_numpy(float), 1.0, 0.10, min_seeds(frame))
+    less_one, word = stats.eq(frame["msr_ratio"].to_numpy(float), 1.0, 0.10, min_seeds(frame))
+    interval = replace(less_one, mean=1 + less_one.mean, low=1 + less_one.low, high=1 + less_one.high)
     size = f"{int(frame['size'].iloc[0])} pixels"
     numbers = [None if not np.isfinite(v) else float(v) for v in (interval.mean, interval.low, interval.high)]
     views_of = {w: frame[f"views_{w}_ms"].median() for w in ("byol", "msr", "independent")}
     return Verdict(
         word, *numbers, "ratio", int(interval.n), f"random images of {size}", frame["backbone"].iloc[0],
-        f"A step of MSR takes {interval.text(3)} of one of BYOL, measured in turn (asked: within 0.10 of 1; 90 % "
+        f"A step of MSR takes {interval.text(3)} times as long as one of BYOL, measured in turn (asked: within 0.10 of 1; 90 % "
         f"interval). Its views take {views_of['msr']:.2f} ms in stages, {views_of['independent']:.2f} ms as four "
         f"independent ones and BYOL's two {views_of['byol']:.2f} ms.",
     )  # fmt: skip
