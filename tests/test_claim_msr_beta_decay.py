@@ -91,7 +91,8 @@ def test_b6_is_about_the_ratio_alone():
     assert verdict("B6").verdict == "reproduced"
     slower = verdict("B6", ratio=1.4)
     assert slower.verdict == "not reproduced"
-    assert slower.unit == "ratio" and slower.effect > 1.3
+    assert slower.unit == "ratio"
+    assert slower.effect > 1.3
     assert "random images" in slower.data
 
 
