@@ -115,17 +115,21 @@ class Loading:
     stored: pixels a side of the JPEG files, which are made of the data set once; 0 for its own size.
     ramp: () or (pixels, first, last): views of so many pixels up to epoch `first`, of the data's size from epoch `last`
         on, growing between them.
+    fast: our loader's fast mode, whose colours differ a little.
     """
 
     name: str = "memory"
     stored: int = 0
     ramp: tuple[int, ...] = ()
+    fast: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in ("memory", "ours", "torchvision"):
             raise ReproError(f"Images are loaded from memory, or through ours or torchvision, not {self.name!r}.")
         if len(self.ramp) not in (0, 3) or (self.ramp and self.name == "memory"):
             raise ReproError("A ramp has three numbers (pixels, first and last epoch), and needs loading from files.")
+        if self.fast and self.name != "ours":
+            raise ReproError(f"Only our loader has a fast mode, not {self.name}: leave it out.")
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def batches_from_files(spec: RunSpec, images: Tensor, first: int, steps: int) ->
     )
     size = disk.growing(images.shape[-1], spec.loading.ramp)
     options, rest = spec.data.options, (spec.recipe, spec.batch_size, size, spec.seed, chosen.numpy(), images.device)
-    source = disk.loader(spec.data.name, spec.loading.stored, options, spec.loading.name, *rest)
+    source = disk.loader(spec.data.name, spec.loading.stored, options, spec.loading.name, *rest, spec.loading.fast)
     compiled.warm_up()
 
     def stream() -> Iterator[tuple[int, Tensor, Tensor]]:

@@ -100,6 +100,8 @@ def test_loading_that_cannot_be():
         Loading("disk")
     with pytest.raises(ReproError, match="needs loading from files"):
         Loading(ramp=(8, 0, 1))
+    with pytest.raises(ReproError, match="Only our loader has a fast mode"):
+        Loading("torchvision", fast=True)
     assert spec(Loading("ours")).timed
     assert not spec(Loading()).timed
     assert key(RunSpec()) == key(RunSpec(loading=Loading()))
@@ -112,7 +114,7 @@ def test_the_plan_changes_nothing_but_the_loading():
     for name in ("smoke", "quick", "gpu", "paper"):
         p = profile(name)
         runs = [s for s in data_loading.plan_training(p) if s.timed]
-        assert len(runs) == 3 * p.seeds
+        assert len(runs) == 4 * p.seeds
         assert len({key(replace(s, loading=Loading(), seed=0)) for s in runs}) == 1
     assert runs[2].loading.ramp == (160, 70, 85)
     quick = [s for s in data_loading.plan_training(profile("quick")) if s.timed]
@@ -126,12 +128,18 @@ def test_photographs_without_classes_are_loaded_and_not_trained_on(tmp_path):
     assert {s.data.name for s in data_loading.plan_training(profile("quick", data=str(tmp_path)))} == {str(tmp_path)}
 
 
-def frame(seconds=(20.0, 8.0, 6.0), accuracy=(50.0, 50.1, 49.9), noise: float = 0.1) -> pd.DataFrame:
+def test_the_fast_mode_says_how_far_it_is():
+    table = data_loading.fast_mode()
+    assert table.loc["jitter without hue", "mean"] < 3
+    assert table.loc["crops", "mean"] < table.loc["jitter", "mean"] < 8
+
+
+def frame(seconds=(20.0, 8.0, 6.0, 7.5), accuracy=(50.0, 50.1, 49.9, 50.0), noise: float = 0.1) -> pd.DataFrame:
     """Made-up runs of the quick plan: seconds and accuracy of torchvision, ours, and ours growing."""
     rng, rows = np.random.default_rng(0), []
     for s in data_loading.plan_training(profile("quick")):
         if s.timed:
-            arm = 2 if s.loading.ramp else int(s.loading.name == "ours")
+            arm = 3 if s.loading.fast else 2 if s.loading.ramp else int(s.loading.name == "ours")
             a, t = accuracy[arm] + rng.normal(0, noise), seconds[arm] * rng.uniform(0.98, 1.02)
         else:
             a, t = (18.0 if s.backbone == "pixels" else 16.0), 0.0
@@ -152,21 +160,21 @@ def frame(seconds=(20.0, 8.0, 6.0), accuracy=(50.0, 50.1, 49.9), noise: float = 
 def test_faster_and_as_good_is_reproduced():
     found = data_loading.judge_training(frame())
     assert found.verdict == stats.REPRODUCED
-    assert found.effect == pytest.approx(2.5, rel=0.03)
+    assert found.effect == pytest.approx(2.5, rel=0.05)
     assert found.seeds == 5
     assert "(paper 2.67)" in found.sentence
-    assert "saves 25%" in found.sentence
+    assert any(f"saves {k}%" in found.sentence for k in range(23, 28))
 
 
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"seconds": (11.0, 8.0, 6.0)}, stats.PARTLY),  # faster, but not half as fast again
-        ({"seconds": (20.0, 8.0, 7.6)}, stats.PARTLY),  # growing saves too little
-        ({"accuracy": (50.0, 50.0, 45.0)}, stats.PARTLY),  # growing costs accuracy
+        ({"seconds": (11.0, 8.0, 6.0, 7.0)}, stats.PARTLY),  # faster, but not half as fast again
+        ({"seconds": (20.0, 8.0, 7.6, 7.0)}, stats.PARTLY),  # growing saves too little
+        ({"accuracy": (50.0, 50.0, 45.0, 50.0)}, stats.PARTLY),  # growing costs accuracy
         ({"noise": 2.0}, stats.PARTLY),
-        ({"seconds": (8.0, 8.0, 8.5), "accuracy": (50.0, 40.0, 30.0)}, stats.NOT_REPRODUCED),
-        ({"accuracy": (20.0, 20.0, 20.0)}, stats.NOT_JUDGED),  # no better than the floors
+        ({"seconds": (8.0, 8.0, 8.5, 7.0), "accuracy": (50.0, 40.0, 30.0, 40.0)}, stats.NOT_REPRODUCED),
+        ({"accuracy": (20.0, 20.0, 20.0, 20.0)}, stats.NOT_JUDGED),  # no better than the floors
     ],
 )
 def test_other_verdicts(changes, word):
@@ -179,5 +187,5 @@ def test_the_figure_and_its_numbers(theme):
         drawing = data_loading.draw_training(frame())
         drawing.figure.canvas.draw()
     assert list(drawing.table["loading"].unique()) == list(data_loading.ARMS)
-    assert len(drawing.table) == 15
-    assert "torchvision: 50.0 % after 19.9" in drawing.alt
+    assert len(drawing.table) == 20
+    assert "torchvision: 50.0 % after 20.1 s" in drawing.alt

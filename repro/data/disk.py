@@ -36,12 +36,13 @@ def loader(
     seed: int,
     indices: Sequence[int],
     device: torch.device,
+    fast: bool = False,
 ) -> Loader | PlainLoader:
     """The loader `through` ("ours" or "torchvision") of a data set's training images; the rest as for `Loader`."""
     file = beton_of(name, stored, options)
     rest = {"seed": seed, "indices": indices, "device": device}
     if through == "ours":
-        return Loader(file, recipe, batch, size, **rest)
+        return Loader(file, recipe, batch, size, fast=fast, **rest)
     return PlainLoader(unpacked(file), {}, recipe, batch, size, **rest)
 
 
