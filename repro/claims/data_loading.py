@@ -72,7 +72,7 @@ def arms(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The runs of each way to load, by seed."""
     runs = trained(frame).copy()
     growing = runs["ramp"].map(len) > 0
-    name = runs["loading"].where(~growing, "ours, growing").where(~runs["fast"].astype(bool), "ours, fast")
+    name = runs["loading"].where(~growing, "ours, growing").where(~runs["fast"].eq(True), "ours, fast")
     return {arm: runs[name == arm].sort_values("seed").set_index("seed", drop=False) for arm in ARMS}
 
 
