@@ -127,10 +127,18 @@ def judge(frame: pd.DataFrame) -> Verdict:
         for name, title in TITLES.items()
         if (reason := cannot_carry(frame[frame["method"].isin((name, "Untrained"))], column))
     ]
+    highest = max(runs[f"mlp_test_{task}"].mean() for runs in methods.values())
+    pixels = floor_levels(frame, f"mlp_test_{task}")["raw pixels"]
+    beyond = (
+        f" An MLP on raw pixels reaches {pixels:.1f} %, more than on any trained backbone here ({highest:.1f} %): on these "
+        "data an MLP says more of the probe than of the features."
+        if pixels > highest
+        else ""
+    )
     sentence = (
         f"Over checkpoints and methods, online and offline linear accuracy correlate with r = {r.text(2)} (asked: above "
         f"0.9). In points, asked to be within 2, at least 0.5, and within 0.5: {'; '.join(said)}. The effect is the "
-        "MLP's best pass over its last."
+        f"MLP's best pass over its last.{beyond}"
     )
     if weak:
         word, sentence = stats.NOT_JUDGED, f"Not judged: {'; '.join(weak)}. {sentence}"
@@ -154,7 +162,8 @@ def draw(frame: pd.DataFrame) -> Drawing:
             values = _curves(runs, f"{name}_val_{task}")
             figures.band(ax, at, values, label, i)
             _cross(ax, at, values)
-        figures.floors(ax, floor_levels(frame, f"linear_val_{task}"))
+        figures.floors(ax, floor_levels(frame, f"linear_val_{task}"))  # by the linear probe; the MLP's are in panel c
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="epoch of pretraining", ylabel=f"{task} accuracy, validation (%)")
     for i, (title, runs) in enumerate(methods.items()):
         for name, label, dash in (("mlp_pass", "MLP", "-"), ("linear_pass", "linear", "--")):
@@ -163,7 +172,10 @@ def draw(frame: pd.DataFrame) -> Drawing:
             figures.band(axes[1, 0], x, values, f"{label}, {title}", i, linestyle=dash)
             best = _cross(axes[1, 0], x, values)
             said.append(f"{title}'s {label} probe is best after pass {best} of {len(x)}")
-    figures.floors(axes[1, 0], floor_levels(frame, f"linear_val_{task}"), labels=False)
+    by_mlp = {f"{k}, MLP": v for k, v in floor_levels(frame, f"mlp_val_{task}").items()}
+    figures.floors(
+        axes[1, 0], {f"{k}, linear": v for k, v in floor_levels(frame, f"linear_val_{task}").items()} | by_mlp
+    )
     axes[1, 0].set(xlabel="pass of the offline probe over the features", ylabel=f"{task} accuracy, validation (%)")
     for i, (title, runs) in enumerate(methods.items()):
         x, y = (_curves(runs, f"{n}_val_{task}").ravel() for n in ("online", "linear"))
@@ -175,7 +187,7 @@ def draw(frame: pd.DataFrame) -> Drawing:
     figures.floors(axes[1, 1], floor_levels(frame, f"linear_val_{task}"))
     axes[1, 1].set(xlabel="online linear (%)", ylabel="offline linear (%)")
     if methods:
-        axes[1, 1].legend(loc="lower right")
+        axes[1, 1].legend(loc="upper left")
     titles = [f"{t}, while it is pretrained" for t in methods]
     figures.panel_labels(axes, (*titles, *[""] * (2 - len(titles)), "probes of the last epoch", "every checkpoint"))
     keep = [f"{n}_{s}_{task}" for n in ("online", "linear", "mlp", "knn", "linear_pass", "mlp_pass", "trainmode",
@@ -185,7 +197,8 @@ def draw(frame: pd.DataFrame) -> Drawing:
         fig, table.sort_values(["method", "backbone", "seed"]).reset_index(drop=True),
         "Above: validation accuracy against the epoch of pretraining by an online linear, an offline linear, an offline "
         f"MLP and a nearest-neighbour probe, a panel a method ({', '.join(methods)}), with the floors; a cross marks each "
-        f"curve's best. Below left: accuracy against the pass of an offline probe; {'; '.join(said)}. Below right: "
+        f"curve's best. Below left: accuracy against the pass of an offline probe; {'; '.join(said)}; the floors by an MLP "
+        f"probe are {' and '.join(f'{k} {v:.1f} %' for k, v in by_mlp.items())}. Below right: "
         "offline against online linear accuracy, a point a checkpoint.",
     )  # fmt: skip
 

@@ -60,19 +60,19 @@ GRIDS = (
     ),
     Grid(
         "A13", "VICReg", "VICReg", "coefficient", "coefficient", _vicreg,
-        {"smoke": (5.0, 25.0), "quick": (25.0, 125.0, 625.0), "gpu": (5.0, 25.0, 125.0)},
+        {"smoke": (25.0,), "quick": (25.0, 125.0, 625.0), "gpu": (5.0, 25.0, 125.0)},
         {"smoke": (0.4, 4.0), "quick": (1.2, 4.0, 12.0), "gpu": (0.1, 0.3, 0.9)},
     ),
     Grid(
         "A14", "BarlowTwins", "Barlow Twins", "lambd", "lambda",
         lambda x, small: BarlowTwins(x, 1.0) if small else BarlowTwins(x, 0.1),
-        {"smoke": (0.02, 0.08), "quick": (0.005, 0.02, 0.08), "gpu": (0.0025, 0.0051, 0.01)},
+        {"smoke": (0.02,), "quick": (0.005, 0.02, 0.08), "gpu": (0.0025, 0.0051, 0.01)},
         {"smoke": (1e-3, 1e-2), "quick": (1e-2, 3e-2, 1e-1), "gpu": (1e-3, 3e-3, 1e-2)},
         optimiser="adamw", longer=2,
     ),
     Grid(
         "A15", "BYOL", "BYOL", "momentum", "momentum", lambda x, small: BYOL(x),
-        {"smoke": (0.8, 0.9), "quick": (0.8, 0.9, 0.98), "gpu": (0.9, 0.98, 0.996)},
+        {"smoke": (0.9,), "quick": (0.8, 0.9, 0.98), "gpu": (0.9, 0.98, 0.996)},
         {"smoke": (0.4, 4.0), "quick": (4.0, 12.0, 36.0), "gpu": (0.3, 0.9, 2.7)},
     ),
 )  # fmt: skip
@@ -112,7 +112,7 @@ def plan_grid(profile: Profile, g: Grid) -> list[RunSpec]:
 
 
 def plan_methods(profile: Profile) -> list[RunSpec]:
-    return [s for g in GRIDS for s in plan_grid(profile, g)]
+    return list(dict.fromkeys(s for g in GRIDS for s in plan_grid(profile, g)))  # the floors once
 
 
 # ----------------------------------------------------------------------------------------------------------- judging
@@ -238,7 +238,7 @@ def draw_grid(frame: pd.DataFrame, g: Grid) -> Drawing:
     look = {"fill": False, "edgecolor": figures.PALETTE[1], "linewidth": 2.4, "clip_on": False, "zorder": 4}
     axes[0].add_patch(Rectangle((got.best[1], got.best[0]), 1, 1, **look))
     (y, out_y), (x, out_x) = _place(paper["best"][g.parameter], levels), _place(paper["best"]["lr"], rates)
-    star = {"marker": "*", "markersize": 12, "markerfacecolor": figures.paper(), "markeredgecolor": figures.ink()}
+    star = {"marker": "*", "markersize": 14, "markerfacecolor": figures.paper(), "markeredgecolor": figures.ink()}
     axes[0].plot([x + 0.5], [y + 0.2], linestyle="", clip_on=False, zorder=5, **star)
     axes[0].set(xlabel=_rate(g), ylabel=g.symbol)
     if len(rates) > 5:
@@ -284,10 +284,10 @@ def draw_methods(frame: pd.DataFrame) -> Drawing:
         look = figures.style(i) | {"linestyle": ""}
         axes[0].errorbar(i, mean[i], [[mean[i] - low[i]], [high[i] - mean[i]]], capsize=3, markersize=7, **look)
         axes[0].plot(np.full(len(best[list(best)[i]]), i) + 0.18, best[list(best)[i]], ".", color=figures.muted())
-        figures.paper_value(axes[1], paper[list(best)[i]], i)
+        figures.paper_value(axes[1], paper[list(best)[i]], i, text=f"{paper[list(best)[i]]:g}")
     figures.floors(axes[0], floor_levels(frame, column))
     for ax, label in zip(axes, (f"{task} accuracy, best cell (%)", "ImageNet accuracy, linear probe (%)")):
-        ax.set_xticks(x, best, fontsize=7.5)
+        ax.set_xticks(x, [name.replace(" ", "\n") for name in best], fontsize=7.5)
         ax.set_xlim(-0.6, len(best) - 0.4)
         ax.set_ylabel(label)
     axes[1].margins(y=0.25)

@@ -1,0 +1,116 @@
+"""Probes beyond the plain one, the cost of a plan on the paper's hardware, and its dry run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from repro import data, ledger, probes, sweep, train
+from repro.claims import registry
+from repro.methods import BYOL, SimCLR, SimSiam, Untrained
+from repro.profiles import base, profile
+from repro.spec import Projector, key
+from repro.views.recipe import preset
+
+
+@pytest.fixture(scope="module")
+def probed(tiny):
+    """A run with every further probe, and the same without."""
+    more = {"passes": 5, "choices": True, "depths": True, "online": True, "online_norm": True}
+    spec = tiny(projector=Projector(3, 32, 16))
+    return train.run(replace(spec, probes=replace(spec.probes, **more))), train.run(spec)
+
+
+def test_further_probes_leave_the_run_alone(probed):
+    more, plain = probed
+    assert {k: v for k, v in more.metrics.items() if k in plain.metrics} == plain.metrics
+    assert more.curves["loss"] == plain.curves["loss"]
+    names = {k.removesuffix("_test_shape") for k in more.metrics if k.endswith("_test_shape")}
+    layers = {"layer1", "layer2", "layer3"}
+    assert names == {"linear", "linear_pass", "mlp_pass", "trainmode", "cropped", "online"} | layers
+    assert len(more.curves["mlp_pass_val_shape"]) == 5
+    assert more.metrics["mlp_pass_val_shape"] == max(more.curves["mlp_pass_val_shape"])
+    assert more.metrics["mlp_pass_val_last_shape"] == more.curves["mlp_pass_val_shape"][-1]
+
+
+def test_a_layer_is_probed_where_the_next_one_reads_it(tiny):
+    """Behind batch norm and ReLU, by hand: forward as far as that and fit."""
+    spec = tiny(projector=Projector(2, 24, 12), method=SimSiam())
+    dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
+    learner = train.build(spec, 16).eval()
+    found = train._by_layer(spec, learner, dataset, ("shape",))
+    splits = (train._labelled(dataset.train, 512), dataset.val, dataset.test)
+    h = [train.features_of(learner.backbone, s.images, dataset.mean, dataset.std) for s in splits]
+    with torch.no_grad():
+        first = probes.standardise(*[learner.projector[:3](x) for x in h])
+        last = probes.standardise(*[learner.projector(x) for x in h])
+    labels = [s.labels["shape"] for s in splits]
+    for number, given in ((1, first), (2, last)):
+        scores = probes.linear(given, labels, dataset.tasks["shape"])
+        assert {s: found[f"layer{number}_{s}_shape"] for s in ("val", "test")} == scores
+    bare = replace(spec, projector=Projector(0, 24, 12), method=SimCLR())
+    assert train._by_layer(bare, train.build(bare, 16), dataset, ("shape",)) == {}
+
+
+def test_pass_by_pass_follows_the_features():
+    """A linear probe learns what is linear in the features, and does not touch the global random numbers."""
+    x = torch.randn(600, 8, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+    before = torch.get_rng_state()
+    split = [x[:300], x[300:450], x[450:]], [y[:300], y[300:450], y[450:]]
+    scores, curve = probes.by_pass(*split, 2, seed=0, passes=30, hidden=0, rate=1e-2)
+    assert scores["test"] > 85
+    assert len(curve) == 30
+    assert scores["val"] == max(curve)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_two_branches_differ_as_in_the_authors_code():
+    for name in ("ffcv-ssl", "ffcv-ssl-small"):
+        one, two = preset(name).views
+        assert (one.blur, one.solarize, two.blur, two.solarize) == (1.0, 0.0, 0.0, 0.2)
+        assert replace(one, blur=0, kernel=0) == replace(two, solarize=0)
+
+
+# ------------------------------------------------------------------------------------------------------------- costs
+
+
+def test_hours_scale_with_what_is_done():
+    standard = base(profile("paper"))
+    said = registry.numbers("A1")["hours"]
+    assert ledger.hours(standard) == (said["one_gpu"], said["eight_gpus"])
+    assert ledger.hours(replace(standard, epochs=50))[0] == said["one_gpu"] / 2
+    assert ledger.hours(replace(standard, method=BYOL()))[0] == pytest.approx(said["one_gpu"] * 4 / 3)
+    assert ledger.hours(replace(standard, data=replace(standard.data, fraction=0.5)))[0] == said["one_gpu"] / 2
+    assert ledger.hours(replace(standard, method=Untrained())) == (0, 0)
+    assert 0.3 < ledger.hours(replace(standard, backbone="resnet18"))[0] / said["one_gpu"] < 0.6  # 1.8 of 4.1 GFLOP
+    assert (
+        ledger.total([standard, standard])
+        == f"{2 * said['one_gpu']} h on one A100 or {2 * said['eight_gpus']} h on eight"
+    )
+
+
+def test_lines_name_what_differs_once():
+    standard = base(profile("paper"))
+    specs = [replace(standard, seed=s, method=SimCLR(t)) for t in (0.1, 0.5) for s in range(3)]
+    lines = ledger.lines([*specs, *specs, replace(standard, method=Untrained())])
+    assert [line.partition(":")[0] for line in lines[:2]] == [
+        "SimCLR, temperature 0.1, epochs 100", "SimCLR, temperature 0.5, epochs 100"
+    ]  # fmt: skip
+    assert all("3 seeds, each about 35.0 h on one A100, 8.0 h on eight" in line for line in lines[:2])
+    assert lines[2].startswith("1 runs of an untrained encoder")
+    assert "batch_size 256" in lines[3]
+    assert "210 h on one A100 or 48 h on eight" in lines[4]
+    assert len(lines) == 5
+
+
+def test_a_dry_run_feeds_each_kind_through_its_loader_once(tiny):
+    specs = [tiny(seed=s, method=m) for m in (SimCLR(), SimCLR(0.5), BYOL()) for s in (0, 1)]
+    specs += [tiny(recipe=preset("ffcv-ssl-small")), tiny(method=Untrained())]
+    said = list(sweep.dry_run(specs))
+    assert said[-1] == f"{len(specs)} runs of 4 kinds, each built, fed by its loader and trained for one step"
+    assert sum("M parameters" in line for line in said) == 4
+    assert sum("A100" in line for line in said) >= 4
+    assert len({key(s) for s in specs}) == len(specs)
