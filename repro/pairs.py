@@ -20,7 +20,8 @@ from repro.spec import RunSpec
 from repro.views import batched
 from repro.views.recipe import staged
 
-IMAGES = 256  # two pairs each
+IMAGES = 256  # two pairs each; half of them chosen for having lost an object, which few have
+CANDIDATES = 2048
 EPOCH = 2**30 + 16  # an epoch that no run reaches: pictures of its own, the same along the run
 LOST = 0.25  # of what the object adds to its weak view; an aggressive view that keeps less has lost it
 PROXY = 0.2  # of the pairs, where nobody knows: those whose aggressive view keeps least of its weak view's contrast
@@ -28,12 +29,15 @@ PROXY = 0.2  # of the pairs, where nobody knows: those whose aggressive view kee
 
 @dataclass(frozen=True)
 class Pairs:
-    """views: (4, N, 3, H, W), weak 1, weak 2, aggressive 1, aggressive 2, normalised. lost: (2, N), whether the
-    aggressive view has lost its object. known: whether that was seen, or only guessed by the contrast."""
+    """views: (4, N, 3, H, W), weak 1, weak 2, aggressive 1, aggressive 2, normalised. lost: (2, N), whether the aggressive
+    view has lost its object. index: (N,), which train images they are of. known: whether the loss was seen, or only
+    guessed by the contrast. share: of all candidates' pairs, those that are lost."""
 
     views: Tensor
     lost: Tensor
+    index: Tensor
     known: bool
+    share: float
 
     def to(self, device: torch.device) -> Pairs:
         return replace(self, views=self.views.to(device), lost=self.lost.to(device))
@@ -41,18 +45,23 @@ class Pairs:
 
 def make(spec: RunSpec, dataset: data.Dataset) -> Pairs:
     """The pairs that a run of this spec is watched on: of its first train images, under its recipe in stages."""
-    images = dataset.train.images[:IMAGES]
+    known = spec.data.name == "scenes"
+    images = dataset.train.images[: CANDIDATES if known else IMAGES]
     views = _views(spec, images)
-    if spec.data.name == "scenes":
+    if known:
         options = dict(spec.data.options)
         bare, _ = scenes.render(int(options.pop("images", 2048)), images.shape[-1], 0, **options, bare=True)
-        lost = kept(views, _views(spec, torch.from_numpy(bare[:IMAGES]))) < LOST
+        lost = kept(views, _views(spec, torch.from_numpy(bare[: len(images)]))) < LOST
     else:
         contrast = views.std((2, 3, 4))
-        share = contrast[2:] / contrast[:2].clamp(min=1e-3)
-        lost = share <= share.flatten().quantile(PROXY)
+        kept_contrast = contrast[2:] / contrast[:2].clamp(min=1e-3)
+        lost = kept_contrast <= kept_contrast.flatten().quantile(PROXY)
+    some = lost.any(0)
+    first = some.nonzero()[: IMAGES // 2, 0]
+    index = torch.cat([first, (~some).nonzero()[: IMAGES - len(first), 0]])
     mean, std = dataset.mean.view(3, 1, 1), dataset.std.view(3, 1, 1)
-    return Pairs((views - mean) / std, lost, spec.data.name == "scenes")
+    share = lost.double().mean().item()
+    return Pairs((views[:, index] - mean) / std, lost[:, index], index, known, share)
 
 
 def kept(views: Tensor, bare: Tensor) -> Tensor:
@@ -82,7 +91,7 @@ def read(learner: Learner, watched: Pairs, curves: dict, step: int) -> None:
     pair_known, once."""
     if "pair_step" not in curves:
         curves |= {"pair_step": [], "pair_clean": [], "pair_lost": []}
-        curves |= {"pair_lost_share": [watched.lost.double().mean().item()], "pair_known": [float(watched.known)]}
+        curves |= {"pair_lost_share": [watched.share], "pair_known": [float(watched.known)]}
     curves["pair_step"].append(step)
     for name, value in alignment(learner, watched).items():
         curves[f"pair_{name}"].append(value)

@@ -194,11 +194,11 @@ def test_gray_views_of_fragile_scenes_have_lost_their_object(tiny):
         spec = tiny(
             method=MSR(), recipe=type(recipe)("made up", views), data=data_spec(tiny, options), probes={"pairs": 1}
         )
-        lost[gray] = pairs.make(spec, data.load("scenes", 16, options)).lost.double().mean().item()
+        lost[gray] = pairs.make(spec, data.load("scenes", 16, options)).share
     assert lost[0.0] == 0
     assert lost[1.0] > 0.6
     steady = tiny(method=MSR(), recipe=preset("msr"))
-    assert pairs.make(steady, data.load("scenes", 16, steady.data.options)).lost.double().mean() < 0.1
+    assert pairs.make(steady, data.load("scenes", 16, steady.data.options)).share < 0.1
 
 
 def data_spec(tiny, options):

@@ -17,14 +17,16 @@ from matplotlib.figure import Figure
 from repro import data, figures, pairs, stats
 from repro.bench.step import StepSpec
 from repro.claims import Claim, Drawing, Verdict, registry
-from repro.claims.common import floor_levels, min_seeds, semantic, trained, verdict
+from repro.claims.common import CARRIES, floor_levels, min_seeds, semantic, trained, verdict
 from repro.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR, Untrained
 from repro.profiles import Profile, base
 from repro.spec import DataSpec, Optimiser, Projector, RunSpec
 from repro.views.recipe import Recipe, preset
 
 BETA = 0.5  # Table 1's beta_base
-TUNED = 0.3  # Table 2's, on CIFAR
+TUNED = {"smoke": 0.3, "quick": 0.7, "gpu": 0.3, "paper": 0.3}
+"""The beta_base of B2 and B8, which the paper tunes by data set: 0.3 is its own on CIFAR, and on scenes 0.7 validated best
+of BETAS in one seed (the authors' does worse there)."""
 CONTROL = 0.25  # the mean of a beta that falls from BETA by the cosine
 BETAS = {
     "smoke": (0.0, 0.3, 0.5),
@@ -108,7 +110,7 @@ def _msr(profile: Profile, beta: float, decay: str = "cosine", stop: bool = True
 
 def watched(spec: RunSpec, profile: Profile) -> RunSpec:
     """With the alignment of its pairs read along the way."""
-    every = {"smoke": 1, "quick": 8, "gpu": 100, "paper": 500}[profile.name]
+    every = {"smoke": 1, "quick": 16, "gpu": 100, "paper": 500}[profile.name]
     return replace(spec, probes=replace(spec.probes, pairs=every))
 
 
@@ -117,7 +119,11 @@ def _aa(profile: Profile, **changes) -> RunSpec:
 
 
 def _decayed(profile: Profile, **changes) -> RunSpec:
-    return watched(_msr(profile, BETA, **changes), profile)
+    return watched(_half(profile, **changes), profile)
+
+
+def _half(profile: Profile, **changes) -> RunSpec:
+    return _msr(profile, BETA, **changes)
 
 
 def _all(profile: Profile, specs: Sequence[RunSpec]) -> list[RunSpec]:
@@ -137,7 +143,7 @@ def plan_variants(profile: Profile) -> list[RunSpec]:
     specs = [_aa(profile), _byol(profile, "AW"), _byol(profile, "WW"), _msr(profile, 0.0)]
     specs += [_msr(profile, BETA, "fixed"), _decayed(profile)]
     if profile.data == "scenes":
-        specs += [run(profile, shift=s) for s in SHIFTS if s != SHIFT for run in (_aa, _decayed)]
+        specs += [run(profile, shift=s) for s in SHIFTS if s != SHIFT for run in (_byol, _half)]
     return _all(profile, specs)
 
 
@@ -148,7 +154,7 @@ def plan_methods(profile: Profile) -> list[RunSpec]:
         specs += [
             _simple(profile, SimCLR(), epochs), _simple(profile, MoCo(ema=ema(profile), queue=_queue(profile)), epochs),
             _simple(profile, SimSiam(), epochs), (_aa if epochs == _epochs(profile) else _byol)(profile, epochs=epochs),
-            _msr(profile, TUNED, epochs=epochs),
+            _msr(profile, TUNED[profile.name], epochs=epochs),
         ]  # fmt: skip
     return _all(profile, specs)
 
@@ -191,7 +197,10 @@ def plan_betas(profile: Profile) -> list[RunSpec]:
 def plan_simsiam(profile: Profile) -> list[RunSpec]:
     return _all(
         profile,
-        [_simple(profile, SimSiam()), replace(_simple(profile, SimSiamMSR(TUNED)), recipe=views(profile)["MA"])],
+        [
+            _simple(profile, SimSiam()),
+            replace(_simple(profile, SimSiamMSR(TUNED[profile.name])), recipe=views(profile)["MA"]),
+        ],
     )
 
 
@@ -275,8 +284,16 @@ def _on_each(frame: pd.DataFrame, judge: Callable[[pd.DataFrame], tuple[str, sta
         sentences.append(f"{part['data_title'].iloc[0]}: {sentence}" if len(parts) > 1 else sentence)
     least = min(effects, key=lambda e: e.mean if np.isfinite(e.mean) else np.inf)
     one = pd.concat(parts)
-    column = _linear(one) if len(parts) == 1 else ""
+    column = "" if len(parts) > 1 or _carries(one) else _linear(one)
     return verdict(one, stats.combine(words), least, "points", " ".join(sentences), column)
+
+
+def _carries(part: pd.DataFrame) -> bool:
+    """Whether the best cell is far enough above the floors; beta, its decay and the views make a cell here."""
+    runs, column = trained(part), _linear(part)
+    cell = [c for c in ("method", "recipe", "beta", "decay", "stop", "epochs") if c in runs]
+    best = runs.groupby(cell, dropna=False)[column].mean().max()
+    return best - max(floor_levels(part, column).values()) >= CARRIES
 
 
 def judge_variants(frame: pd.DataFrame) -> Verdict:
@@ -794,7 +811,7 @@ def pictures(profile: Profile, shift: float = SHIFT, count: int = 8) -> Figure:
     order = torch.cat([lost.nonzero()[: count // 2, 0], (~lost).nonzero()[:, 0]])[:count]
     plain = found.views * dataset.std.view(3, 1, 1) + dataset.mean.view(3, 1, 1)
     rows = {
-        "image": dataset.train.images[order].float() / 255,
+        "image": dataset.train.images[found.index[order]].float() / 255,
         "weak view": plain[0, order],
         "aggressive": plain[2, order],
     }
