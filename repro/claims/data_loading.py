@@ -9,6 +9,8 @@ and cores, in turn; FFCV-SSL itself takes part where $REPRO_FFCV_SSL says where 
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 import os
 import tempfile
@@ -345,7 +347,6 @@ def explore() -> Any:
     Returns an ipywidgets box. The milliseconds are of one core, for one JPEG of 300 by 400 pixels or so.
     """
     import ipywidgets as widgets
-    from IPython.display import Image, display
 
     def slider(options: tuple, value: Any, name: str) -> Any:
         return widgets.SelectionSlider(options=options, value=value, description=name, continuous_update=False)
@@ -356,16 +357,15 @@ def explore() -> Any:
     }
     knobs |= {"views": slider((2, 4, 8), 2, "views"), "size": slider((64, 96, 160, 224), 160, "pixels")}
     knobs["fast"] = widgets.Checkbox(value=False, description="fast mode")
-    picture = widgets.Output()
+    picture = widgets.HTML()
 
     def update(_: Any = None) -> None:
         chosen = {name: knob.value for name, knob in knobs.items()}
         with figures.theme("light"):
             png = io.BytesIO()
             _views_and_cost(**chosen).savefig(png, format="png", dpi=100)
-        with picture:
-            picture.clear_output(wait=True)
-            display(Image(data=png.getvalue(), alt=f"Views of two photographs for {chosen}."))
+        shown = base64.b64encode(png.getvalue()).decode()
+        picture.value = f'<img alt="Views of two photographs for {html.escape(str(chosen))}." src="data:image/png;base64,{shown}">'
 
     for knob in knobs.values():
         knob.observe(update, names="value")
