@@ -365,7 +365,9 @@ def explore() -> Any:
             png = io.BytesIO()
             _views_and_cost(**chosen).savefig(png, format="png", dpi=100)
         shown = base64.b64encode(png.getvalue()).decode()
-        picture.value = f'<img alt="Views of two photographs for {html.escape(str(chosen))}." src="data:image/png;base64,{shown}">'
+        picture.value = (
+            f'<img alt="Views of two photographs for {html.escape(str(chosen))}." src="data:image/png;base64,{shown}">'
+        )
 
     for knob in knobs.values():
         knob.observe(update, names="value")
