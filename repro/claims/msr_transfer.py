@@ -53,7 +53,7 @@ def _made(size: int, images: int) -> DataSpec:
     return DataSpec(coco.SCENES, size, options=(("images", images),))
 
 
-# The rate of the small detectors is the best of .025, .05 and .1 for a seed that is not among those measured.
+# The rate of the small detectors is the better of .05 and .1 for a seed that is not among those measured.
 SCALES = {
     "smoke": Scale(_made(64, 8), 2, 2, 0.05, 96, 8, schedules=(("mask", 1.0), ("keypoint", 1.0))),
     "quick": Scale(_made(64, 128), 75, 4, 0.05, 128, 256),
