@@ -320,7 +320,8 @@ def test_caption_tells_where_the_numbers_come_from():
 
 
 def test_caption_leaves_out_what_is_not_known():
-    assert figures.caption(pd.DataFrame(), "smoke") == "Profile smoke: 0 runs."
+    nothing = "The paper's numbers, as cited; nothing is measured at profile smoke."
+    assert figures.caption(pd.DataFrame(), "smoke") == nothing
     frame = pd.DataFrame({"seed": [1], "data": [None], "wall_seconds": [np.nan]})
     assert figures.caption(frame, "gpu") == "Profile gpu: 1 run over 1 seed."
 

@@ -15,7 +15,7 @@ import pytest
 from repro import store as stores
 from repro.errors import ReproError
 from repro.methods import BarlowTwins, SimCLR, VICReg
-from repro.spec import DataSpec, Optimiser, Probes, RunSpec, flatten, key, to_dict
+from repro.spec import DataSpec, Loading, Optimiser, Probes, RunSpec, flatten, key, to_dict
 from repro.store import Record, Store, export, frame, load, write_atomic
 from repro.views.recipe import Recipe, View, preset
 
@@ -98,6 +98,7 @@ def test_every_field_changes_the_key():
         "data": DataSpec("digits"), "recipe": preset("crop"), "method": BarlowTwins(), "backbone": "resnet18",
         "projector": replace(RunSpec().projector, layers=3), "optimiser": Optimiser(lr=2.0), "batch_size": 64,
         "epochs": 3, "steps": 7, "seed": 1, "precision": "bfloat16", "joint": False, "probes": Probes(knn=True),
+        "loading": Loading("ours"),
     }  # fmt: skip
     assert set(changes) == set(RunSpec.__dataclass_fields__)
     keys = {key(RunSpec()), *(key(replace(RunSpec(), **{k: v})) for k, v in changes.items())}
