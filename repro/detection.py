@@ -66,7 +66,7 @@ def run(
         checkpoint = scratch / "checkpoint.pt" if scratch else None
         parts = {"net": net, "optimiser": optimiser}
         if checkpoint and checkpoint.exists():
-            state |= train._resume(checkpoint, parts, device)
+            state |= train.resume_checkpoint(checkpoint, parts, device)
             torch.set_rng_state(state["random"].cpu())
         if not _fit(spec, net, optimiser, train_split, state, steps, tick, checkpoint, parts, checkpoint_seconds):
             return Result({"diverged": 1.0, "steps_done": float(state["step"])}, state["curves"])
@@ -111,7 +111,7 @@ def _fit(spec, net, optimiser, split, state, steps, tick, checkpoint, parts, che
             if checkpoint and due:
                 seconds = state["seconds"] + time.monotonic() - began
                 now = state | {"loss": float(loss_sum), "seconds": seconds, "random": torch.get_rng_state()}
-                train._save(checkpoint, parts, now)
+                train.save_checkpoint(checkpoint, parts, now)
                 saved = time.monotonic()
     state["seconds"] += time.monotonic() - began
     return True

@@ -180,9 +180,21 @@ def ordered(n: int) -> list[tuple[float, float, float]]:
     return [tuple(float(v) for v in c[:3]) for c in mpl.colormaps[mpl.rcParams["image.cmap"]](values)]
 
 
-def diverging() -> str:
-    """The colour map of signed values, zero in the ground's tone: give it vmin = -vmax."""
-    return "vlag" if _is_light() else "icefire"
+def bars(ax: Any, values: np.ndarray, labels: list[str], names: list[str], colours: Any, floor_of: list[dict]) -> None:
+    """Grouped bars with intervals. values: (seeds, groups, bars); floor_of: each group's floors, drawn as lines."""
+    width = 0.84 / len(labels)
+    for i, label in enumerate(labels):
+        mean, low, high = mean_interval(values[:, :, i])
+        x = np.arange(len(names)) + (i - (len(labels) - 1) / 2) * width
+        ax.bar(x, mean, width * 0.9, color=colours[i], label=label)
+        ax.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=ink(), elinewidth=0.9)
+    for j, levels in enumerate(floor_of):
+        for (name, level), dash in zip(levels.items(), ("-", (0, (1, 1)))):
+            label = f"floor: {name}" if j == 0 else None
+            ax.plot([j - 0.46, j + 0.46], [level] * 2, color=ink(), linestyle=dash, linewidth=1.3, label=label)
+    ax.set_ylim(bottom=0)
+    ax.set_xticks(range(len(names)), names, fontsize=7.5)
+    ax.grid(visible=False, axis="x")
 
 
 def contrast(a: Any, b: Any) -> float:

@@ -12,10 +12,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from repro.claims import registry
-from repro.spec import flatten, key
+from repro.spec import DataSpec, flatten, key
 
-IMAGES = {"imagenet": 1_281_167, "imagenet100": 126_689, "tiny_imagenet": 100_000, "stl10": 105_000, "scenes": 2_048}
-OTHER = 50_000  # CIFAR's, for sets that are not in the list
+IMAGES = {
+    "imagenet": 1_281_167, "imagenet100": 126_689, "tiny_imagenet": 100_000, "stl10": 105_000, "scenes": 2_048, "digits": 1_000,
+}  # fmt: skip
+"""Pretraining images of a data set, so that a plan can be counted without it."""
+OTHER = 45_000  # CIFAR's less its validation split, for sets that are not in the list
 TARGETS = ("BYOL", "MoCo", "MSR")
 """Methods whose target network reads the views too, without a backward pass."""
 
@@ -29,11 +32,16 @@ def hours(spec: Any) -> tuple[float, float]:
     return said["one_gpu"] * share, said["eight_gpus"] * share
 
 
+def images_of(data: DataSpec) -> int:
+    """Pretraining images of the whole set, known without loading it."""
+    return int(dict(data.options).get("images", IMAGES.get(data.name, OTHER)))
+
+
 def _work(spec: Any) -> float:
     method = type(spec.method).__name__
     if method == "Untrained":
         return 0.0
-    images = spec.data.fraction * dict(spec.data.options).get("images", IMAGES.get(spec.data.name, OTHER))
+    images = spec.data.fraction * images_of(spec.data)
     seen = spec.steps * spec.batch_size if spec.steps else spec.epochs * images
     each = _forward(spec.backbone, spec.data.size or 32) * (4 if method in TARGETS else 3)
     return seen * len(spec.recipe.views) * each

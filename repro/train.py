@@ -79,7 +79,7 @@ def run(
     state |= {"seconds": 0.0, "cpu_seconds": 0.0, "epoch_seconds": [], "epoch_cpu_seconds": []}
     checkpoint = scratch / "checkpoint.pt" if scratch else None
     if checkpoint and checkpoint.exists():
-        state |= _resume(checkpoint, parts, device)
+        state |= resume_checkpoint(checkpoint, parts, device)
     curves, mean, std = state["curves"], *(x.to(device).view(3, 1, 1) for x in (dataset.mean, dataset.std))
     make_views(images[:2], spec.recipe, spec.seed, 0, torch.arange(2, device=device))  # compiled before the clock runs
 
@@ -134,7 +134,7 @@ def run(
             raise
         finally:
             if checkpoint and due:
-                _save(checkpoint, parts, state | _elapsed(state, began))
+                save_checkpoint(checkpoint, parts, state | _elapsed(state, began))
                 saved = time.monotonic()
 
     metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1]}
@@ -415,7 +415,8 @@ def _online(learner, online, dataset, task, splits) -> dict[str, float]:
     return out
 
 
-def _save(path: Path, parts: dict, state: dict) -> None:
+def save_checkpoint(path: Path, parts: dict, state: dict) -> None:
+    """Write a loop's `state` and the state_dict of its `parts` (modules, optimisers), whole or not at all."""
     _write(path, {"state": state, **{k: v.state_dict() for k, v in parts.items()}})
 
 
@@ -426,7 +427,8 @@ def _write(path: Path, content: dict) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _resume(path: Path, parts: dict, device: torch.device) -> dict:
+def resume_checkpoint(path: Path, parts: dict, device: torch.device) -> dict:
+    """Put the parts back as they were saved; the loop's state. ReproError if the file is damaged."""
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
         for name, part in parts.items():

@@ -150,7 +150,7 @@ def job(store: str, name: str, seeds: int, log: str = "", die: tuple[str, int] |
             with Path(log).open("a") as f:
                 f.write(f"{word}\n")
 
-    run, resume = train.run, train._resume
+    run, resume = train.run, train.resume_checkpoint
 
     def noted_run(spec, *args):
         note(f"run {spec.seed}")
@@ -161,7 +161,7 @@ def job(store: str, name: str, seeds: int, log: str = "", die: tuple[str, int] |
         note(f"resumed {state['step']}")
         return state
 
-    train.run, train._resume = noted_run, noted_resume
+    train.run, train.resume_checkpoint = noted_run, noted_resume
     if die:
         die_at(*die)
     wanted = [replace(specs()[name], seed=s) for s in range(seeds)]

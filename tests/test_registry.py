@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from repro import stats, table
-from repro.claims import NOTEBOOKS, registry
+from repro.claims import NOTEBOOKS
 from repro.claims.registry import FILE, entry, load, numbers
 from repro.errors import ReproError
 from repro.figures import VERDICTS
@@ -152,11 +152,6 @@ def test_numbers_are_a_copy():
 def test_unknown_claim():
     with pytest.raises(ReproError, match=r"There is no claim 'A99': choose one of A1, A2"):
         entry("A99")
-
-
-def test_of_notebook():
-    assert [e.id for e in registry.of_notebook("data_loading")] == ["A1", "A2"]
-    assert registry.of_notebook("start_here") == ()
 
 
 def test_needs_no_torch():

@@ -9,12 +9,12 @@ CPU the process's own clock counts, so that busy neighbours do not.
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import dataclass, replace
 
 import torch
 
 from repro import methods, optim, train
+from repro.bench.clock import median, now
 from repro.errors import ReproError
 from repro.methods import BYOL, MSR
 from repro.spec import Optimiser, Projector, RunSpec
@@ -78,9 +78,9 @@ def run(spec: StepSpec) -> Result:
                     seconds[f"{kind}{name}"].append(taken)
 
     def ratio(a: str, b: str) -> float:
-        return _median([x / y for x, y in zip(seconds[a], seconds[b])])
+        return median([x / y for x, y in zip(seconds[a], seconds[b])])
 
-    timing = {f"{name}_ms": 1000 * _median(values) / TURN for name, values in seconds.items()}
+    timing = {f"{name}_ms": 1000 * median(values) / TURN for name, values in seconds.items()}
     for kind in ("", "views_"):
         timing |= {f"{kind}{way}_ratio": ratio(f"{kind}{way}", f"{kind}byol") for way in ("msr", "independent")}
     timing["staged_ratio"] = ratio("views_msr", "views_independent")
@@ -101,11 +101,11 @@ class _Stepper:
 
     def turn(self, epoch: int, views_only: bool) -> float:
         """The seconds of TURN steps, one epoch of the images."""
-        began = _now(self.images)
+        began = now(self.images)
         for _, _, views in train.batches(self.spec, self.images, epoch * TURN, (epoch + 1) * TURN):
             if not views_only:
                 self._step(views)
-        return _now(self.images) - began
+        return now(self.images) - began
 
     def _step(self, views: torch.Tensor) -> None:
         half = self.spec.precision == "bfloat16"
@@ -115,17 +115,6 @@ class _Stepper:
         loss.backward()
         self.optimiser.step()
         methods.after_step(self.learner, 0.5)
-
-
-def _now(images: torch.Tensor) -> float:
-    if images.is_cuda:
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
-def _median(values: list[float]) -> float:
-    return float(torch.tensor(values, dtype=torch.float64).median())
 
 
 def main(argv: list[str]) -> int:

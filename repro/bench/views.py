@@ -8,17 +8,17 @@ All stacks are timed in turn on the same images by the code that trains, and com
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from repro import data
+from repro.bench.clock import median, now
 from repro.errors import ReproError
 from repro.spec import DataSpec
 from repro.store import Result
-from repro.views import batched, compiled
+from repro.train import make_views
 from repro.views.recipe import STACKS, Recipe, preset
 
 
@@ -56,9 +56,9 @@ def run(spec: ViewsSpec) -> Result:
     for repeat in range(spec.repeats):
         for name, recipe in recipes.items():  # in turn, so that a slow moment of the machine meets all
             seconds[name].append(_seconds(images, recipe, spec.seed, repeat))
-    timing = {f"us_{name}": 1e6 * _median(s) / (2 * len(images)) for name, s in seconds.items()}
+    timing = {f"us_{name}": 1e6 * median(s) / (2 * len(images)) for name, s in seconds.items()}
     first = seconds[STACKS[0]]
-    timing |= {f"cost_{name}": _median([a / b for a, b in zip(s, first)]) for name, s in seconds.items()}
+    timing |= {f"cost_{name}": median([a / b for a, b in zip(s, first)]) for name, s in seconds.items()}
     return Result({}, timing=timing)
 
 
@@ -67,26 +67,14 @@ def cost(spec: DataSpec, recipe: Recipe, plain: Recipe, images: int = 256, repea
     pixels = data.load(spec.name, spec.size, spec.options).train.images[:images]
     for warm in (recipe, plain):
         _seconds(pixels, warm, 0, 0)
-    return _median([_seconds(pixels, recipe, 0, i) / _seconds(pixels, plain, 0, i) for i in range(repeats)])
+    return median([_seconds(pixels, recipe, 0, i) / _seconds(pixels, plain, 0, i) for i in range(repeats)])
 
 
 def _seconds(images: Tensor, recipe: Recipe, seed: int, epoch: int) -> float:
     index = torch.arange(len(images), device=images.device)
-    make = batched.make if images.is_cuda else compiled.make
-    began = _now(images)
-    make(images, recipe, seed, epoch, index)
-    return _now(images) - began
-
-
-def _now(images: Tensor) -> float:
-    if images.is_cuda:
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
-def _median(values: list[float]) -> float:
-    return float(torch.tensor(values, dtype=torch.float64).median())
+    began = now(images)
+    make_views(images, recipe, seed, epoch, index)
+    return now(images) - began
 
 
 def main(argv: list[str]) -> int:

@@ -15,7 +15,18 @@ import pandas as pd
 from repro import data, figures, stats
 from repro.bench.views import ViewsSpec
 from repro.claims import Claim, Drawing, Verdict
-from repro.claims.common import CARRIES, floor_levels, floors, grid, min_seeds, semantic, trained, tuned, verdict
+from repro.claims.common import (
+    CARRIES,
+    floor_levels,
+    floors,
+    grid,
+    min_seeds,
+    semantic,
+    task_names,
+    trained,
+    tuned,
+    verdict,
+)
 from repro.methods import BarlowTwins
 from repro.profiles import Profile, base
 from repro.spec import Optimiser, RunSpec
@@ -226,31 +237,6 @@ def _gains(runs: pd.DataFrame, method: str) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------------- drawing
 
 
-STANDS = {"shape": "ImageNet, CIFAR-10", "count": "CLEVR-C", "distance": "CLEVR-D", "texture": "EuroSAT, Places"}
-
-
-def task_names(name: str) -> list[str]:
-    """The tasks of a data set as a figure's axis names them, with what they stand for in the paper."""
-    return [f"{t}\n(for {STANDS[t]})" if name == "scenes" and t in STANDS else t for t in data.tasks(name)]
-
-
-def bars(ax, values: np.ndarray, labels: list[str], names: list[str], colours: list, floor_of: list[dict]) -> None:
-    """Grouped bars with intervals. values: (seeds, groups, bars); floor_of: each group's floors, drawn as lines."""
-    width = 0.84 / len(labels)
-    for i, label in enumerate(labels):
-        mean, low, high = figures.mean_interval(values[:, :, i])
-        x = np.arange(len(names)) + (i - (len(labels) - 1) / 2) * width
-        ax.bar(x, mean, width * 0.9, color=colours[i], label=label)
-        ax.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=figures.ink(), elinewidth=0.9)
-    for j, levels in enumerate(floor_of):
-        for (name, level), dash in zip(levels.items(), ("-", (0, (1, 1)))):
-            label = f"floor: {name}" if j == 0 else None
-            ax.plot([j - 0.46, j + 0.46], [level] * 2, color=figures.ink(), linestyle=dash, linewidth=1.3, label=label)
-    ax.set_ylim(bottom=0)
-    ax.set_xticks(range(len(names)), names, fontsize=7.5)
-    ax.grid(visible=False, axis="x")
-
-
 def _table(runs: pd.DataFrame) -> pd.DataFrame:
     """The numbers behind a figure: a row a run."""
     task = semantic(runs)
@@ -266,7 +252,7 @@ def draw_close(frame: pd.DataFrame) -> Drawing:
     values = np.stack([_by_stack(runs, "SimCLR", t)[0] for t in tasks], 1)  # (seeds, tasks, stacks)
     fig, (top, low) = figures.figure(2, 1, height=6.0, height_ratios=(1.35, 1))
     levels = [floor_levels(runs, f"linear_test_{t}") for t in tasks]
-    bars(top, values, list(STACKS), task_names(name), list(figures.PALETTE), levels)
+    figures.bars(top, values, list(STACKS), task_names(name), list(figures.PALETTE), levels)
     top.set_ylabel("linear probe accuracy (%)")
     top.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     table = costs(frame)

@@ -12,9 +12,21 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from repro import data, figures, stats
+from repro import data, figures, ledger, stats
 from repro.claims import Claim, Drawing, Verdict
-from repro.claims.common import floor_levels, floors, grid, min_seeds, semantic, trained, tuned, verdict
+from repro.claims.common import (
+    accuracy_column,
+    accuracy_label,
+    floor_levels,
+    floors,
+    grid,
+    min_seeds,
+    semantic,
+    task_names,
+    trained,
+    tuned,
+    verdict,
+)
 from repro.methods import BYOL, BarlowTwins, SimCLR, VICReg
 from repro.profiles import Profile, base
 from repro.spec import RunSpec
@@ -71,15 +83,9 @@ def plan_temperatures(profile: Profile) -> list[RunSpec]:
     """batch x temperature, at equal epochs, and at the number of steps that the largest batch takes."""
     batches, spec = BATCHES[profile.name], base(profile)
     cells = [replace(spec, batch_size=b, method=SimCLR(t)) for b in batches for t in TEMPERATURES[profile.name]]
-    steps = spec.epochs * max(1, _images(profile) // max(batches))
+    steps = spec.epochs * max(1, ledger.images_of(spec.data) // max(batches))
     cells += [replace(c, steps=steps) for c in cells if c.batch_size != max(batches)]
     return _seeded(cells, profile) + floors(profile)
-
-
-def _images(profile: Profile) -> int:
-    """Pretraining images of the profile, for counting steps."""
-    known = {"scenes": 2048, "digits": 1000, "imagenet": 1_281_167}
-    return int(dict(base(profile).data.options).get("images", known.get(profile.data, 45_000)))
 
 
 def plan_layers(profile: Profile) -> list[RunSpec]:
@@ -116,17 +122,13 @@ def plan_methods(profile: Profile) -> list[RunSpec]:
 # ----------------------------------------------------------------------------------------------------------- judging
 
 
-def _linear(frame: pd.DataFrame, split: str = "test", task: str = "") -> str:
-    return f"linear_{split}_{task or semantic(frame)}"
-
-
 def _by_task(frame: pd.DataFrame) -> tuple[np.ndarray, list, list[str], np.ndarray]:
     """Test accuracy (seeds, batches, tasks) at each batch's tuned rate; batches; tasks; the index of the rate."""
     runs, tasks = trained(frame), data.tasks(frame["data"].iloc[0])
-    validation, (batches, _) = grid(runs, ("batch_size", "lr"), _linear(frame, "val"))
+    validation, (batches, _) = grid(runs, ("batch_size", "lr"), accuracy_column(frame, "val"))
     columns = []
     for task in tasks:
-        values, _ = grid(runs, ("batch_size", "lr"), _linear(frame, "test", task))
+        values, _ = grid(runs, ("batch_size", "lr"), accuracy_column(frame, "test", task))
         picked, best = tuned(validation, values)
         columns.append(picked)
     return np.stack(columns, -1), batches, list(tasks), best
@@ -153,7 +155,7 @@ def judge_tasks(frame: pd.DataFrame) -> Verdict:
         frame, word, effect, "points",
         f"Batch and task interact with p = {p:.3g} (asked: below 0.05); the best batch is {where}. The effect is what "
         f"batch {batches[-1]} gains over {batches[0]} on {tasks[0]}, less its mean gain on the other tasks.",
-        _linear(frame),
+        accuracy_column(frame),
     )  # fmt: skip
 
 
@@ -167,8 +169,8 @@ def _gaps(validation: np.ndarray, test: np.ndarray, fixed: int) -> tuple[np.ndar
 
 def _judge_gap(frame: pd.DataFrame, axis: str, fixed: float, name: str) -> Verdict:
     runs = trained(frame)
-    validation, (batches, levels) = grid(runs, ("batch_size", axis), _linear(frame, "val"))
-    test, _ = grid(runs, ("batch_size", axis), _linear(frame))
+    validation, (batches, levels) = grid(runs, ("batch_size", axis), accuracy_column(frame, "val"))
+    test, _ = grid(runs, ("batch_size", axis), accuracy_column(frame))
     at_fixed, at_best = _gaps(validation, test, levels.index(fixed))
     effect = stats.paired(at_fixed, at_best)
     shrinks = stats.sup(effect, 1.0, min_seeds(frame))
@@ -182,7 +184,7 @@ def _judge_gap(frame: pd.DataFrame, axis: str, fixed: float, name: str) -> Verdi
         f"The gap between batch {batches[-1]} and {batches[0]} is {stats.paired(at_fixed).text()} points at "
         f"{name} {fixed:g} and {stats.paired(at_best).text()} with each batch tuned; it shrinks by {effect.text()} "
         f"(asked: 1). The best {name} is {where} (batch x {name} interaction p = {p:.3g}).",
-        _linear(frame),
+        accuracy_column(frame),
     )  # fmt: skip
 
 
@@ -207,7 +209,7 @@ def judge_layers(frame: pd.DataFrame) -> Verdict:
     runs = trained(frame)
     mlp = f"mlp_test_{semantic(frame)}"
     by_pixels = floor_levels(frame, mlp)["raw pixels"] > runs.groupby(["batch_size", "layers"])[mlp].mean().max()
-    column = _linear(frame) if by_pixels else mlp
+    column = accuracy_column(frame) if by_pixels else mlp
     values, (batches, layers) = grid(runs, ("batch_size", "layers"), column)
     second = stats.paired((values[:, :, 1] - values[:, :, 0]).mean(1))
     gap = values[:, -1] - values[:, 0]
@@ -241,8 +243,8 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
     """A16: tuning gains over the default rate, SUP(1), for each of the three methods; the effect is the least of them."""
     words, parts, effects = [], [], []
     for title, runs, default in _methods(frame):
-        validation, (rates,) = grid(runs, ("lr",), _linear(frame, "val"))
-        test, _ = grid(runs, ("lr",), _linear(frame))
+        validation, (rates,) = grid(runs, ("lr",), accuracy_column(frame, "val"))
+        test, _ = grid(runs, ("lr",), accuracy_column(frame))
         picked, best = tuned(validation, test)
         gain = stats.paired(picked, test[:, rates.index(default)])
         words.append(stats.sup(gain, 1.0, min_seeds(frame)))
@@ -252,7 +254,7 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
     return verdict(
         frame, stats.combine(words), least, "points",
         f"What tuning the learning rate gains over a default: {'; '.join(parts)} (asked: 1 each; the least is given).",
-        _linear(frame),
+        accuracy_column(frame),
     )  # fmt: skip
 
 
@@ -280,34 +282,18 @@ def _curves(ax, frame: pd.DataFrame, axis: str, column: str) -> str:
     return ", ".join(f"{levels[b]:g} for batch {batch}" for batch, b in zip(batches, best))
 
 
-def _accuracy(frame: pd.DataFrame) -> str:
-    return f"{semantic(frame)} accuracy, linear probe (%)"
-
-
 def draw_tasks(frame: pd.DataFrame) -> Drawing:
     values, batches, tasks, _ = _by_task(frame)
     fig, ax = figures.figure(height=3.4)
-    colours, width = figures.ordered(len(batches)), 0.8 / len(batches)
-    for i, batch in enumerate(batches):
-        mean, low, high = figures.mean_interval(values[:, i])
-        x = np.arange(len(tasks)) + (i - (len(batches) - 1) / 2) * width
-        ax.bar(x, mean, width * 0.92, color=colours[i], label=f"batch {batch}")
-        ax.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=figures.ink(), elinewidth=0.9)
-    for j, task in enumerate(tasks):
-        for (name, level), dash in zip(floor_levels(frame, _linear(frame, "test", task)).items(), ("-", ":")):
-            label = f"floor: {name}" if j == 0 else None
-            ax.plot(
-                [j - 0.45, j + 0.45], [level] * 2, color=figures.muted(), linestyle=dash, linewidth=1.3, label=label
-            )
-    stands = {"shape": "ImageNet, CIFAR-10", "count": "CLEVR-C", "distance": "CLEVR-D", "texture": "EuroSAT, Places"}
-    scenes = frame["data"].iloc[0] == "scenes"
-    names = [f"{t}\n(for {stands[t]})" if scenes and t in stands else t for t in tasks]
-    ax.set_xticks(range(len(tasks)), names)
+    name = frame["data"].iloc[0]
+    levels = [floor_levels(frame, accuracy_column(frame, task=t)) for t in tasks]
+    labels = [f"batch {b}" for b in batches]
+    figures.bars(ax, values.swapaxes(1, 2), labels, task_names(name), figures.ordered(len(batches)), levels)
     ax.set_ylabel("linear probe accuracy (%)")
     ax.legend(ncols=len(batches) + 2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     best = values.mean(0).argmax(0)
     where = "; ".join(f"{t}: batch {batches[b]}" for t, b in zip(tasks, best))
-    table = _table(frame, ["batch_size", "lr"], [_linear(frame, "test", t) for t in tasks])
+    table = _table(frame, ["batch_size", "lr"], [accuracy_column(frame, "test", t) for t in tasks])
     return Drawing(
         fig, table, f"Bars of test accuracy by task, one bar a batch size, each at its tuned learning rate, with the "
         f"random encoder's and raw pixels' accuracy as lines. Best batch by task: {where}.",
@@ -315,7 +301,7 @@ def draw_tasks(frame: pd.DataFrame) -> Drawing:
 
 
 def draw_temperature(frame: pd.DataFrame) -> Drawing:
-    column = _linear(frame)
+    column = accuracy_column(frame)
     untrained = frame["method"] == "Untrained"
     equal_epochs = frame[(frame["steps"] == 0) | untrained]
     largest = trained(frame)["batch_size"].max()
@@ -326,24 +312,24 @@ def draw_temperature(frame: pd.DataFrame) -> Drawing:
     figures.panel_labels(axes, ("equal epochs", "equal steps"))
     for ax in axes:
         ax.set_xlabel("temperature")
-    axes[0].set_ylabel(_accuracy(frame))
+    axes[0].set_ylabel(accuracy_label(frame))
     return Drawing(
-        fig, _table(frame, ["batch_size", "temperature", "steps"], [_linear(frame, "val"), column]),
+        fig, _table(frame, ["batch_size", "temperature", "steps"], [accuracy_column(frame, "val"), column]),
         "Accuracy against SimCLR's temperature, a line a batch size; left all batches see the same number of epochs, "
         f"right they take the same number of steps. Best temperature at equal epochs: {best}.",
     )  # fmt: skip
 
 
 def draw_rate(frame: pd.DataFrame) -> Drawing:
-    column = _linear(frame)
+    column = accuracy_column(frame)
     fig, ax = figures.figure(height=3.3, width=5.4)
     best = _curves(ax, frame, "lr", column)
-    ax.set(xlabel="base learning rate (LARS; times batch / 256)", ylabel=_accuracy(frame))
+    ax.set(xlabel="base learning rate (LARS; times batch / 256)", ylabel=accuracy_label(frame))
     method = trained(frame)["method"].iloc[0]
     broken = int(trained(frame)["diverged"].sum())
     ended = f" {broken} runs diverged and are drawn hollow or as crosses." if broken else ""
     return Drawing(
-        fig, _table(frame, ["batch_size", "lr"], [_linear(frame, "val"), column, "diverged"]),
+        fig, _table(frame, ["batch_size", "lr"], [accuracy_column(frame, "val"), column, "diverged"]),
         f"Accuracy of {method} against the learning rate, a line a batch size. Best rate: {best}.{ended}",
     )  # fmt: skip
 
@@ -370,7 +356,7 @@ def draw_layers(frame: pd.DataFrame) -> Drawing:
 
 
 def draw_methods(frame: pd.DataFrame) -> Drawing:
-    column, sweeps = _linear(frame), _methods(frame)
+    column, sweeps = accuracy_column(frame), _methods(frame)
     fig, axes = figures.figure(1, len(sweeps), height=3.1, sharey=True)
     said = []
     for i, (ax, (title, runs, default)) in enumerate(zip(axes, sweeps)):
@@ -388,9 +374,9 @@ def draw_methods(frame: pd.DataFrame) -> Drawing:
         best = np.where(np.isnan(values).any(0), -np.inf, values.mean(0)).argmax()
         said.append(f"{title} is best at {rates[best]:g}, the default is {default:g}")
     figures.panel_labels(axes, [title for title, _, _ in sweeps])
-    axes[0].set_ylabel(_accuracy(frame))
+    axes[0].set_ylabel(accuracy_label(frame))
     return Drawing(
-        fig, _table(frame, ["optimiser", "lr", "batch_size"], [_linear(frame, "val"), column, "diverged"]),
+        fig, _table(frame, ["optimiser", "lr", "batch_size"], [accuracy_column(frame, "val"), column, "diverged"]),
         f"Accuracy against the learning rate at one small batch, a panel a method. {'; '.join(said)}.",
     )  # fmt: skip
 

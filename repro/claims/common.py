@@ -35,6 +35,24 @@ def semantic(frame: pd.DataFrame) -> str:
     return data.tasks(frame["data"].iloc[0])[0]
 
 
+def accuracy_column(frame: pd.DataFrame, split: str = "test", task: str = "", probe: str = "linear") -> str:
+    """The frame's column of a probe's accuracy on a split; of the semantic task if none is named."""
+    return f"{probe}_{split}_{task or semantic(frame)}"
+
+
+def accuracy_label(frame: pd.DataFrame) -> str:
+    """The axis of that column, for the linear probe and the semantic task."""
+    return f"{semantic(frame)} accuracy, linear probe (%)"
+
+
+STANDS = {"shape": "ImageNet, CIFAR-10", "count": "CLEVR-C", "distance": "CLEVR-D", "texture": "EuroSAT, Places"}
+
+
+def task_names(name: str) -> list[str]:
+    """The tasks of a data set as a figure's axis names them, with what they stand for in the paper."""
+    return [f"{t}\n(for {STANDS[t]})" if name == "scenes" and t in STANDS else t for t in data.tasks(name)]
+
+
 def floor_levels(frame: pd.DataFrame, column: str) -> dict[str, float]:
     """Mean accuracy of the floors in a frame, ready for `figures.floors`."""
     untrained = frame[frame["method"] == "Untrained"]

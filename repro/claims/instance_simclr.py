@@ -14,8 +14,7 @@ import pandas as pd
 
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict
-from repro.claims.augmentations import bars, task_names
-from repro.claims.common import cannot_carry, floors, grid, min_seeds, semantic, trained, verdict
+from repro.claims.common import cannot_carry, floors, grid, min_seeds, semantic, task_names, trained, verdict
 from repro.methods import InstanceSimCLR
 from repro.profiles import Profile, base
 from repro.spec import RunSpec
@@ -200,7 +199,7 @@ def draw(frame: pd.DataFrame) -> Drawing:
     fig.clear()
     spec = fig.add_gridspec(2, len(KNOBS), height_ratios=(1.5, 1))
     top = fig.add_subplot(spec[0, :])
-    bars(top, values, list(KINDS.values()), task_names(name), list(figures.PALETTE), levels)
+    figures.bars(top, values, list(KINDS.values()), task_names(name), list(figures.PALETTE), levels)
     top.set_ylabel("linear probe accuracy (%)")
     top.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     low: list = []

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from repro import data, figures, pairs, stats
 from repro.bench.step import StepSpec
 from repro.claims import Claim, Drawing, Verdict, registry
-from repro.claims.common import CARRIES, floor_levels, min_seeds, semantic, trained, verdict
+from repro.claims.common import CARRIES, accuracy_column, accuracy_label, floor_levels, min_seeds, trained, verdict
 from repro.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR, Untrained
 from repro.profiles import Profile, base
 from repro.spec import DataSpec, Optimiser, Projector, RunSpec
@@ -223,14 +223,6 @@ TITLES = {
 METHODS = {"SimCLR": "SimCLR", "MoCo": "MoCo v2", "SimSiam": "SimSiam", "BYOL": "BYOL", "MSR": "MSR"}
 
 
-def _linear(frame: pd.DataFrame, split: str = "test") -> str:
-    return f"linear_{split}_{semantic(frame)}"
-
-
-def _accuracy(frame: pd.DataFrame) -> str:
-    return f"{semantic(frame)} accuracy, linear probe (%)"
-
-
 def _column(frame: pd.DataFrame, name: str, default: object = 0.0) -> pd.Series:
     return frame[name].fillna(default) if name in frame else pd.Series(default, index=frame.index)
 
@@ -284,13 +276,13 @@ def _on_each(frame: pd.DataFrame, judge: Callable[[pd.DataFrame], tuple[str, sta
         sentences.append(f"{part['data_title'].iloc[0]}: {sentence}" if len(parts) > 1 else sentence)
     least = min(effects, key=lambda e: e.mean if np.isfinite(e.mean) else np.inf)
     one = pd.concat(parts)
-    column = "" if len(parts) > 1 or _carries(one) else _linear(one)
+    column = "" if len(parts) > 1 or _carries(one) else accuracy_column(one)
     return verdict(one, stats.combine(words), least, "points", " ".join(sentences), column)
 
 
 def _carries(part: pd.DataFrame) -> bool:
     """Whether the best cell is far enough above the floors; beta, its decay and the views make a cell here."""
-    runs, column = trained(part), _linear(part)
+    runs, column = trained(part), accuracy_column(part)
     cell = [c for c in ("method", "recipe", "beta", "decay", "stop", "epochs") if c in runs]
     best = runs.groupby(cell, dropna=False)[column].mean().max()
     return best - max(floor_levels(part, column).values()) >= CARRIES
@@ -298,7 +290,7 @@ def _carries(part: pd.DataFrame) -> bool:
 
 def judge_variants(frame: pd.DataFrame) -> Verdict:
     """B1: three steps of SUP(.5) each, and the whole gain grows with the share of destroyed views."""
-    column, need = _linear(frame), min_seeds(frame)
+    column, need = accuracy_column(frame), min_seeds(frame)
     growth = _growth(frame, column)
 
     def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
@@ -348,7 +340,7 @@ def _percent(share: float) -> str:
 
 def judge_methods(frame: pd.DataFrame) -> Verdict:
     """B2: MSR over BYOL after short training SUP(.5), and the gap shrinks with four times the epochs, SUP(0)."""
-    column, need = _linear(frame), min_seeds(frame)
+    column, need = accuracy_column(frame), min_seeds(frame)
 
     def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
         short, long = sorted(trained(part)["epochs"].unique())
@@ -392,11 +384,11 @@ def _by_beta(part: pd.DataFrame, column: str) -> tuple[list[float], np.ndarray]:
 def judge_betas(frame: pd.DataFrame) -> Verdict:
     """B7: the interior beta_base that validates best over zero, SUP(.3); and a range of at most 1 point over FLAT,
     EQ(1) between its two ends."""
-    column, need = _linear(frame), min_seeds(frame)
+    column, need = accuracy_column(frame), min_seeds(frame)
 
     def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
         betas, test = _by_beta(part, column)
-        _, validation = _by_beta(part, _linear(frame, "val"))
+        _, validation = _by_beta(part, accuracy_column(frame, "val"))
         inside = [i for i, b in enumerate(betas) if 0 < b < 1]
         best = max(inside, key=lambda i: np.where(np.isfinite(validation), validation, -np.inf).mean(0)[i])
         gain = stats.paired(test[:, best], test[:, betas.index(0.0)])
@@ -415,7 +407,7 @@ def judge_betas(frame: pd.DataFrame) -> Verdict:
 
 def judge_simsiam(frame: pd.DataFrame) -> Verdict:
     """B8: SimSiam with MSR over SimSiam, SUP(1)."""
-    column, need = _linear(frame), min_seeds(frame)
+    column, need = accuracy_column(frame), min_seeds(frame)
 
     def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
         plain, msr = (_scores(part[part["method"] == m], column) for m in ("SimSiam", "SimSiamMSR"))
@@ -467,7 +459,7 @@ def _halves(runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def judge_premise(frame: pd.DataFrame) -> Verdict:
     """B9: under BYOL on aggressive views clean pairs are half aligned before destroyed ones, whose alignment rises
     later, SUP(0) both; and the decay over a fixed beta of its mean, SUP(.5)."""
-    column, need = _linear(frame), min_seeds(frame)
+    column, need = accuracy_column(frame), min_seeds(frame)
 
     def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
         names = _variant(part)
@@ -491,7 +483,7 @@ def judge_premise(frame: pd.DataFrame) -> Verdict:
 
 def judge_stop(frame: pd.DataFrame) -> Verdict:
     """B10: with and without the stop-gradient, EQ(1)."""
-    column, need = _linear(frame), min_seeds(frame)
+    column, need = accuracy_column(frame), min_seeds(frame)
 
     def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
         stopped, through = _stops(part, column)
@@ -515,7 +507,7 @@ def _stops(part: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
 def _table(frame: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
     """The numbers behind a figure: a row a run."""
     axes = [a for a in ("data", "fragile", "method", "recipe", "beta", "decay", "epochs", *axes, "seed") if a in frame]
-    columns = [c for c in (_linear(frame, "val"), _linear(frame)) if c in frame]
+    columns = [c for c in (accuracy_column(frame, "val"), accuracy_column(frame)) if c in frame]
     return frame[[*axes, "backbone", *columns]].sort_values(axes).reset_index(drop=True)
 
 
@@ -535,7 +527,7 @@ def _points(ax, x: float, values: np.ndarray, index: int) -> None:
 
 
 def _floors(ax, part: pd.DataFrame, labels: bool = True) -> None:
-    figures.floors(ax, floor_levels(part, _linear(part)), labels)
+    figures.floors(ax, floor_levels(part, accuracy_column(part)), labels)
 
 
 def _said(scores: dict[str, np.ndarray]) -> str:
@@ -552,7 +544,7 @@ def _of_papers_sets(ax, x: Sequence[float], rows: dict[str, Sequence[float]], no
 
 
 def draw_variants(frame: pd.DataFrame) -> Drawing:
-    column, said = _linear(frame), []
+    column, said = accuracy_column(frame), []
     parts, by_shift = _parts(frame), _gain_by_shift(frame, column)
     knob = len(by_shift[0]) > 1
     fig, axes = figures.figure(1, len(parts) + 1 + knob, height=3.7, squeeze=False)
@@ -564,7 +556,7 @@ def draw_variants(frame: pd.DataFrame) -> Drawing:
         ax.set_xticks(range(len(scores)), [TITLES[v] for v in scores], rotation=35, ha="right", fontsize=7.5)
         _floors(ax, part)
         said.append(f"{part['data_title'].iloc[0]}: {_said(scores)}")
-    axes[0].set_ylabel(_accuracy(frame))
+    axes[0].set_ylabel(accuracy_label(frame))
     ax, paper = axes[len(parts)], registry.numbers("B1")
     shown = ("AW", "fixed", "decay")
     _of_papers_sets(
@@ -594,7 +586,7 @@ def draw_variants(frame: pd.DataFrame) -> Drawing:
 
 
 def draw_methods(frame: pd.DataFrame) -> Drawing:
-    column, parts, said = _linear(frame), _parts(frame), []
+    column, parts, said = accuracy_column(frame), _parts(frame), []
     fig, axes = figures.figure(1, len(parts) + 1, height=3.6, squeeze=False)
     axes = axes[0]
     gaps = []
@@ -614,7 +606,7 @@ def draw_methods(frame: pd.DataFrame) -> Drawing:
         ax.minorticks_off()
         ax.set_xlabel("epochs")
         _floors(ax, part)
-    axes[0].set_ylabel(_accuracy(frame))
+    axes[0].set_ylabel(accuracy_label(frame))
     paper = registry.numbers("B2")
     sets = {
         k: np.subtract(v["MSR"], v["BYOL"])
@@ -674,7 +666,7 @@ def draw_time(frame: pd.DataFrame) -> Drawing:
 
 
 def draw_betas(frame: pd.DataFrame) -> Drawing:
-    column, parts, said = _linear(frame), _parts(frame), []
+    column, parts, said = accuracy_column(frame), _parts(frame), []
     fig, axes = figures.figure(
         1, len(parts), height=3.4, width=5.6 if len(parts) == 1 else figures.WIDTH, squeeze=False
     )
@@ -691,7 +683,7 @@ def draw_betas(frame: pd.DataFrame) -> Drawing:
         said.append(
             f"{part['data_title'].iloc[0]}: " + ", ".join(f"{v:.1f} at {b:g}" for b, v in zip(betas, values.mean(0)))
         )
-    axes[0, 0].set_ylabel(_accuracy(frame))
+    axes[0, 0].set_ylabel(accuracy_label(frame))
     if len(parts) > 1:
         figures.panel_labels(axes[0], [p["data_title"].iloc[0] for p in parts])
     return Drawing(
@@ -701,7 +693,7 @@ def draw_betas(frame: pd.DataFrame) -> Drawing:
 
 
 def draw_simsiam(frame: pd.DataFrame) -> Drawing:
-    column, parts, said = _linear(frame), _parts(frame), []
+    column, parts, said = accuracy_column(frame), _parts(frame), []
     fig, axes = figures.figure(1, 2, height=3.3)
     for i, part in enumerate(parts):
         scores = {
@@ -715,7 +707,7 @@ def draw_simsiam(frame: pd.DataFrame) -> Drawing:
         _floors(axes[0], part)
         said.append(f"{part['data_title'].iloc[0]}: {_said(scores)}")
     axes[0].set_xticks(range(2), ["SimSiam", "SimSiam + MSR"])
-    axes[0].set(ylabel=_accuracy(frame), xlim=(-0.5, 1.6))
+    axes[0].set(ylabel=accuracy_label(frame), xlim=(-0.5, 1.6))
     paper = registry.numbers("B8")
     for i, (before, after) in enumerate(zip(paper["SimSiam"], paper["MSR"])):
         figures.paper_value(axes[1], after - before, i + 1, text=f"{after - before:.1f}")
@@ -731,7 +723,7 @@ def draw_simsiam(frame: pd.DataFrame) -> Drawing:
 
 
 def draw_premise(frame: pd.DataFrame) -> Drawing:
-    column, parts = _linear(frame), _parts(frame)
+    column, parts = accuracy_column(frame), _parts(frame)
     part = parts[0]
     names = _variant(part)
     fig, axes = figures.figure(1, 3, height=3.5)
@@ -775,7 +767,7 @@ def draw_premise(frame: pd.DataFrame) -> Drawing:
 
 
 def draw_stop(frame: pd.DataFrame) -> Drawing:
-    column, parts, said = _linear(frame), _parts(frame), []
+    column, parts, said = accuracy_column(frame), _parts(frame), []
     fig, axes = figures.figure(1, 2, height=3.0)
     rows = []
     for i, part in enumerate(parts):
@@ -787,7 +779,7 @@ def draw_stop(frame: pd.DataFrame) -> Drawing:
         rows.append((part["data_title"].iloc[0], difference.mean, difference.low, difference.high))
         said.append(f"{part['data_title'].iloc[0]}: {_said(dict(zip(('with', 'without'), pair)))}")
     axes[0].set_xticks(range(2), ["with", "without"])
-    axes[0].set(xlabel="stop-gradient at the other prediction", ylabel=_accuracy(frame), xlim=(-0.5, 1.6))
+    axes[0].set(xlabel="stop-gradient at the other prediction", ylabel=accuracy_label(frame), xlim=(-0.5, 1.6))
     figures.intervals(axes[1], [("with less\nwithout", *r[1:]) if len(rows) == 1 else r for r in rows])
     axes[1].axvspan(-1, 1, color=figures.muted(), alpha=0.15, linewidth=0)
     axes[1].set_xlabel("points (90 % interval; the margin is shaded)")

@@ -17,7 +17,7 @@ import pandas as pd
 from repro import figures, stats
 from repro.bench.loss import FORMS, LossSpec
 from repro.claims import Claim, Drawing, Verdict, registry
-from repro.claims.common import floor_levels, floors, min_seeds, semantic, trained, verdict
+from repro.claims.common import accuracy_column, floor_levels, floors, min_seeds, semantic, trained, verdict
 from repro.claims.small_projectors import EPOCHS as PROJECTOR_EPOCHS
 from repro.claims.small_projectors import authors_run, plain_log, staged
 from repro.errors import ReproError
@@ -139,14 +139,10 @@ def _base(frame: pd.DataFrame) -> int:
     return int(_own(frame)["epochs"].min())
 
 
-def _column(frame: pd.DataFrame, split: str = "test", probe: str = "linear") -> str:
-    return f"{probe}_{split}_{semantic(frame)}"
-
-
 def scores(frame: pd.DataFrame, column: str = "") -> dict[Cell, np.ndarray]:
     """Test accuracy of each cell, (seeds,), NaN where a run is not there or diverged."""
     seeds = sorted(_own(frame)["seed"].unique())
-    column = column or _column(frame)
+    column = column or accuracy_column(frame)
     return {c: rows.set_index("seed")[column].reindex(seeds).to_numpy(float) for c, rows in cells(frame).items()}
 
 
@@ -174,7 +170,7 @@ def curve(frame: pd.DataFrame, cell: Cell) -> Curve:
 
 
 def _curve(frame: pd.DataFrame, rows: pd.DataFrame) -> Curve:
-    name = _column(frame, "val")
+    name = accuracy_column(frame, "val")
     untrained = frame[(frame["method"] == "Untrained") & (frame["backbone"] != "pixels")].set_index("seed")[name]
     epochs, times, accuracy = np.array([0]), [], []
     for _, row in rows.iterrows():
@@ -204,7 +200,7 @@ def judge_views(frame: pd.DataFrame) -> Verdict:
     eight_by_views = stats.paired(eight, longest)
     by_time = _at_equal_time(frame, Cell(4, 1.0, 2 * base_), Cell(2, 1.0, 4 * base_))
     words = {k: stats.sup(v, 1.0, need) for k, v in (("views", by_views), ("time", by_time))}
-    average = scores(frame, _column(frame, probe="averaged"))
+    average = scores(frame, accuracy_column(frame, probe="averaged"))
     by_average = stats.paired(average[Cell(4, 1.0, base_)], average[Cell(2, 1.0, base_)])
     return verdict(
         frame, stats.sup(gain, 1.0, need), gain, "points",
@@ -213,7 +209,7 @@ def judge_views(frame: pd.DataFrame) -> Verdict:
         f"at equal training time, on validation, 4 over 2 is {by_time.text()} ({words['time']}). With features averaged "
         f"over {registry.numbers('C5')['test_views']} views, as the authors do, 4 over 2 at equal epochs is "
         f"{by_average.text()}. {_converged(frame)}",
-        _column(frame),
+        accuracy_column(frame),
     )  # fmt: skip
 
 
@@ -261,7 +257,7 @@ def judge_fractions(frame: pd.DataFrame) -> Verdict:
         f"compute, they gain {same_compute.text()}. 8 views on 25 % differ from 2 on 100 % by {quarter.text()} "
         f"({quarter_word} by the same test). On {100 * scarce[0].fraction:g} % of the data, {scarce[0].epochs} epochs, 8 "
         f"views gain {few.text()} over 2.",
-        _column(frame),
+        accuracy_column(frame),
     )  # fmt: skip
 
 
@@ -377,7 +373,7 @@ def judge_time(frame: pd.DataFrame) -> Verdict:
     if not len(table):
         none = stats.paired(np.full(1, math.nan))
         return verdict(
-            frame, word, none, "ratio", "No target error is reached by two views and by more.", _column(frame)
+            frame, word, none, "ratio", "No target error is reached by two views and by more.", accuracy_column(frame)
         )
     best = table.loc[(held if len(held) else table)["mean"].idxmax()]
     effect = stats.Interval(best["mean"], best["low"], best["high"], int(best["n"]), 0.95)
@@ -392,7 +388,7 @@ def judge_time(frame: pd.DataFrame) -> Verdict:
         f"Against two views on all the data alone it is {table['standard'].max():.2f} at most. More views add "
         f"{volume.text()} points to the share of the plane of time and error that is dominated. Time is of training with "
         "making views, without probing.",
-        _column(frame),
+        accuracy_column(frame),
     )  # fmt: skip
 
 
@@ -437,7 +433,7 @@ def _table(frame: pd.DataFrame) -> pd.DataFrame:
         seconds(r)[-1] if isinstance(r.get("epoch_seconds"), list) else math.nan for _, r in out.iterrows()
     ]
     columns = ["method", "backbone", "views", "fraction", "beta", "epochs", "seed", "seconds"]
-    columns += [_column(frame, "val"), _column(frame), _column(frame, probe="averaged")]
+    columns += [accuracy_column(frame, "val"), accuracy_column(frame), accuracy_column(frame, probe="averaged")]
     columns = [c for c in columns if c in out]
     return out[columns].sort_values(columns[:7]).reset_index(drop=True)
 
@@ -465,7 +461,7 @@ def draw_views(frame: pd.DataFrame) -> Drawing:
         ax.set_xlabel(label)
         ax.margins(x=0.02)
         ax.set_xlim(0, ax.get_xlim()[1] * 1.32)
-        figures.floors(ax, floor_levels(frame, _column(frame, "val")), labels=False)
+        figures.floors(ax, floor_levels(frame, accuracy_column(frame, "val")), labels=False)
     top[0].axvline(base_, color=figures.muted(), linewidth=0.8, linestyle=":")
     top[0].set_ylabel(f"{task} accuracy, validation (%)")
     for ax in top[1:]:
@@ -498,7 +494,7 @@ def _images(frame: pd.DataFrame) -> int:
 
 
 def _draw_dots(ax, frame: pd.DataFrame, base_: int) -> str:
-    clean, average = scores(frame), scores(frame, _column(frame, probe="averaged"))
+    clean, average = scores(frame), scores(frame, accuracy_column(frame, probe="averaged"))
     groups = (
         ("equal epochs", [Cell(m, 1.0, base_) for m in _views()]),
         ("equal views", [Cell(m, 1.0, base_ * max(_views()) // m) for m in _views()]),
@@ -530,7 +526,7 @@ def _draw_betas(ax, frame: pd.DataFrame, base_: int) -> None:
     runs = runs.assign(m=runs["recipe"].str.extract(r" x(\d+)$")[0].astype(int))
     runs = runs[(runs["epochs"] == base_) & (runs["fraction"] == 1)]
     for m in _views():
-        mine = runs[runs["m"] == m].pivot_table(index="seed", columns="beta", values=_column(frame))
+        mine = runs[runs["m"] == m].pivot_table(index="seed", columns="beta", values=accuracy_column(frame))
         figures.band(ax, mine.columns, mine.to_numpy(float), f"{m} views", **_look(m))
     ax.set_xscale("log")
     ticks = sorted(runs["beta"].unique())
@@ -564,7 +560,7 @@ def draw_fractions(frame: pd.DataFrame) -> Drawing:
         ax.plot([], [], label=f"{m} views", **figures.style(_look(m)["index"]) | {"linestyle": ""})
     ax.legend(fontsize=7, loc="best")
     ax.axhline(np.nanmean(found[Cell(2, 1.0, base_)]), color=figures.PALETTE[0], linewidth=0.8, linestyle=":")
-    figures.floors(ax, floor_levels(frame, _column(frame)), labels=False)
+    figures.floors(ax, floor_levels(frame, accuracy_column(frame)), labels=False)
     ax.set_ylabel(f"{semantic(frame)} accuracy, test (%)")
     whole, half = Cell(2, 1.0, base_), Cell(2, 0.5, base_)
     pairs = [

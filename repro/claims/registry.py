@@ -101,11 +101,6 @@ def numbers(claim: str) -> dict[str, Any]:
     return copy.deepcopy(entry(claim).numbers)
 
 
-def of_notebook(slug: str) -> tuple[ClaimEntry, ...]:
-    """Return the claims of one notebook, named by its slug, in the order of the registry."""
-    return tuple(e for e in load().claims.values() if e.slug == slug)
-
-
 @lru_cache(maxsize=4)
 def _load(file: Path) -> Registry:
     try:

@@ -16,7 +16,7 @@ from matplotlib import ticker
 
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, registry
-from repro.claims.common import floor_levels, floors, min_seeds, semantic, trained, verdict
+from repro.claims.common import accuracy_column, floor_levels, floors, min_seeds, semantic, trained, verdict
 from repro.methods import BarlowMultiView
 from repro.profiles import Profile, base
 from repro.spec import Optimiser, Projector, RunSpec
@@ -92,10 +92,6 @@ def plan(profile: Profile) -> list[RunSpec]:
 # ----------------------------------------------------------------------------------------------------------- judging
 
 
-def _accuracy(frame: pd.DataFrame, split: str = "test") -> str:
-    return f"linear_{split}_{semantic(frame)}"
-
-
 def by_beta(runs: pd.DataFrame, dim: int, column: str) -> tuple[np.ndarray, np.ndarray]:
     """The betas of one dimension (n,), rising, and a column's values (seeds, n); NaN where a run diverged."""
     mine = runs[runs["dim"] == dim].pivot_table(index="seed", columns="beta", values=column, dropna=False)
@@ -105,8 +101,8 @@ def by_beta(runs: pd.DataFrame, dim: int, column: str) -> tuple[np.ndarray, np.n
 
 def tuned(runs: pd.DataFrame, dim: int, frame: pd.DataFrame) -> tuple[float, np.ndarray]:
     """The beta with the best validation mean for a dimension, and its test accuracy (seeds,)."""
-    betas, validation = by_beta(runs, dim, _accuracy(frame, "val"))
-    _, test = by_beta(runs, dim, _accuracy(frame))
+    betas, validation = by_beta(runs, dim, accuracy_column(frame, "val"))
+    _, test = by_beta(runs, dim, accuracy_column(frame))
     best = np.where(np.isfinite(validation), validation, -np.inf).mean(0).argmax()
     return float(betas[best]), test[:, best]
 
@@ -128,7 +124,7 @@ def best_betas(frame: pd.DataFrame) -> pd.DataFrame:
     """Each seed's best beta by validation: columns dim, seed, beta, inside."""
     runs, rows = trained(frame), []
     for dim in sorted(runs["dim"].unique()):
-        betas, values = by_beta(runs, dim, _accuracy(frame, "val"))
+        betas, values = by_beta(runs, dim, accuracy_column(frame, "val"))
         # the grid of products alone: the fixed beta would refine it for some dimensions and not for others
         grid = np.isclose((betas * dim)[:, None], PRODUCTS[_profile(frame)]).any(1)
         keep = grid if grid.sum() > 2 else np.ones(len(betas), bool)
@@ -164,7 +160,7 @@ def judge(frame: pd.DataFrame) -> Verdict:
     fixed = fixed_beta(_profile(frame), large)
     at_fixed = {}
     for d in (small, large):
-        betas, test = by_beta(runs, d, _accuracy(frame))
+        betas, test = by_beta(runs, d, accuracy_column(frame))
         at_fixed[d] = test[:, np.isclose(betas, fixed).argmax()]
     gap = stats.paired(at_fixed[large], at_fixed[small])
     best = {d: tuned(runs, d, frame) for d in dims}
@@ -184,7 +180,7 @@ def judge(frame: pd.DataFrame) -> Verdict:
         f"(asked: 2). Each at its tuned beta, d = {small} differs from d = {large} by {equal.text()} points, a 90 % "
         f"interval (asked: within 1.5){between}.{from_} Log best beta falls on log d with slope {slope.text(2)} (asked: "
         f"-1 inside, 0 outside), the best inside the grid for {100 * inside:.0f} % of seeds and dimensions.",
-        _accuracy(frame),
+        accuracy_column(frame),
     )  # fmt: skip
 
 
@@ -193,7 +189,7 @@ def judge_alpha(frame: pd.DataFrame) -> Verdict:
     runs = trained(frame)
     products, alpha = _mean_over_dims(frame, "alpha")
     change = stats.paired(alpha[:, -1], alpha[:, 0])
-    rho = _rank_correlation(runs, "alpha", _accuracy(frame))
+    rho = _rank_correlation(runs, "alpha", accuracy_column(frame))
     return verdict(
         frame, stats.NOT_JUDGED, change, "alpha",
         f"Shown, not judged: from d beta {products[0]:g} to {products[-1]:g} the eigenspectrum's decay changes by "
@@ -273,7 +269,7 @@ PRODUCT_TICKS, BETA_TICKS = [0.05, 0.2, 1, 5, 20], [0.0001, 0.001, 0.01, 0.1, 1]
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
-    runs, column = trained(frame), _accuracy(frame)
+    runs, column = trained(frame), accuracy_column(frame)
     dims = sorted(int(d) for d in runs["dim"].unique())
     colours, fixed = figures.ordered(len(dims)), fixed_beta(_profile(frame), dims[-1])
     fig, axes = figures.figure(2, 2, height=6.0)
@@ -333,7 +329,7 @@ def draw(frame: pd.DataFrame) -> Drawing:
     ratio = theory["measured"] / theory["predicted"]
     told = "; ".join(f"d = {int(d)}: {r:.2f}" for d, r in zip(theory["dim"][:-1], ratio[:-1]) if math.isfinite(r))
     told = f" Measured over predicted failing beta: {told}." if told else ""
-    columns = [_accuracy(frame, "val"), column, "projection_rank", "alpha", "rankme"]
+    columns = [accuracy_column(frame, "val"), column, "projection_rank", "alpha", "rankme"]
     return Drawing(
         fig, _table(frame, columns),
         f"a: test accuracy against the projector's dimension, at one fixed beta ({said_fixed}) and at each dimension's "
@@ -363,7 +359,7 @@ def _draw_best(ax, betas: pd.DataFrame, slope: stats.Interval) -> None:
 
 
 def draw_alpha(frame: pd.DataFrame) -> Drawing:
-    runs, column = trained(frame), _accuracy(frame)
+    runs, column = trained(frame), accuracy_column(frame)
     dims = sorted(int(d) for d in runs["dim"].unique())
     colours = figures.ordered(len(dims))
     fig, axes = figures.figure(1, 3, height=3.2)

@@ -377,6 +377,20 @@ def downloaded(get: Callable[[], object], what: str) -> object:
         ) from e
 
 
+def cifar(args: argparse.Namespace, dataset: type, title: str) -> None:
+    """Prepare CIFAR-10 or -100 through torchvision's class `dataset`, losslessly; 50,000 train and 10,000 test images."""
+    names = [dataset.meta["filename"], *(name for name, _ in dataset.train_list + dataset.test_list)]
+    names = [f"{dataset.base_folder}/{name}" for name in names]
+    fetch = args.download or packed(args.folder, names, dataset.filename, dataset.tgz_md5)
+    sets = {
+        split: downloaded(lambda train=split == "train": dataset(args.folder, train, download=fetch), title)
+        for split in ("train", "test")
+    }
+    items = {split: Items(found.data, {"label": found.targets}) for split, found in sets.items()}
+    expect = {"train": 50_000, "test": 10_000}
+    finish(args, title, items, {"label": sets["train"].classes}, expect, raw=1.0)
+
+
 # --- what is there ----------------------------------------------------------------------------------------------------
 
 
