@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from repro import claims, places
-from repro.errors import ReproError
+from repro.errors import DoesNotFit, ReproError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -183,7 +183,7 @@ def _measure(args: argparse.Namespace) -> int:
     from repro import notebook, sweep
     from repro.store import Store, export, frame
 
-    began, to_go = time.monotonic(), 0
+    began, to_go, large = time.monotonic(), 0, []
     there = [slug for slug in claims.NOTEBOOKS if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
     studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
@@ -196,8 +196,13 @@ def _measure(args: argparse.Namespace) -> int:
             continue
         print(f"{study.slug}: {len(specs)} runs", file=sys.stderr, flush=True)
         where = Store(args.store or places.store())
-        records = sweep.measure(specs, where, args.workers, _left(args.minutes, began), args.keep_weights)
-        to_go += len(specs) - len(records)
+        try:
+            records = sweep.measure(specs, where, args.workers, _left(args.minutes, began), args.keep_weights)
+        except DoesNotFit as e:  # the other notebooks can be measured all the same
+            large.append(str(e))
+            records = [where.get(k) for k in map(sweep.key, specs) if k in where]
+        else:
+            to_go += len(specs) - len(records)
         print(f"{study.slug}: {len(records)} of {len(specs)} runs are stored in {where.root}")
         if args.out:
             export(records, args.out / args.profile / study.slug / "runs.jsonl")
@@ -205,6 +210,8 @@ def _measure(args: argparse.Namespace) -> int:
                 runs = frame(records)
                 for claim in study.claims:
                     print(f"{claim.id}: {notebook.judge(study, runs, claim.id).sentence}")
+    if large:
+        raise DoesNotFit(" ".join(dict.fromkeys(large)))
     if to_go:
         raise ReproError(f"The time budget is spent with {to_go} runs to go: run the same command to go on.")
     return 0

@@ -66,8 +66,8 @@ def run(
         checkpoint = scratch / "checkpoint.pt" if scratch else None
         parts = {"net": net, "optimiser": optimiser}
         if checkpoint and checkpoint.exists():
-            state |= train.resume_checkpoint(checkpoint, parts, device)
-            torch.set_rng_state(state["random"].cpu())
+            state |= train.resume_checkpoint(checkpoint, parts)
+            torch.set_rng_state(state["random"])
         if not _fit(spec, net, optimiser, train_split, state, steps, tick, checkpoint, parts, checkpoint_seconds):
             return Result({"diverged": 1.0, "steps_done": float(state["step"])}, state["curves"])
         found = detect(net, val_split, spec.batch_size)

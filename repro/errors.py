@@ -6,3 +6,7 @@ class ReproError(Exception):
 
     Its message is one sentence that says what to do. The command line prints it without a traceback and exits with 2.
     """
+
+
+class DoesNotFit(ReproError):
+    """A run that memory is too short for; others may go on."""

@@ -116,9 +116,10 @@ def _check_beta(method: MSR | SimSiamMSR) -> None:
         raise ReproError(f"Unknown decay {method.decay!r}: choose one of {', '.join(DECAYS)}.")
 
 
-def beta_at(method: MSR | SimSiamMSR, progress: float) -> float:
-    """MSR's beta when the share `progress` in [0, 1] of the steps is done."""
-    down = (math.cos(math.pi * progress) + 1) / 2
+def beta_at(method: MSR | SimSiamMSR, progress: float | Tensor) -> float | Tensor:
+    """MSR's beta when the share `progress` in [0, 1] of the steps is done; a tensor from a tensor."""
+    cos = torch.cos if isinstance(progress, Tensor) else math.cos
+    down = (cos(math.pi * progress) + 1) / 2
     return method.beta * {"cosine": down, "fixed": 1.0, "linear": 1 - progress, "rising": 1 - down}[method.decay]
 
 
@@ -173,7 +174,11 @@ class Learner(nn.Module):
 
 
 def loss(
-    learner: Learner, views: Tensor, joint: bool = True, progress: float = 0.0, labels: Tensor | None = None
+    learner: Learner,
+    views: Tensor,
+    joint: bool = True,
+    progress: float | Tensor = 0.0,
+    labels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The method's loss on views (V, B, 3, H, W), and the backbone's features (V, B, F) without gradient, those of the
     aggressive views alone for the STAGED methods. progress: share of the steps done, in [0, 1]. labels (B,): seen by Supervised

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.bench import alone
-from repro.errors import ReproError
+from repro.errors import DoesNotFit, ReproError
 from repro.progress import Progress
 from repro.provenance import commit, machine
 from repro.spec import key, to_dict
@@ -59,7 +59,8 @@ def measure(
     there. At Ctrl-C it is the same, but for KeyboardInterrupt in place of a return. watch(step, steps, loss) is called
     along the way where one process measures. A second process may measure into the same store: each run is made once.
     A spec that starts from another run (`start`) has that one measured first, and its weights kept.
-    Raises ReproError if a spec cannot run or the store cannot be written; what is stored stays stored.
+    Raises ReproError if a spec cannot run or the store cannot be written; what is stored stays stored. A run that does not
+    fit into memory is told at the end, by DoesNotFit, when all others are made.
     """
     if not 0 <= minutes < float("inf"):
         raise ReproError(f"The time budget cannot be {minutes} minutes: give 0 for none, or more.")
@@ -76,15 +77,21 @@ def measure(
     deadline = time.time() + 60 * minutes if minutes else float("inf")
     options = {"checkpoint_seconds": checkpoint_seconds, "commit": commit()}
     total = len(wanted.keys() | starts.keys())
+    many, large = workers or default_workers(), []
+    timed = {k: s for k, s in missing.items() if many > 1 and _on_gpu() and _is_timing(s)}
     with Progress(total, total - len(missing) - len(starts), quiet) as progress:
-        for specs, keep in ((starts, True), (missing, keep_weights)):
+        rest = {k: s for k, s in missing.items() if k not in timed}
+        # runs that share a GPU lengthen each other's steps, so what only takes times goes first, one at a time
+        for specs, keep, most in ((timed, keep_weights, 1), (starts, True, many), (rest, keep_weights, many)):
             if not specs or time.time() >= deadline:
                 continue
-            many, with_keep = min(workers or default_workers(), len(specs)), {**options, "keep_weights": keep}
-            if many == 1:
-                _in_process(specs, store, deadline, with_keep, progress, watch or progress.step)
+            with_keep = {**options, "keep_weights": keep}
+            if min(most, len(specs)) == 1:
+                large += _in_process(specs, store, deadline, with_keep, progress, watch or progress.step)
             else:
-                _in_workers(specs, store, many, deadline, with_keep, progress)
+                large += _in_workers(specs, store, min(most, len(specs)), deadline, with_keep, progress)
+    if large:
+        raise DoesNotFit(" ".join(dict.fromkeys(large)))
     missing |= {k: s for k, s in starts.items() if k in wanted}
     found |= {k: store.get(k) for k in missing if k in store}
     return [found[k] for k in wanted if k in found]
@@ -97,23 +104,37 @@ def _starts(specs: Iterable[Any]) -> dict[str, Any]:
 
 
 def default_workers() -> int:
+    return 1 if _on_gpu() else len(os.sched_getaffinity(0))
+
+
+def _on_gpu() -> bool:
     import torch
 
-    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    return torch.cuda.is_available()
 
 
-def _in_process(missing, store, deadline, options, progress, watch) -> None:
+def _is_timing(spec: Any) -> bool:
+    return type(spec).__name__ in ("LossSpec", "LoaderSpec", "StepSpec", "ViewsSpec")
+
+
+def _in_process(missing, store, deadline, options, progress, watch) -> list[str]:
+    """What does not fit into memory, a sentence each."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     stop = threading.Event()
-    queue = list(missing)
+    queue, large = list(missing), []
     try:
         with _interrupt_sets(stop):
             while queue and time.time() < deadline and not stop.is_set():
                 name = queue.pop(0)
-                outcome = _one(missing[name], store.root, deadline, options, stop.is_set, watch)
+                try:
+                    outcome = _one(missing[name], store.root, deadline, options, stop.is_set, watch)
+                except DoesNotFit as e:
+                    large.append(str(e))
+                    progress.note(str(e))
+                    continue
                 if outcome == "busy":
                     queue.append(name)
                     time.sleep(0.2)
@@ -123,6 +144,7 @@ def _in_process(missing, store, deadline, options, progress, watch) -> None:
             raise KeyboardInterrupt
     finally:
         torch.set_num_threads(threads)
+    return large
 
 
 @contextlib.contextmanager
@@ -144,12 +166,12 @@ def _interrupt_sets(stop: threading.Event):
         signal.signal(signal.SIGINT, before)
 
 
-def _in_workers(missing, store, workers, deadline, options, progress) -> None:
+def _in_workers(missing, store, workers, deadline, options, progress) -> list[str]:
     # forked from a server that has imported torch and started no thread; fork and a process's threads do not go together
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["repro.train"])
     stop = context.Event()
-    queue, running = list(missing), {}
+    queue, running, large = list(missing), {}, []
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(stop,))
     interrupted = False
     try:
@@ -164,7 +186,12 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> None:
                         done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                         for future in done:
                             name = running.pop(future)
-                            outcome = future.result()
+                            try:
+                                outcome = future.result()
+                            except DoesNotFit as e:
+                                large.append(str(e))
+                                progress.note(str(e))
+                                continue
                             if outcome == "busy":
                                 queue.append(name)
                                 time.sleep(0.2)
@@ -182,6 +209,7 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> None:
         ) from None
     if interrupted:
         raise KeyboardInterrupt
+    return large
 
 
 @contextlib.contextmanager

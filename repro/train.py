@@ -7,26 +7,29 @@ checkpoint gives, on a CPU, the same bits as one never stopped.
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro import data, methods, networks, optim, pairs, probes, spectra
-from repro.errors import ReproError
+from repro import data, engine, methods, networks, optim, pairs, probes, spectra
+from repro.errors import DoesNotFit, ReproError
 from repro.spec import RunSpec, key
 from repro.store import Result, write_atomic
 from repro.views import batched, compiled
-from repro.views.draw import permutation
+from repro.views.draw import Params, permutation
 from repro.views.recipe import Recipe, View, repeat
 
 CROPS = 4  # crops of each image that the probe "cropped" is fitted on
 CHUNK = 1024  # views are made for this many images at a time on a CPU, whatever the batch
+GPU_CHUNK = 2**23  # pixels of views that are made at a time on a GPU: eight batches of 512 at 32 px, two views each
 
 
 def run(
@@ -40,9 +43,20 @@ def run(
 
     scratch: a folder for checkpoints; a run found there goes on. tick(step, steps, loss) is called after every step and
     may raise to stop the run; the loss is that of the last finished epoch. keep_weights: leave weights.pt in scratch.
-    Raises ReproError for a spec that cannot run; a run whose loss is not finite returns with diverged = 1.
+    Raises ReproError for a spec that cannot run, DoesNotFit where memory is short; a run whose loss is not finite returns
+    with diverged = 1.
     """
+    try:
+        return _run(spec, scratch, tick, checkpoint_seconds, keep_weights)
+    except torch.OutOfMemoryError:
+        pass  # its traceback holds the run's tensors, and is gone behind this block
+    raise DoesNotFit(_what_fits(spec))
+
+
+def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    ways = engine.ways(device)
+    engine.prepare(device, spec.precision)
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
     size = dataset.train.images.shape[-1]
     learner = build(spec, size).to(device, memory_format=torch.channels_last)
@@ -79,12 +93,17 @@ def run(
     state |= {"seconds": 0.0, "cpu_seconds": 0.0, "epoch_seconds": [], "epoch_cpu_seconds": []}
     checkpoint = scratch / "checkpoint.pt" if scratch else None
     if checkpoint and checkpoint.exists():
-        state |= resume_checkpoint(checkpoint, parts, device)
+        state |= resume_checkpoint(checkpoint, parts)
+        state["loss"] = state["loss"].to(device)
     curves, mean, std = state["curves"], *(x.to(device).view(3, 1, 1) for x in (dataset.mean, dataset.std))
+    colours = engine.compiled(batched.appearance) if "views" in ways else None
     make_views(images[:2], spec.recipe, spec.seed, 0, torch.arange(2, device=device))  # compiled before the clock runs
 
-    feed = batches if spec.loading.name == "memory" else batches_from_files
-    feed = feed(spec, images, state["step"], steps)
+    if spec.loading.name == "memory":
+        feed = batches(spec, images, state["step"], steps, colours)
+    else:
+        feed = batches_from_files(spec, images, state["step"], steps)
+    both = passes(spec, learner, optimiser, mean, std, ways)
     learner.train()
     watched = pairs.make(spec, dataset).to(device) if spec.probes.pairs else None
     if watched and not state["step"]:
@@ -94,19 +113,17 @@ def run(
         progress = step / steps
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * optim.rate(spec.optimiser, step, steps)
-        with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-            loss, features = methods.loss(learner, (views - mean) / std, spec.joint, progress, labels[index])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        seen = labels[index]
+        loss, features = both(views, seen, progress)
         optimiser.step()
         methods.after_step(learner, progress)
         if spec.probes.online:
             guess = online(features.float().flatten(0, 1))
-            online_loss = F.cross_entropy(guess, labels[index].repeat(len(features)))
+            online_loss = F.cross_entropy(guess, seen.repeat(len(features)))
             online_optimiser.zero_grad(set_to_none=True)
             online_loss.backward()
             online_optimiser.step()
-        state["loss"] += loss.detach()
+        state["loss"] += loss
         state["step"] = step + 1
 
         if (step + 1) % per_epoch == 0 or step + 1 == steps:  # the only place where the host waits for the device
@@ -147,7 +164,80 @@ def run(
         metrics |= _online(learner, online, dataset, tasks[0], ("val", "test"))
     if keep_weights and scratch:
         _write(scratch / "weights.pt", learner.state_dict())
-    return Result(metrics, curves, _timing(state))
+    return Result(metrics, curves, _timing(state) | _on_gpu(device, ways))
+
+
+def passes(
+    spec: RunSpec,
+    learner: methods.Learner,
+    optimiser: torch.optim.Optimizer,
+    mean: Tensor,
+    std: Tensor,
+    ways: tuple[str, ...] = (),
+    backward: bool = True,
+) -> Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]:
+    """The forward and backward pass of a step by the engine's `ways`: a function of views (V, B, 3, H, W) in [0, 1],
+    labels (B,) and progress that leaves the gradients in the parameters, and returns the loss and the backbone's
+    features (V, B, F). The next call may overwrite both."""
+    forward = engine.compiled(methods.loss) if "compile" in ways else methods.loss
+
+    def both(views: Tensor, labels: Tensor, progress: float | Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(views.device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
+            loss, features = forward(learner, (views - mean) / std, spec.joint, progress, labels)
+        optimiser.zero_grad(set_to_none=True)
+        if backward:
+            loss.backward()
+        return loss.detach(), features
+
+    if not {"graph", "compile"} & set(ways):
+        return both
+    moving = torch.zeros((), device=mean.device)  # the only number that moves: as a tensor it is no part of the program
+    run = engine.Captured(both) if "graph" in ways else both
+    return lambda views, labels, progress: run(views, labels, moving.fill_(progress))
+
+
+def _on_gpu(device: torch.device, ways: tuple[str, ...]) -> dict:
+    """The ways of the engine and the most memory that was in use; of a CPU nothing."""
+    if device.type != "cuda":
+        return {}
+    return {"engine": list(ways), "peak_memory_gb": torch.cuda.max_memory_allocated() / 1e9}
+
+
+def _what_fits(spec: RunSpec) -> str:
+    """One sentence, after a run that ran out of memory: the largest batch that a trial step of it does fit."""
+    batch, fits = spec.batch_size, False
+    while batch >= 2 and not (fits := _fits(replace(spec, batch_size=batch))):
+        batch //= 2
+    name = f"{type(spec.method).__name__} with {spec.backbone} at {spec.data.size} px"
+    if fits and batch == spec.batch_size:
+        return (
+            f"{name} ran out of memory, though a step of its batch of {batch} fits alone: free the device of other "
+            "programs, or measure with fewer --workers."
+        )
+    there = f"a batch of {batch} does" if fits else "nor does one of 2: choose a smaller backbone or smaller images"
+    return f"{name} does not fit into memory with a batch of {spec.batch_size}; {there}."
+
+
+def _fits(spec: RunSpec) -> bool:
+    """Whether two steps of a spec on fake images find room: the first makes the optimiser's state, beside which the
+    second must fit."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        size = spec.data.size or 224
+        learner = build(spec, size).train().to(device, memory_format=torch.channels_last)
+        optimiser = optim.make(learner, spec.optimiser, spec.batch_size)
+        both = passes(spec, learner, optimiser, *torch.zeros((2, 3, 1, 1), device=device) + 0.5)
+        images = torch.zeros((spec.batch_size, 3, size, size), dtype=torch.uint8, device=device)
+        index = torch.arange(len(images), device=device)
+        for _ in range(2):
+            both(make_views(images, spec.recipe, spec.seed, 0, index), torch.zeros_like(index), 0.0)
+            optimiser.step()
+    except torch.OutOfMemoryError:
+        return False
+    return True
 
 
 def _clocks() -> tuple[float, float]:
@@ -174,24 +264,34 @@ def build(spec: RunSpec, size: int) -> methods.Learner:
         return methods.Learner(backbone, features, spec.projector, spec.method)
 
 
-def batches(spec: RunSpec, images: Tensor, first: int, steps: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+def batches(
+    spec: RunSpec,
+    images: Tensor,
+    first: int,
+    steps: int,
+    colours: Callable[[Tensor, View, Params], Tensor] | None = None,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yields (step, indices into images (B,), views (V, B, 3, size, size) float32) from step `first` on.
 
     The order of each epoch is a function of (seed, epoch). Views are made for whole chunks of the epoch, and a resumed
-    run makes its chunk again from the start, so that not even rounding depends on where it was stopped.
+    run makes its chunk again from the start, so that not even rounding depends on where it was stopped. colours: what
+    makes the views' colours on a GPU in place of `batched.appearance`.
     """
     n, batch = len(images), spec.batch_size
     per_epoch = n // batch
-    chunk = batch if images.is_cuda else max(1, CHUNK // batch) * batch
+    many = GPU_CHUNK // (len(spec.recipe.views) * images[0, 0].numel()) if images.is_cuda else CHUNK
+    chunk = max(1, many // batch) * batch
     order_of, start_of, views = -1, -1, None
     for step in range(first, steps):
         epoch, position = divmod(step, per_epoch)
         if epoch != order_of:
-            order, order_of, start_of = permutation(spec.seed, epoch, n).to(images.device), epoch, -1
+            order, order_of, start_of = permutation(spec.seed, epoch, n, images.device), epoch, -1
         start = position * batch // chunk * chunk
+        if images.is_cuda:  # the last chunk reaches back, so that all are of one shape and one compilation
+            start = max(0, min(start, per_epoch * batch - chunk))
         if start != start_of:
             index = order[start : min(start + chunk, per_epoch * batch)]
-            views, start_of = make_views(images[index], spec.recipe, spec.seed, epoch, index), start
+            views, start_of = make_views(images[index], spec.recipe, spec.seed, epoch, index, colours), start
         offset = position * batch - start
         yield step, index[offset : offset + batch], views[:, offset : offset + batch]
 
@@ -223,9 +323,18 @@ def batches_from_files(spec: RunSpec, images: Tensor, first: int, steps: int) ->
     return stream()
 
 
-def make_views(images: Tensor, recipe: Recipe, seed: int, epoch: int, index: Tensor) -> Tensor:
+def make_views(
+    images: Tensor,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    index: Tensor,
+    colours: Callable[[Tensor, View, Params], Tensor] | None = None,
+) -> Tensor:
     """Views (V, B, 3, H, W) of images (B, 3, H, W) uint8, where the images are; `repro.views.batched.make` says more."""
-    return (batched if images.is_cuda else compiled).make(images, recipe, seed, epoch, index)
+    if images.is_cuda:
+        return batched.make(images, recipe, seed, epoch, index, colours=colours)
+    return compiled.make(images, recipe, seed, epoch, index)
 
 
 @torch.no_grad()
@@ -427,10 +536,12 @@ def _write(path: Path, content: dict) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def resume_checkpoint(path: Path, parts: dict, device: torch.device) -> dict:
-    """Put the parts back as they were saved; the loop's state. ReproError if the file is damaged."""
+def resume_checkpoint(path: Path, parts: dict) -> dict:
+    """Put the parts back as they were saved; the loop's state, on the CPU. The parts move what they keep by themselves:
+    AdamW counts its steps on the CPU, and would make the host wait for a count on a GPU. ReproError if the file is
+    damaged."""
     try:
-        saved = torch.load(path, map_location=device, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         return saved["state"]

@@ -6,6 +6,7 @@ Agrees with `repro.views.reference` (torchvision) image by image within rounding
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,18 +17,27 @@ from repro.views.recipe import Recipe, View
 LUMA = (0.2989, 0.587, 0.114)  # torchvision's rgb_to_grayscale
 
 
-def make(images: Tensor, recipe: Recipe, seed: int, epoch: int, sample: Tensor, size: int = 0) -> Tensor:
+def make(
+    images: Tensor,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    sample: Tensor,
+    size: int = 0,
+    colours: Callable[[Tensor, View, Params], Tensor] | None = None,
+) -> Tensor:
     """All views of a batch of images.
 
     images: (B, 3, H, W) uint8, the images numbered `sample` (B,) in their data set. size: pixels a side of the views,
-    0 for H. Returns (V, B, 3, size, size) float32 in [0, 1].
+    0 for H. colours: what to apply in place of `appearance`. Returns (V, B, 3, size, size) float32 in [0, 1].
     """
     params = draw(recipe, seed, epoch, sample, images.shape[2], images.shape[3])
     size = size or images.shape[2]
     out: list[Tensor] = []
     for view, p in zip(recipe.views, params):
         x = out[view.parent] if view.parent >= 0 else crop_resize_flip(images, p, size)
-        out.append(appearance(x, view, p))
+        x = (colours or appearance)(x, view, p)
+        out.append((x + view.noise * normal(p, x.shape)).clamp(0, 1) if view.noise else x)
     return torch.stack(out)
 
 
@@ -58,7 +68,7 @@ def resampling(start: Tensor, length: Tensor, extent: int, size: int) -> Tensor:
 
 
 def appearance(x: Tensor, view: View, p: Params) -> Tensor:
-    """Everything of a view after its crop and flip, in the recipe's order. x: (B, 3, H, W) float in [0, 1]."""
+    """Everything of a view between its crop and its noise, in the recipe's order. x: (B, 3, H, W) float in [0, 1]."""
     if view.jitter:
         x = torch.where(p.jitter[:, None, None, None], colour_jitter(x, p), x)
     if view.gray:
@@ -68,8 +78,6 @@ def appearance(x: Tensor, view: View, p: Params) -> Tensor:
         x = torch.where((p.sigma > 0)[:, None, None, None], blur(x, p.sigma, kernel), x)
     if view.solarize:
         x = torch.where(p.solarize[:, None, None, None] & (x >= view.threshold), 1 - x, x)
-    if view.noise:
-        x = (x + view.noise * normal(p, x.shape)).clamp(0, 1)
     return x
 
 
@@ -113,7 +121,7 @@ def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
     )
     sector = sector + 6 * shift[:, None, None]
     # each channel of a colour of full saturation is a trapezoid over the hue's six sectors
-    offset = torch.tensor([5.0, 3.0, 1.0], device=x.device)[:, None, None]
+    offset = torch.arange(5, 0, -2, device=x.device)[:, None, None]
     k = torch.remainder(sector[:, None] + offset, 6)
     return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
 

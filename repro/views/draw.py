@@ -64,9 +64,15 @@ def _numbers(first: int, count: int, device: torch.device) -> Tensor:
     return torch.arange(first, first + count, device=device)
 
 
-def permutation(seed: int, epoch: int, n: int) -> Tensor:
-    """The order in which a run sees its n samples in one epoch, on the CPU."""
-    return torch.argsort(mix(stream(seed, epoch, 1) + torch.arange(n) * GOLDEN), stable=True)
+@functools.lru_cache(maxsize=64)
+def _constant(values: tuple, device: torch.device) -> Tensor:
+    """Copied to a GPU once, since each copy makes the host wait for it."""
+    return torch.tensor(values, device=device)
+
+
+def permutation(seed: int, epoch: int, n: int, device: torch.device | str = "cpu") -> Tensor:
+    """The order in which a run sees its n samples in one epoch, the same on every device."""
+    return torch.argsort(mix(stream(seed, epoch, 1) + torch.arange(n, device=device) * GOLDEN), stable=True)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def draw(recipe: Recipe, seed: int, epoch: int, sample: Tensor, height: int, wid
     """
     out: list[Params] = []
     device = sample.device
-    orders = torch.tensor(ORDERS, device=device)
+    orders = _constant(ORDERS, device)
     for number, view in enumerate(recipe.views):
         start = stream(seed, epoch, 16 + number)
         u = uniform(start, sample, _numbers(40, 16, device))  # (B, 16), the draws FLIP ... SOLARIZE
@@ -110,9 +116,8 @@ def draw(recipe: Recipe, seed: int, epoch: int, sample: Tensor, height: int, wid
             top, left, h, w = _crop(view.crop, view.ratio, start, sample, height, width)
             flip = u[:, 0] < view.flip
         f = u[:, FACTORS - 40 : FACTORS - 36] * 2 - 1  # (B, 4) in [-1, 1)
-        strength = torch.tensor([view.brightness, view.contrast, view.saturation, view.hue], device=device)
-        base = torch.tensor([1.0, 1.0, 1.0, 0.0], device=device)
-        factors = base + f * strength
+        strength = tuple(float(x) for x in (view.brightness, view.contrast, view.saturation, view.hue))
+        factors = _constant((1.0, 1.0, 1.0, 0.0), device) + f * _constant(strength, device)
         factors[:, :3].clamp_(min=0)
         low, high = view.sigma
         sigma = torch.where(u[:, BLUR - 40] < view.blur, low + u[:, SIGMA - 40] * (high - low), 0.0)
