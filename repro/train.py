@@ -205,20 +205,20 @@ def _on_gpu(device: torch.device, ways: tuple[str, ...]) -> dict:
 
 def _what_fits(spec: RunSpec) -> str:
     """One sentence, after a run that ran out of memory: the largest batch that a trial step of it does fit."""
-    batch, fits = spec.batch_size, False
-    while batch >= 2 and not (fits := _fits(replace(spec, batch_size=batch))):
+    batch, found = spec.batch_size, False
+    while batch >= 2 and not (found := fits(replace(spec, batch_size=batch))):
         batch //= 2
     name = f"{type(spec.method).__name__} with {spec.backbone} at {spec.data.size} px"
-    if fits and batch == spec.batch_size:
+    if found and batch == spec.batch_size:
         return (
             f"{name} ran out of memory, though a step of its batch of {batch} fits alone: free the device of other "
             "programs, or measure with fewer --workers."
         )
-    there = f"a batch of {batch} does" if fits else "nor does one of 2: choose a smaller backbone or smaller images"
-    return f"{name} does not fit into memory with a batch of {spec.batch_size}; {there}."
+    smaller = f"a batch of {batch} does" if found else "nor does one of 2: choose a smaller backbone or smaller images"
+    return f"{name} does not fit into memory with a batch of {spec.batch_size}; {smaller}."
 
 
-def _fits(spec: RunSpec) -> bool:
+def fits(spec: RunSpec) -> bool:
     """Whether two steps of a spec on fake images find room: the first makes the optimiser's state, beside which the
     second must fit."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

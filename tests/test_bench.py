@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from repro import figures, stats
-from repro.bench import contestants, loader, photographs
+from repro.bench import contestants, loader, peers, photographs
+from repro.bench import engine as step_engine
 from repro.bench.contestants import COLUMNS
 from repro.bench.loader import LoaderSpec
 from repro.claims import data_loading
@@ -242,3 +244,56 @@ def test_options_that_cannot_be():
         loader.main(["--ffcv-ssl", "/nowhere"])
     with pytest.raises(ReproError, match="There is no folder /nowhere"):
         loader.main(["--images", "/nowhere"])
+
+
+# --- a step beside its peers ------------------------------------------------------------------------------------------
+
+
+def test_a_view_of_a_resnet_costs_what_is_known():
+    forward, both = step_engine.flops(step_engine.spec_of("resnet18", 8, "float32"), 32)
+    assert forward == pytest.approx(1.11e9, rel=0.01)
+    assert both == pytest.approx(3 * forward, rel=0.01)
+
+
+def test_the_parts_of_a_step_add_up_and_ratios_are_of_one_turn():
+    seconds = {"views": [1.0, 1.0, 10.0], "forward": [3.0, 3.0, 30.0], "backward": [7.0, 7.0, 70.0],
+               "optimiser": [8.0, 8.0, 80.0], "a peer": [24.0, 24.0, 240.0]}  # fmt: skip
+    found = {"seconds": seconds, "batch": 16, "views": 2, "flops": 5.0, "ceiling": 100.0}
+    said = step_engine.summary(found)
+    assert [said[f"{p}_ms"] for p in step_engine.PARTS] == [1000, 2000, 4000, 1000]
+    assert said["views_s"] == 32 / 8
+    assert said["share"] == 4 * 5 / 100
+    assert said["a peer_ratio"] == 3
+    assert said["a peer_views_s"] == 32 / 24
+
+
+@pytest.mark.parametrize("name", peers.WAYS)
+def test_every_peer_trains(name):
+    spec = step_engine.spec_of("convnet", 4, "float32")
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+    peer = peers.Peer(spec, peers.WAYS[name], images, 1)
+    before = [p.clone() for p in peer.learner.trained()]
+    items = [peer.pictures[i] for i in range(4)]
+    peer._step([torch.stack(views) for views in zip(*items)])
+    assert all(torch.isfinite(p).all() for p in peer.learner.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, peer.learner.trained()))
+
+
+def test_a_step_is_measured_from_end_to_end(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(peers, "WAYS", {"solo-learn's way": peers.WAYS["solo-learn's way"]})
+    out = tmp_path / "engine.json"
+    options = "--backbone convnet --size 16 --batch 8 --steps 1 --repeats 1 --workers 1 --out"
+    assert step_engine.main([*options.split(), str(out)]) == 0
+    text = capsys.readouterr().out
+    for part in ("SimCLR, convnet, 16 px, batch 8", "GFLOP forward and backward", "ours (as it is written)", "optimiser",
+                 "solo-learn's way (bfloat16, 1 workers)", "times as fast"):  # fmt: skip
+        assert part in text
+    assert json.loads(out.read_text())["summary"]["views_s"] > 0
+
+
+def test_an_engine_that_cannot_be_measured_is_one_sentence():
+    with pytest.raises(ReproError, match="batch must be 2 or more, not 1"):
+        step_engine.main(["--batch", "1"])
+    if not torch.cuda.is_available():
+        with pytest.raises(ReproError, match="There is no GPU here whose memory"):
+            step_engine.main(["--memory"])
