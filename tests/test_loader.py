@@ -133,6 +133,37 @@ def test_a_batch_is_not_overwritten_while_it_is_held(path):
     assert len({batch.views.data_ptr() for batch in held}) == len(held)
     addresses = [batch.views.data_ptr() for batch in source.epoch(0)]
     assert len(set(addresses)) < len(addresses)  # but memory is used again when it is not
+    assert {batch.views.data_ptr() for batch in source.epoch(1)} & set(addresses)  # in later epochs, too
+    assert len(source._memory.arrays) < len(held)  # and what was held is not kept for ever
+
+
+_GROWTH = """
+import sys
+from repro.data.loader import Loader
+from repro.views.recipe import preset
+
+def anonymous():  # MiB that are the process's own, not the file's
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024
+
+def most(path):
+    source = Loader(path, preset("crop"), 64, 64, workers=2)  # an epoch is as large as its file
+    return max(anonymous() for epoch in range(2) for batch in source.epoch(epoch))
+
+few = most(sys.argv[1])
+print(most(sys.argv[2]) - few)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Only Linux tells a process's own memory.")
+def test_memory_does_not_grow_with_the_data_set(tmp_path):
+    side, counts = 128, (128, 1024)
+    image = beton.Encoded(bytes(3 * side * side), side, side, raw=True)
+    paths = [tmp_path / f"{count}.beton" for count in counts]
+    for path, count in zip(paths, counts):
+        beton.write(path, lambda i: image, {"class": [0] * count})
+    more = paths[1].stat().st_size - paths[0].stat().st_size
+    done = subprocess.run([sys.executable, "-c", _GROWTH, *map(str, paths)], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < more / 2**20 / 3
 
 
 def test_rounded_and_exact_numbers_agree(path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -111,6 +112,7 @@ class Loader:
         self.samples = samples(indices, len(self.file), self.file.path)
         self.fast, self.dtype, self.device, self.ahead = fast, dtype, torch.device(device), max(1, ahead)
         self.labels = {name: torch.from_numpy(values) for name, values in self.file.labels.items()}
+        self._memory = _Memory(self.device.type == "cuda", self.ahead + 4)
         self._decoders: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
         compressed = (self.file.kinds[self.samples] == compiled.JPEG).any()
         self._keep = [Decoder(fast) for _ in range(self.workers)] if compressed else []
@@ -138,7 +140,7 @@ class Loader:
             table, starts = compiled.central(self.central), np.zeros(1, np.int64)
         else:
             table, starts = compiled.table(self.recipe, size), compiled.starts(self.recipe, self.seed, epoch)
-        memory = _Memory(self.device.type == "cuda")
+        memory = self._memory
         waiting: list[tuple[np.ndarray, np.ndarray, list[Future]]] = []
         compiled.warm_up()
 
@@ -198,21 +200,27 @@ class Loader:
 
 
 class _Memory:
-    """Arrays for batches, used again as soon as nobody holds a tensor made of them: fresh memory costs page faults."""
+    """Arrays for batches, used again as soon as nobody holds a tensor made of them: fresh memory costs page faults, the
+    more the more views. One for all epochs, since short ones would hardly use theirs again.
 
-    def __init__(self, pinned: bool):
-        self.pinned, self.arrays, self.stream = pinned, [], None
+    most: arrays to remember, so that a user who once kept a whole epoch does not cost its memory for good.
+    """
+
+    def __init__(self, pinned: bool, most: int):
+        self.pinned, self.most, self.arrays, self.stream = pinned, most, [], None
+        self.taking = threading.Lock()  # two epochs may run in two threads
         self.sending: list[tuple[np.ndarray, torch.cuda.Event]] = []
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
-        self.sending = [(array, sent) for array, sent in self.sending if not sent.query()]
-        for array in self.arrays:
-            # three references: the list's, this loop's, and the one that asks
-            if array.shape == shape and sys.getrefcount(array) == 3:
-                return array
-        array = torch.empty(shape, dtype=dtype, pin_memory=self.pinned).numpy()
-        self.arrays = [a for a in self.arrays if a.shape == shape or sys.getrefcount(a) > 3] + [array]
-        return array
+        with self.taking:
+            self.sending = [(array, sent) for array, sent in self.sending if not sent.query()]
+            for array in self.arrays:
+                # three references: the list's, this loop's, and the one that asks
+                if array.shape == shape and sys.getrefcount(array) == 3:
+                    return array
+            array = torch.empty(shape, dtype=dtype, pin_memory=self.pinned).numpy()
+            self.arrays = [*self.arrays, array][-self.most :]  # what leaves the list goes when its holder lets go
+            return array
 
     def send(self, array: np.ndarray, host: Tensor, device: torch.device) -> Tensor:
         """Copy to the GPU beside what it computes; the array stays taken until the copy is done."""
