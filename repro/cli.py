@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--figures", type=Path, help="the folder of results (default: the committed figures/)")
     data = add("data", _data, "List the data sets: which are there, and how to get the rest.")
     data.add_argument("action", choices=["list"])
-    bench = add("bench", _bench, "Measure speed, as ratios in one run: loader, step or loss.")
+    bench = add("bench", _bench, "Measure speed, as ratios in one run: loader, engine, views, step or loss.")
     bench.add_argument("what", nargs="?", default="loader")
     bench.add_argument("rest", nargs=argparse.REMAINDER)
     add("doctor", _doctor, "Say what this machine has and what is missing.")

@@ -19,8 +19,8 @@ IMAGES = {
 }  # fmt: skip
 """Pretraining images of a data set, so that a plan can be counted without it."""
 OTHER = 45_000  # CIFAR's less its validation split, for sets that are not in the list
-TARGETS = ("BYOL", "MoCo", "MSR")
-"""Methods whose target network reads the views too, without a backward pass."""
+TARGETS = ("BYOL", "MoCo", "MSR", "SimSiamMSR")
+"""Methods with targets: as many views again, seen without a backward pass."""
 
 
 def hours(spec: Any) -> tuple[float, float]:
@@ -44,7 +44,8 @@ def _work(spec: Any) -> float:
     images = spec.data.fraction * images_of(spec.data)
     seen = spec.steps * spec.batch_size if spec.steps else spec.epochs * images
     each = _forward(spec.backbone, spec.data.size or 32) * (4 if method in TARGETS else 3)
-    return seen * len(spec.recipe.views) * each
+    weak = sum(v.parent >= 0 for v in spec.recipe.views)  # the views that others are made from are the targets'
+    return seen * (len(spec.recipe.views) - weak) * each
 
 
 @functools.cache

@@ -78,7 +78,7 @@ def _runs(profile: Profile, method: str) -> list[RunSpec]:
             epochs=2 * spec.epochs,
         )
     if profile.name == "gpu":
-        spec = replace(spec, epochs=max(1, profile.epochs // 5))  # six stacks by two methods in ten minutes
+        spec = replace(spec, epochs=max(1, profile.epochs // 7))  # six stacks by two methods in ten minutes
     cells = [
         replace(spec, recipe=preset(stack, crop=_crop(profile)), optimiser=replace(spec.optimiser, lr=lr))
         for stack in STACKS

@@ -31,28 +31,33 @@ from repro.methods import BYOL, BarlowTwins, SimCLR, VICReg
 from repro.profiles import Profile, base
 from repro.spec import RunSpec
 
-BATCHES = {"smoke": (16, 64), "quick": (16, 64, 256), "gpu": (64, 256, 1024), "paper": (256, 512, 1024, 2048)}
+BATCHES = {"smoke": (16, 64), "quick": (16, 64, 256), "gpu": (128, 1024), "paper": (256, 512, 1024, 2048)}
 RATES = {  # LARS, base rate (times batch / 256)
     "smoke": (0.4, 4.0),
     "quick": (0.4, 1.2, 4.0, 12.0),
-    "gpu": (0.1, 0.3, 0.9, 2.7),
+    "gpu": (0.1, 0.4, 1.6),
     "paper": (0.1, 0.3, 0.5, 1.0, 2.0, 3.0),
 }
 TEMPERATURES = {
     "smoke": (0.1, 0.5),
     "quick": (0.05, 0.1, 0.2, 0.5, 1.0),
-    "gpu": (0.1, 0.15, 0.25, 0.5),
+    "gpu": (0.1, 0.2, 0.5),
     "paper": (0.1, 0.15, 0.25, 0.5),
 }
 LAYERS = {"smoke": (1, 2), "quick": (1, 2, 3), "gpu": (1, 2, 4), "paper": (1, 2, 3, 4, 5)}
 ADAM_RATES = {
     "smoke": (1e-3, 1e-2),
     "quick": (1e-3, 3e-3, 1e-2, 3e-2),
-    "gpu": (1e-4, 1e-3, 3e-3, 1e-2),
+    "gpu": (1e-4, 1e-3, 1e-2),
     "paper": (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3),
 }
 ADAM_DEFAULT = 1e-3  # PyTorch's own
+EPOCHS = {"gpu": 3}  # a hundred runs in ten minutes
 PUBLISHED = 0.1  # the temperature at which the paper sees the gap
+
+
+def _base(profile: Profile, **changes) -> RunSpec:
+    return base(profile, epochs=EPOCHS.get(profile.name, profile.epochs), **changes)
 
 
 def _seeded(specs: list[RunSpec], profile: Profile) -> list[RunSpec]:
@@ -71,17 +76,17 @@ def _barlow(profile: Profile) -> BarlowTwins:
 def plan_rates(profile: Profile, method: str) -> list[RunSpec]:
     """batch x learning rate (LARS) for one method; SimCLR's runs are probed on every task."""
     if method == "SimCLR":
-        spec = base(profile)
+        spec = _base(profile)
         spec = replace(spec, probes=replace(spec.probes, tasks=data.tasks(profile.data)))
     else:
-        spec = base(profile, method=_barlow(profile))
+        spec = _base(profile, method=_barlow(profile))
     cells = [replace(_rate(spec, lr), batch_size=b) for b in BATCHES[profile.name] for lr in RATES[profile.name]]
     return _seeded(cells, profile) + floors(profile, tasks=spec.probes.tasks)
 
 
 def plan_temperatures(profile: Profile) -> list[RunSpec]:
     """batch x temperature, at equal epochs, and at the number of steps that the largest batch takes."""
-    batches, spec = BATCHES[profile.name], base(profile)
+    batches, spec = BATCHES[profile.name], _base(profile)
     cells = [replace(spec, batch_size=b, method=SimCLR(t)) for b in batches for t in TEMPERATURES[profile.name]]
     steps = spec.epochs * max(1, ledger.images_of(spec.data) // max(batches))
     cells += [replace(c, steps=steps) for c in cells if c.batch_size != max(batches)]
@@ -89,7 +94,7 @@ def plan_temperatures(profile: Profile) -> list[RunSpec]:
 
 
 def plan_layers(profile: Profile) -> list[RunSpec]:
-    spec = base(profile)
+    spec = _base(profile)
     spec = replace(spec, probes=replace(spec.probes, mlp=True))
     ends = (min(BATCHES[profile.name]), max(BATCHES[profile.name]))
     cells = [
@@ -111,7 +116,7 @@ def _vicreg_and_byol(profile: Profile) -> tuple[VICReg, BYOL]:
 def plan_methods(profile: Profile) -> list[RunSpec]:
     """VICReg and BYOL with LARS, Barlow Twins with AdamW, at one small batch."""
     batch = 256 if profile.name in ("gpu", "paper") else 64
-    spec = base(profile, batch_size=batch)
+    spec = _base(profile, batch_size=batch)
     rates = sorted({*RATES[profile.name], spec.optimiser.lr})
     cells = [_rate(replace(spec, method=m), lr) for m in _vicreg_and_byol(profile) for lr in rates]
     barlow = replace(spec, method=_barlow(profile))

@@ -68,7 +68,7 @@ def run(profile: Profile, setting: Setting) -> RunSpec:
 def _spec(profile: Profile) -> RunSpec:
     spec = base(profile)
     if profile.name == "gpu":  # a dozen settings in ten minutes
-        spec = replace(spec, epochs=max(1, profile.epochs // 5))
+        spec = replace(spec, epochs=max(1, profile.epochs // 10))
     return replace(spec, probes=replace(spec.probes, tasks=data.tasks(profile.data)))
 
 

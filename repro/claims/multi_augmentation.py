@@ -24,7 +24,7 @@ from repro.errors import ReproError
 from repro.profiles import Profile
 from repro.spec import RunSpec
 
-EPOCHS = {**PROJECTOR_EPOCHS, "gpu": 5}  # of a standard run; others are four and ten times as long
+EPOCHS = {**PROJECTOR_EPOCHS, "gpu": 3}  # of a standard run; others are four and ten times as long
 FRACTIONS = (0.25, 0.5, 1.0)
 SCARCE = {"smoke": 0.2, "quick": 0.05, "gpu": 0.05, "paper": 0.05}
 LONG = 10

@@ -129,7 +129,8 @@ def subset(split: Split, fraction: float, seed: int) -> Tensor:
 
 
 def _dataset(title: str, stand_in: bool, splits: list[Split], tasks: dict[str, int]) -> Dataset:
-    pixels = splits[0].images[:2000].double() / 255
+    every = 1 if stand_in else max(1, len(splits[0].images) // 2000)  # folders hold one class after the other
+    pixels = splits[0].images[::every][:2000].double() / 255
     mean, std = pixels.mean((0, 2, 3)).float(), pixels.std((0, 2, 3)).float()
     return Dataset(title, stand_in, *splits, tasks, mean, std)
 
