@@ -9,6 +9,7 @@ A way that this machine cannot go is left out, which one sentence on the standar
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from repro.errors import ReproError
+from repro.views import batched
 
 WAYS = ("views", "graph", "compile")
 WARM = 3  # calls before a capture, in which libraries choose their algorithms and compilers compile
@@ -61,21 +63,33 @@ def compiled(function: Callable) -> Callable:
     return call
 
 
+def colours(device: torch.device) -> Callable | None:
+    """What makes the views' colours in place of `batched.appearance`, one for the whole process."""
+    return _colours() if "views" in ways(device) else None
+
+
+@functools.cache
+def _colours() -> Callable:
+    return compiled(batched.appearance)
+
+
 class Captured:
-    """A function of tensors that never change their shape, replayed as one CUDA graph once it has been called WARM times.
+    """A function of tensors, replayed as one CUDA graph once it has been called WARM times with tensors of one shape.
 
     It must do all its work on the device, and write what it changes in place. What it returns is overwritten by the
     next call. Where it cannot be captured, it goes on as it is written.
     """
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]], warm: int = WARM):
-        self.function, self.left = function, warm
+        self.function, self.warm, self.left = function, warm, warm
         self.stream = torch.cuda.Stream()
         self.graph: torch.cuda.CUDAGraph | None = None
         self.given: list[Tensor] = []
         self.made: tuple[Tensor, ...] = ()
 
     def __call__(self, *given: Tensor) -> tuple[Tensor, ...]:
+        if self.graph is not None and any(a.shape != b.shape for a, b in zip(self.given, given)):
+            self.graph, self.given, self.made, self.left = None, [], (), self.warm  # as where the resolution grows
         if self.graph is None and self.left == 0:
             self._capture(given)
         if self.graph is None:
@@ -98,7 +112,8 @@ class Captured:
         self.given = [t.clone() for t in given]
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=self.stream):
+            # thread_local: what other threads do on the device, such as pinning memory, does not break the capture
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 self.made = self.function(*self.given)
         except torch.OutOfMemoryError:
             raise

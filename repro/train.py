@@ -96,13 +96,15 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
         state |= resume_checkpoint(checkpoint, parts)
         state["loss"] = state["loss"].to(device)
     curves, mean, std = state["curves"], *(x.to(device).view(3, 1, 1) for x in (dataset.mean, dataset.std))
-    colours = engine.compiled(batched.appearance) if "views" in ways else None
+    colours = engine.colours(device)
     make_views(images[:2], spec.recipe, spec.seed, 0, torch.arange(2, device=device))  # compiled before the clock runs
 
     if spec.loading.name == "memory":
         feed = batches(spec, images, state["step"], steps, colours)
     else:
         feed = batches_from_files(spec, images, state["step"], steps)
+    if colours:
+        next(batches(spec, images, 0, 1, colours))  # compiled before the clock runs, too
     both = passes(spec, learner, optimiser, mean, std, ways)
     learner.train()
     watched = pairs.make(spec, dataset).to(device) if spec.probes.pairs else None

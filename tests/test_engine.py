@@ -190,7 +190,7 @@ def test_a_capture_is_replayed_with_new_inputs_or_left_out(monkeypatch, capsys, 
             captured.made[0].copy_(2 * captured.given[0])
 
     @contextlib.contextmanager
-    def capture(graph, stream):
+    def capture(graph, **_):
         events.append("capture")
         if not works:
             raise RuntimeError("operation not permitted when stream is capturing")
@@ -207,6 +207,9 @@ def test_a_capture_is_replayed_with_new_inputs_or_left_out(monkeypatch, capsys, 
     assert found == [[2.0 * i] * 2 for i in range(6)]
     assert events == (["capture"] + ["replay"] * 3 if works else ["capture"])
     assert ("cannot be captured" in capsys.readouterr().err) != works
+    assert captured(torch.ones(3))[0].tolist() == [2.0] * 3, "of another shape"
+    assert [captured(torch.full((3,), float(i)))[0].tolist() for i in range(4)] == [[2.0 * i] * 3 for i in range(4)]
+    assert events.count("capture") == (2 if works else 1)
 
 
 def test_a_tensor_of_progress_gives_the_same_beta():

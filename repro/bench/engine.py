@@ -31,7 +31,6 @@ from repro.methods import MSR, SimCLR
 from repro.provenance import commit, machine
 from repro.spec import Optimiser, Projector, RunSpec
 from repro.store import write_atomic
-from repro.views import batched
 from repro.views.recipe import preset
 
 PARTS = ("views", "forward", "backward", "optimiser")
@@ -66,7 +65,7 @@ def ceiling(device: torch.device, precision: torch.dtype, side: int = 0, repeats
         began = _now(device)
         torch.matmul(a, b)
         seconds.append(_now(device) - began)
-    return 2 * side**3 / median(seconds[2:])
+    return 2 * side**3 / min(seconds[2:])
 
 
 class Ours:
@@ -81,7 +80,7 @@ class Ours:
         half = torch.full((3, 1, 1), 0.5, device=images.device)
         given = (spec, self.learner, self.optimiser, half, half / 2, ways)
         self.forward, self.both = train.passes(*given, backward=False), train.passes(*given)
-        self.colours = engine.compiled(batched.appearance) if "views" in ways else None
+        self.colours = engine.colours(images.device)
         self.labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
     def run(self, steps: int, last: str) -> float:

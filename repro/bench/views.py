@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from repro import data
+from repro import data, engine
 from repro.bench.clock import median, now
 from repro.errors import ReproError
 from repro.spec import DataSpec
@@ -71,9 +71,9 @@ def cost(spec: DataSpec, recipe: Recipe, plain: Recipe, images: int = 256, repea
 
 
 def _seconds(images: Tensor, recipe: Recipe, seed: int, epoch: int) -> float:
-    index = torch.arange(len(images), device=images.device)
+    index, colours = torch.arange(len(images), device=images.device), engine.colours(images.device)
     began = now(images)
-    make_views(images, recipe, seed, epoch, index)
+    make_views(images, recipe, seed, epoch, index, colours)
     return now(images) - began
 
 
