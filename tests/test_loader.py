@@ -2,6 +2,7 @@
 
 import errno
 import io
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -422,6 +423,19 @@ def test_torchvision_loads_the_same_batches(path, files):
         Loader(path, None, 26, 24, shuffle=False), PlainLoader(files, LABELS, None, 26, 24, shuffle=False, workers=1)
     )]  # fmt: skip
     assert (evaluation[0].views.int() - evaluation[1].views.int()).abs().max() <= 1
+
+
+def test_torchvisions_workers_are_started_once(files):
+    source = PlainLoader(files, LABELS, ALL, 5, lambda epoch: 16 + 8 * epoch, seed=1, workers=1)
+    before = {p.pid for p in multiprocessing.active_children()}
+    next(source.epoch(0))  # and no further
+    started = {p.pid for p in multiprocessing.active_children()} - before
+    assert len(started) == 1
+    wanted = list(PlainLoader(files, LABELS, ALL, 5, 24, seed=1, workers=1).epoch(1))
+    for a, b in zip(source.epoch(1), wanted, strict=True):
+        assert torch.equal(a.index, b.index)
+        assert torch.equal(a.views, b.views)
+    assert started <= {p.pid for p in multiprocessing.active_children()}
 
 
 def test_torchvision_names_a_broken_file(files, tmp_path):

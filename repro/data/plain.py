@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,8 @@ class PlainLoader:
         self.labels = {name: torch.tensor(values) for name, values in labels.items()}
         if not self.batches(0):
             raise ReproError(f"The files leave no full batch of {batch} for rank {rank}: choose a smaller batch.")
+        self.wanted: list[list[tuple[int, int, int]]] = []  # what the workers are to load next
+        self.loader: DataLoader | None = None
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch, self.rank, self.world)
@@ -66,16 +69,22 @@ class PlainLoader:
 
     def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from batch `first` on. Raises ReproError that names a file which cannot be read."""
-        images = _Views(self.files, self.recipe, self.seed, epoch, self.size(epoch), self.central, self.dtype)
+        size = self.size(epoch)
+        self.wanted[:] = [[(epoch, size, number) for number in batch] for batch in self.batches(epoch)[first:]]
         cuda = self.device.type == "cuda"
-        loader = DataLoader(
-            images,
-            batch_sampler=self.batches(epoch)[first:],
-            num_workers=self.workers,
-            collate_fn=_collate,
-            pin_memory=cuda,
-        )
-        for views, number in loader:
+        if self.loader is None:
+            self.loader = DataLoader(
+                _Views(self.files, self.recipe, self.seed, self.central, self.dtype),
+                batch_sampler=self.wanted,
+                num_workers=self.workers,
+                collate_fn=_collate,
+                pin_memory=cuda,
+                # started once, and as in anybody's script: a process of `repro measure` was itself started otherwise,
+                # and its children would import everything anew
+                persistent_workers=True,
+                multiprocessing_context=multiprocessing.get_all_start_methods()[0],
+            )
+        for views, number in self.loader:
             if isinstance(views, str):
                 raise ReproError(views)
             labels = {name: values[number] for name, values in self.labels.items()}
@@ -86,17 +95,26 @@ class PlainLoader:
 
 
 class _Views(Dataset):
-    def __init__(self, files, recipe, seed, epoch, size, central, dtype):
-        self.files, self.recipe, self.size, self.dtype = files, recipe, size, dtype
-        self.table = compiled.central(central) if recipe is None else compiled.table(recipe, size)
-        self.starts = np.zeros(1, np.int64) if recipe is None else compiled.starts(recipe, seed, epoch)
+    def __init__(self, files, recipe, seed, central, dtype):
+        self.files, self.recipe, self.seed, self.central, self.dtype = files, recipe, seed, central, dtype
+        self.known = self.table = self.starts = None
+        self._know(0, 32)
         # compiled here, since each worker would compile it anew, or fetch it from disk
         drawn = compiled.drawn(self.table[0], self.starts[0], 0, 8, 8)
         compiled.add_noise(np.zeros(1, np.float32), drawn.state, 0, 0.0)
 
-    def __getitem__(self, number: int) -> tuple[Tensor | str, int]:
-        """The views (V, 3, S, S) of a sample, or a sentence on what is wrong with its file."""
-        number = int(number)
+    def _know(self, epoch: int, size: int) -> None:
+        """What the views of an epoch are drawn from."""
+        if self.known != (epoch, size):
+            plain = self.recipe is None
+            self.table = compiled.central(self.central) if plain else compiled.table(self.recipe, size)
+            self.starts = np.zeros(1, np.int64) if plain else compiled.starts(self.recipe, self.seed, epoch)
+            self.known = epoch, size
+
+    def __getitem__(self, which: tuple[int, int, int]) -> tuple[Tensor | str, int]:
+        """The views (V, 3, S, S) of (epoch, S, sample), or a sentence on what is wrong with its file."""
+        epoch, size, number = (int(n) for n in which)
+        self._know(epoch, size)
         try:
             with warnings.catch_warnings(), Image.open(self.files[number]) as image:
                 warnings.simplefilter("ignore")  # Pillow's about metadata
@@ -107,12 +125,12 @@ class _Views(Dataset):
                 number,
             )
         made: list[Image.Image] = []
-        out = torch.empty((len(self.table), 3, self.size, self.size), dtype=self.dtype)
+        out = torch.empty((len(self.table), 3, size, size), dtype=self.dtype)
         for v, row in enumerate(self.table):
             drawn = compiled.drawn(row, self.starts[v], number, image.height, image.width)
             parent = -1 if self.recipe is None else self.recipe.views[v].parent
-            source = made[parent] if parent >= 0 else _crop(image, drawn, self.size)
-            made.append(source if self.recipe is None else _appearance(source, drawn, self.recipe.views[v], self.size))
+            source = made[parent] if parent >= 0 else _crop(image, drawn, size)
+            made.append(source if self.recipe is None else _appearance(source, drawn, self.recipe.views[v], size))
             pixels = F.pil_to_tensor(made[-1])
             if self.recipe is not None and self.recipe.views[v].noise:
                 pixels = _noise(pixels, self.recipe.views[v].noise, drawn.state)
