@@ -85,75 +85,82 @@ def decode(job: dict, column: str, views: int, workers: int) -> Epoch:
     return epoch
 
 
-def _torchvision(job: dict, workers: int, dataset) -> Epoch:
-    import torch
-    from torch.utils.data import DataLoader
-
-    torch.manual_seed(0)
-    loader = DataLoader(
-        dataset, job["batch"], shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True
-    )  # the usual way of using it
-    return lambda: sum(len(batch[0]) for batch in loader)
-
-
 class Pillow:
-    """A data set of torchvision transforms on Pillow images."""
+    """A data set of torchvision transforms on Pillow images: an item is (column, views, number of the file)."""
 
-    def __init__(self, job: dict, column: str, views: int):
-        from torchvision import transforms as T
-
-        def branch(p: dict[str, float]):
-            jitter = T.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE)
-            blur = T.GaussianBlur(tuple(job["peer_kernel"]), (0.1, 2.0))
-            steps = [T.RandomResizedCrop(job["size"]), T.RandomHorizontalFlip()]
-            steps += [T.RandomApply([jitter], p["jitter"])] * (p["jitter"] > 0)
-            steps += [T.RandomGrayscale(p["gray"])] * (p["gray"] > 0)
-            steps += [T.RandomApply([blur], p["blur"]) if p["blur"] < 1 else blur] * (p["blur"] > 0)
-            steps += [T.RandomSolarize(128, p["solarize"])] * (p["solarize"] > 0)
-            return T.Compose([*steps, T.PILToTensor()])
-
-        self.files = job["files"]
-        self.branches = [branch(chances(column, v % 2)) for v in range(views)]
+    def __init__(self, job: dict):
+        self.job, self.known = job, {}
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.job["files"])
 
-    def __getitem__(self, number: int):
+    def __getitem__(self, item: tuple[str, int, int]):
+        column, views, number = item
+        image, key = self.read(self.job["files"][number]), (column, views)
+        if key not in self.known:
+            self.known[key] = [self.branch(chances(column, v % 2)) for v in range(views)]
+        return [branch(image) for branch in self.known[key]]
+
+    def read(self, file: str):
         from PIL import Image
 
-        with Image.open(self.files[number]) as image:
-            image = image.convert("RGB")
-        return [branch(image) for branch in self.branches]
+        with Image.open(file) as image:
+            return image.convert("RGB")
+
+    def branch(self, p: dict[str, float]):
+        from torchvision import transforms as T
+
+        crop = T.RandomResizedCrop(self.job["size"])
+        return T.Compose([crop, *_augmentations(T, p, self.job["peer_kernel"]), T.PILToTensor()])
 
 
 class Tensors(Pillow):
     """A data set of torchvision's second transforms on uint8 tensors, decoded by torchvision."""
 
-    def __init__(self, job: dict, column: str, views: int):
-        from torchvision.transforms import v2 as T
-
-        def branch(p: dict[str, float]):
-            jitter = T.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE)
-            blur = T.GaussianBlur(tuple(job["peer_kernel"]), (0.1, 2.0))
-            steps = [T.RandomResizedCrop(job["size"], antialias=True), T.RandomHorizontalFlip()]
-            steps += [T.RandomApply([jitter], p["jitter"])] * (p["jitter"] > 0)
-            steps += [T.RandomGrayscale(p["gray"])] * (p["gray"] > 0)
-            steps += [T.RandomApply([blur], p["blur"]) if p["blur"] < 1 else blur] * (p["blur"] > 0)
-            steps += [T.RandomSolarize(128, p["solarize"])] * (p["solarize"] > 0)
-            return T.Compose(steps)
-
-        self.files = job["files"]
-        self.branches = [branch(chances(column, v % 2)) for v in range(views)]
-
-    def __getitem__(self, number: int):
+    def read(self, file: str):
         from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
-        image = decode_jpeg(read_file(self.files[number]), ImageReadMode.RGB)
-        return [branch(image) for branch in self.branches]
+        return decode_jpeg(read_file(file), ImageReadMode.RGB)
+
+    def branch(self, p: dict[str, float]):
+        from torchvision.transforms import v2 as T
+
+        crop = T.RandomResizedCrop(self.job["size"], antialias=True)
+        return T.Compose([crop, *_augmentations(T, p, self.job["peer_kernel"])])
+
+
+def _augmentations(T, p: dict[str, float], kernel: list[int]) -> list:
+    """The steps after the crop, from either of torchvision's modules of transforms."""
+    blur = T.GaussianBlur(tuple(kernel), (0.1, 2.0))
+    steps = [T.RandomHorizontalFlip()]
+    steps += [T.RandomApply([T.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE)], p["jitter"])] * (p["jitter"] > 0)
+    steps += [T.RandomGrayscale(p["gray"])] * (p["gray"] > 0)
+    steps += [T.RandomApply([blur], p["blur"]) if p["blur"] < 1 else blur] * (p["blur"] > 0)
+    return steps + [T.RandomSolarize(128, p["solarize"])] * (p["solarize"] > 0)
+
+
+_feeds: dict[int, tuple[list, object]] = {}  # by workers, which stay: what is to be loaded next, and its DataLoader
 
 
 def torchvision(job: dict, column: str, views: int, workers: int) -> Epoch:
-    return _torchvision(job, workers, (Pillow if job["name"] == "torchvision" else Tensors)(job, column, views))
+    import torch
+    from torch.utils.data import DataLoader
+
+    if workers not in _feeds:
+        torch.manual_seed(0)
+        wanted, images = [], (Pillow if job["name"] == "torchvision" else Tensors)(job)
+        _feeds[workers] = (
+            wanted,
+            DataLoader(images, batch_sampler=wanted, num_workers=workers, persistent_workers=True),
+        )
+    wanted, loader = _feeds[workers]
+
+    def epoch() -> int:
+        order = torch.randperm(len(job["files"])).split(job["batch"])
+        wanted[:] = [[(column, views, n) for n in b.tolist()] for b in order if len(b) == job["batch"]]
+        return sum(len(batch[0]) for batch in loader)
+
+    return epoch
 
 
 def ffcv_ssl(job: dict, column: str, views: int, workers: int) -> Epoch:
@@ -216,8 +223,8 @@ def serve(job: dict) -> None:
         ask = json.loads(line)
         key = (ask["column"], ask["views"], ask["workers"])
         if key not in epochs:
-            if not job["name"].startswith("FFCV-SSL"):  # which compiles for minutes
-                epochs.clear()  # loaders keep batches' memory, torchvision's their workers
+            if job["name"].startswith("ours"):
+                epochs.clear()  # loaders keep the memory of their batches
             epochs[key] = CONTESTANTS[job["name"]](job, *key)
             epochs[key]()
         images, begun, cpu = 0, time.monotonic(), used()
