@@ -157,8 +157,8 @@ def plan(profile: Profile) -> list[LoaderSpec]:
     images = profile.data if Path(profile.data).is_dir() else "synthetic"
     if profile.name == "smoke":
         return [LoaderSpec(images, 16, 64, 8, 1, max(2, profile.seeds), 0.02, peers=False, scaling=True)]
-    count = {"quick": 96}.get(profile.name, 512)
-    return [LoaderSpec(images, count, repeats=max(5, profile.seeds), scaling=True)]
+    count, seconds = {"quick": (64, 0.3)}.get(profile.name, (512, 0.5))  # quick: all of it within a minute or two
+    return [LoaderSpec(images, count, repeats=max(5, profile.seeds), seconds=seconds, scaling=True)]
 
 
 def absent() -> list[str]:
