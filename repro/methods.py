@@ -203,7 +203,7 @@ def loss(
     h = networks.each_view(learner.backbone, views, joint)
     z = networks.each_view(learner.projector, h, joint).float()
     if isinstance(method, Supervised):
-        value = F.cross_entropy(z.flatten(0, 1), labels.repeat(len(views)))
+        value = F.cross_entropy(z.flatten(0, 1), labels.repeat(len(views)), ignore_index=-1)
     elif isinstance(method, SimCLR):
         value = losses.nt_xent(z, method.temperature)
     elif isinstance(method, InstanceSimCLR):
