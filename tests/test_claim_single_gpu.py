@@ -90,7 +90,6 @@ def test_methods_are_close_or_not():
     found = CLAIMS["A17"].judge(frame("A17", ahead))
     assert found.verdict == "partly"  # three of the six pairs are within two points
     assert abs(found.effect) > 5
-    assert "Barlow Twins trained for more epochs" in found.sentence
 
     def weak(spec):
         return hill(spec) - (38 if type(spec.method).__name__ == "BarlowTwins" else 0)

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, registry
-from repro.claims.common import cannot_carry, floor_levels, floors, grid, min_seeds, semantic, trained, tuned, verdict
+from repro.claims.common import cannot_carry, floor_levels, floors, grid, min_seeds, semantic, tuned, verdict
 from repro.methods import BYOL, BarlowTwins, Method, SimCLR, VICReg
 from repro.profiles import Profile, base
 from repro.spec import RunSpec
@@ -194,19 +194,13 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
         reason = cannot_carry(frame[frame["method"].isin((g.method, "Untrained"))], column)
         weak += [f"{g.title}: {reason}"] if reason else []
     means = ", ".join(f"{name} {np.nanmean(v) if np.isfinite(v).any() else np.nan:.1f}" for name, v in best.items())
-    longer = [g.title for g in GRIDS if frame.loc[frame["method"] == g.method, "epochs"].max() > _shortest(frame)]
-    more = f" {' and '.join(longer)} trained for more epochs than the others." if longer else ""
     sentence = (
         f"At their best cells: {means} %. The widest gap is {first} over {second}, {gap.text()} points, 90 % interval "
-        f"(asked: every pair within 2), with one projector for all.{more}"
+        f"(asked: every pair within 2), with one projector for all."
     )
     if weak:
         word, sentence = stats.NOT_JUDGED, f"Not judged: {'; '.join(weak)}. {sentence}"
     return verdict(frame, word, gap, "points", sentence)
-
-
-def _shortest(frame: pd.DataFrame) -> int:
-    return int(trained(frame)["epochs"].min())
 
 
 # ----------------------------------------------------------------------------------------------------------- drawing
