@@ -88,10 +88,12 @@ def as_text(rows: Sequence[Row], profiles: Sequence[str] = SHOWN) -> str:
         for row in group:
             out += lines([row["id"]], [row["claim"]], *[_cell(row["verdicts"].get(p)) for p in profiles])
         out.append("")
-    for profile in profiles:
-        counts = Counter(row["verdicts"].get(profile, {"verdict": NOT_YET})["verdict"] for row in rows)
-        out.append(f"{profile}: " + ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word]))
-    return "\n".join(out)
+    return "\n".join([*out, *(f"{profile}: {_counted(rows, profile)}" for profile in profiles)])
+
+
+def _counted(rows: Sequence[Row], profile: str) -> str:
+    counts = Counter(row["verdicts"].get(profile, {"verdict": NOT_YET})["verdict"] for row in rows)
+    return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
 
 
 def as_markdown(rows: Sequence[Row], notebooks_root: Path | str | None = None, profiles: Sequence[str] = SHOWN) -> str:
@@ -99,7 +101,7 @@ def as_markdown(rows: Sequence[Row], notebooks_root: Path | str | None = None, p
     from repro.figures import VERDICTS
 
     notebooks = _root() / "notebooks" if notebooks_root is None else Path(notebooks_root)
-    out = []
+    out = ["; ".join(f"`{profile}`: {_counted(rows, profile)}" for profile in profiles) + ".", ""]
     for paper, group in _by_paper(rows):
         out += [f"**[{_escaped(paper.title)}]({paper.url})** ({paper.cited})", ""]
         out.append(f"| id | claim | the paper's numbers | {' | '.join(profiles)} |")
@@ -191,7 +193,8 @@ def _cell(verdict: dict[str, Any] | None) -> list[str]:
     lines = [verdict["verdict"]]
     if effect is not None:
         bounds = [x for x in (effect, low, high) if x is not None]
-        shown = [f"{x:.{_decimals(bounds)}f}" for x in bounds]
+        form = ".1e" if 0 < max(map(abs, bounds)) < 1e-4 else f".{_decimals(bounds)}f"
+        shown = [f"{x:{form}}" for x in bounds]
         lines.append(f"{shown[0]}{f' [{shown[1]}, {shown[2]}]' if len(shown) == 3 else ''} {verdict['unit']}".rstrip())
     seeds = f"{verdict['seeds']} seed{'' if verdict['seeds'] == 1 else 's'}"
     return [*lines, ", ".join(part for part in (seeds, verdict["data"], verdict["backbone"]) if part)]

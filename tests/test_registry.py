@@ -285,7 +285,9 @@ def test_a_claim_without_its_notebook_is_not_yet(repository):
     root = repository({"B7": VERDICT}, slug="msr_beta_decay")
     rows = table.rows(root)
     assert set(verdicts_of(rows)) == {"A3"}
-    assert table.as_markdown([rows[22], rows[23]], root.parent / "notebooks").count("not yet") == 4
+    text = table.as_markdown([rows[22], rows[23]], root.parent / "notebooks")
+    assert text.count("· not yet") == 4
+    assert text.startswith("`quick`: 2 not yet; `gpu`: 2 not yet.\n")
 
 
 def test_json_round_trips_without_nan(repository):
@@ -355,6 +357,7 @@ def test_text_fits_a_terminal(repository):
         ((0.0, 0.0, 0.0), "0.0 [0.0, 0.0] points"),
         ((2.5, None, None), "2.50 points"),
         ((3, 2, 4), "3.00 [2.00, 4.00] points"),
+        ((2.3e-16, 0.0, 3e-16), "2.3e-16 [0.0e+00, 3.0e-16] points"),
     ],
 )
 def test_effects_are_rounded_to_their_size(repository, numbers_, shown):

@@ -166,6 +166,12 @@ def test_the_lock_file_is_current_and_names_public_hosts_only():
     assert {re.match(r"[a-z0-9_-]+", d)[0] for d in project["dependencies"]} <= locked
 
 
+def test_readme_maps_every_room():
+    rooms = [p.name + "/" * p.is_dir() for p in (ROOT / "repro").iterdir() if not p.name.startswith("_")]
+    text = (ROOT / "README.md").read_text().partition("## The map")[2]
+    assert [name for name in rooms if name not in text] == []
+
+
 def test_readme_shows_the_table_of_claims():
     assert table.readme_is_current(ROOT / "README.md", table.rows(ROOT / "figures", ROOT / "notebooks"))
 
