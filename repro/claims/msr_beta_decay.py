@@ -184,7 +184,7 @@ def plan_time(profile: Profile) -> list[StepSpec]:
     spec = standard(profile, BYOL())
     made = StepSpec(
         spec.backbone, spec.data.size or 224, spec.batch_size, spec.projector.width, spec.projector.dim, spec.precision,
-        repeats=1 if profile.name == "smoke" else 7,
+        repeats=1 if profile.name == "smoke" else 5,
     )  # fmt: skip
     return [replace(made, seed=seed) for seed in range(profile.seeds)]
 
