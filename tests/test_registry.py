@@ -396,7 +396,7 @@ def test_update_readme(repository):
     assert not table.readme_is_current(readme, rows)
     assert table.update_readme(readme, rows) is True
     text = readme.read_text()
-    assert text.startswith(f"# Title\n\nabove\n{table.BEGIN}\n\n**[")
+    assert text.startswith(f"# Title\n\nabove\n{table.BEGIN}\n\n`quick`: ")
     assert text.endswith(f"\n\n{table.END}\nbelow\n")
     assert "old" not in text
     assert "[A3](notebooks/01_batch_size.ipynb)" in text
