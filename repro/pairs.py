@@ -46,7 +46,7 @@ class Pairs:
 def make(spec: RunSpec, dataset: data.Dataset) -> Pairs:
     """The pairs that a run of this spec is watched on: of its first train images, under its recipe in stages."""
     known = spec.data.name == "scenes"
-    images = dataset.train.images[: CANDIDATES if known else IMAGES]
+    images = dataset.train.images[: CANDIDATES if known else IMAGES].to("cpu")
     views = _views(spec, images)
     if known:
         options = dict(spec.data.options)

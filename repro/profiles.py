@@ -66,11 +66,12 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
 
     smoke, quick: the convolutional net on 16 px stand-ins, 512 labels for the probes. Scenes are cropped to half of
     their area at least, since a smaller crop cuts their one object to pieces; all else is cropped as the papers do.
-    gpu: the common CIFAR recipe (solo-learn's LARS, projector 512-2048-256). paper: FFCV-SSL's ImageNet recipe.
+    gpu: the common CIFAR recipe (solo-learn's LARS, projector 512-2048-256). paper: FFCV-SSL's ImageNet recipe; a
+    prepared set is read from its own files at every step, so that views are cut from whole images.
     """
     from repro import data
     from repro.methods import SimCLR
-    from repro.spec import DataSpec, Optimiser, Probes, Projector, RunSpec
+    from repro.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
     from repro.views.recipe import preset
 
     semantic = data.tasks(profile.data)[:1]
@@ -103,5 +104,6 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
             recipe=preset("ffcv-ssl"),
             projector=Projector(3, 2048, 256),
             optimiser=Optimiser("lars", lr=1.0, eta=0.001),
+            loading=Loading("ours", timed=False) if data.in_files(profile.data) else Loading(),
         )
     return replace(spec, **changes)

@@ -112,16 +112,19 @@ class Loading:
 
     name: "memory" (decoded once, before the clock runs), or, at every step, from files through "ours" (the .beton
         loader) or "torchvision" (Pillow in worker processes), both with the same bytes.
-    stored: pixels a side of the JPEG files, which are made of the data set once; 0 for its own size.
+    stored: pixels a side of the JPEG files, which are made of the data set once; 0 for its own size, and for the files of
+        a prepared set as they are.
     ramp: () or (pixels, first, last): views of so many pixels up to epoch `first`, of the data's size from epoch `last`
         on, growing between them.
     fast: our loader's fast mode, whose colours differ a little.
+    timed: from files, the run's time is what it is about: no other such run beside it on the machine.
     """
 
     name: str = "memory"
     stored: int = 0
     ramp: tuple[int, ...] = ()
     fast: bool = False
+    timed: bool = True
 
     def __post_init__(self) -> None:
         if self.name not in ("memory", "ours", "torchvision"):
@@ -167,7 +170,7 @@ class RunSpec:
     @property
     def timed(self) -> bool:
         """Whether the run's time is what it is about, so that no other of that kind may run beside it."""
-        return self.loading.name != "memory"
+        return self.loading.name != "memory" and self.loading.timed
 
 
 @dataclass(frozen=True)

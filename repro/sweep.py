@@ -323,27 +323,42 @@ def dry_run(specs: list[Any]) -> Iterator[str]:
                 continue
             method = type(spec.method).__name__
             net = (spec.backbone, spec.projector, method, spec.joint)
-            shape = (*net, spec.recipe, spec.data.size, spec.optimiser.name)
+            shape = (*net, spec.recipe, spec.data.size, spec.optimiser.name, spec.loading)
             if shape in done:
                 continue
             done[shape] = _dry_step(spec, Path(folder), files)
             yield (
-                f"{method} {spec.backbone} {spec.recipe.name} {spec.data.size} px, projector {spec.projector.layers} x "
-                f"{spec.projector.width} to {spec.projector.dim}: {done[shape] / 1e6:.1f} M parameters"
+                f"{method} {spec.backbone} {spec.recipe.name} {spec.data.size} px, images {_way(spec.loading)}, projector "
+                f"{spec.projector.layers} x {spec.projector.width} to {spec.projector.dim}: {done[shape] / 1e6:.1f} M "
+                "parameters"
             )
     yield f"{len(specs)} runs of {len(done)} kinds, each built, fed by its loader and trained for one step"
 
 
+def _way(loading) -> str:
+    """How images come to a run, in words."""
+    if loading.name == "memory":
+        return "from memory"
+    stored = f", stored at {loading.stored} px" if loading.stored else ""
+    return f"through {loading.name}{stored}{', growing' if loading.ramp else ''}{', fast' if loading.fast else ''}"
+
+
 def _dry_step(spec, folder: Path, files: dict[int, Path]) -> int:
-    """One step of a spec on fake images, read from a `.beton` file as its loader reads; the number of parameters."""
+    """One step of a spec on fake images, read from a `.beton` file by its loader, or by ours where it has none; the
+    number of parameters."""
     from repro import methods, train
 
     if isinstance(spec.method, methods.Untrained):
         return train.dry_run(spec)
-    from repro.data import loader, prepared
+    import torch
+
+    from repro.data import disk, prepared
 
     size = spec.data.size or 224
     if size not in files:
         files[size] = prepared.fake(folder / str(size), side=size + size // 8)
-    batch = next(loader.Loader(files[size], spec.recipe, 2, size, seed=spec.seed, workers=1).epoch())
+    through = "ours" if spec.loading.name == "memory" else spec.loading.name
+    grows, device = disk.growing(size, spec.loading.ramp), torch.device("cpu")
+    source = disk.loader(files[size], through, spec.recipe, 2, grows, spec.seed, range(8), device, spec.loading.fast)
+    batch = next(source.epoch())
     return train.dry_run(spec, batch.views.float() / 255)

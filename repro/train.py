@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro import data, engine, methods, networks, optim, pairs, probes, spectra
+from repro.data.loader import Images
 from repro.errors import DoesNotFit, ReproError
 from repro.spec import RunSpec, key
 from repro.store import Result, write_atomic
@@ -73,7 +74,6 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
         return Result({"diverged": 0.0, **probe(spec, learner.backbone, dataset, tasks, final=True)})
 
     chosen = data.subset(dataset.train, spec.data.fraction, spec.seed)
-    images = dataset.train.images[chosen].to(device)
     labels = dataset.train.labels[tasks[0]][chosen].to(device)
     per_epoch = len(chosen) // spec.batch_size
     if per_epoch == 0:
@@ -97,14 +97,22 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
         state["loss"] = state["loss"].to(device)
     curves, mean, std = state["curves"], *(x.to(device).view(3, 1, 1) for x in (dataset.mean, dataset.std))
     colours = engine.colours(device)
-    make_views(images[:2], spec.recipe, spec.seed, 0, torch.arange(2, device=device))  # compiled before the clock runs
+    two = dataset.train.images[chosen[:2]].to(device)
+    make_views(two, spec.recipe, spec.seed, 0, torch.arange(2, device=device))  # compiled before the clock runs
 
     if spec.loading.name == "memory":
+        images = dataset.train.images[chosen]
+        if not isinstance(images, Tensor):
+            raise ReproError(
+                f'{dataset.title} at {size} px is too large to train from memory: give loading=Loading("ours"), which '
+                "reads its files at every step, or a smaller option `images`."
+            )
+        images = images.to(device)
         feed = batches(spec, images, state["step"], steps, colours)
+        if colours:
+            next(batches(spec, images, 0, 1, colours))  # compiled before the clock runs, too
     else:
-        feed = batches_from_files(spec, images, state["step"], steps)
-    if colours:
-        next(batches(spec, images, 0, 1, colours))  # compiled before the clock runs, too
+        feed = batches_from_files(spec, dataset.train, chosen, device, state["step"], steps)
     both = passes(spec, learner, optimiser, mean, std, ways)
     learner.train()
     watched = pairs.make(spec, dataset).to(device) if spec.probes.pairs else None
@@ -298,17 +306,20 @@ def batches(
         yield step, index[offset : offset + batch], views[:, offset : offset + batch]
 
 
-def batches_from_files(spec: RunSpec, images: Tensor, first: int, steps: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """As `batches`, from files through the spec's loader, at a size that may change with the epoch; of `images` only
-    the number and the place count. The files are made here, before the first batch is asked for."""
-    from repro.data import disk  # imports torchvision, which takes seconds
+def batches_from_files(
+    spec: RunSpec, train: data.Split, chosen: Tensor, device: torch.device, first: int, steps: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """As `batches`, from files through the spec's loader, at a size that may change with the epoch. chosen: which images
+    of `train`, sorted; those of a prepared set are cut from its own files, whole, where the spec asks for no size of
+    files. Files that must be made are made here, before the first batch is asked for."""
+    from repro.data import disk
 
-    chosen = data.subset(
-        data.load(spec.data.name, spec.data.size, spec.data.options).train, spec.data.fraction, spec.seed
-    )
-    size = disk.growing(images.shape[-1], spec.loading.ramp)
-    options, rest = spec.data.options, (spec.recipe, spec.batch_size, size, spec.seed, chosen.numpy(), images.device)
-    source = disk.loader(spec.data.name, spec.loading.stored, options, spec.loading.name, *rest, spec.loading.fast)
+    way, size = spec.loading, disk.growing(train.images.shape[-1], spec.loading.ramp)
+    samples = chosen if way.stored or train.numbers is None else train.numbers[chosen]
+    file = disk.beton_of(spec.data.name, way.stored, spec.data.options)
+    rest = (spec.recipe, spec.batch_size, size, spec.seed, samples.numpy(), device)
+    source = disk.loader(file, way.name, *rest, way.fast)
+    samples = samples.to(device)
     compiled.warm_up()
 
     def stream() -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -316,8 +327,7 @@ def batches_from_files(spec: RunSpec, images: Tensor, first: int, steps: int) ->
         while step < steps:
             epoch, position = divmod(step, len(source))
             for batch in source.epoch(epoch, position):
-                index = torch.searchsorted(chosen.to(batch.index.device), batch.index)
-                yield step, index, batch.views.float() / 255
+                yield step, torch.searchsorted(samples, batch.index), batch.views.float() / 255
                 step += 1
                 if step == steps:
                     return
@@ -340,8 +350,9 @@ def make_views(
 
 
 @torch.no_grad()
-def features_of(backbone: nn.Module, images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Features (N, F) float32 of whole images (N, 3, H, W) uint8, in eval mode; the mode is put back."""
+def features_of(backbone: nn.Module, images: Tensor | Images, mean: Tensor, std: Tensor) -> Tensor:
+    """Features (N, F) float32 of whole images (N, 3, H, W) uint8, in eval mode; the mode is put back. Those of a set that
+    memory has no room for are decoded some at a time, each its middle square (`repro.data.CENTRAL`)."""
     mode = backbone.training
     backbone.eval()
     out = [_forward(backbone, part, mean, std) for part in images.split(512)]
@@ -357,7 +368,9 @@ def _forward(backbone: nn.Module, part: Tensor, mean: Tensor, std: Tensor) -> Te
 
 
 @torch.no_grad()
-def mean_features(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, images: Tensor, number: int) -> Tensor:
+def mean_features(
+    spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, images: Tensor | Images, number: int
+) -> Tensor:
     """Features (N, F), each the mean over `spec.probes.averaged` views of the image made by the run's own recipe. `number`
     tells the splits apart, whose images are counted from 0 each."""
     one = Recipe("one", spec.recipe.views[:1])
@@ -366,14 +379,24 @@ def mean_features(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, ima
     return torch.cat([part.mean(0) for part in _view_features(spec, backbone, dataset, images, many, number)])
 
 
-def _view_features(spec, backbone, dataset, images: Tensor, recipe: Recipe, number: int) -> Iterator[Tensor]:
+def _view_features(spec, backbone, dataset, images: Tensor | Images, recipe: Recipe, number: int) -> Iterator[Tensor]:
     """Features (V, part, F) of the views of some images at a time."""
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
-    for index in torch.arange(len(images)).split(256):
-        # an epoch that no run reaches: the views are new, and the same at every checkpoint
-        views = make_views(images[index].to(device), recipe, spec.seed, 2**30 + number, index.to(device))
-        views = (views * 255).round().to(torch.uint8).flatten(0, 1)
-        yield features_of(backbone, views, dataset.mean, dataset.std).unflatten(0, (-1, len(index)))
+    # an epoch that no run reaches: the views are new, and the same at every checkpoint
+    for views in _views_of(images, recipe, spec.seed, 2**30 + number, device, 256):
+        yield features_of(backbone, views.flatten(0, 1), dataset.mean, dataset.std).unflatten(0, views.shape[:2])
+
+
+def _views_of(
+    images: Tensor | Images, recipe: Recipe, seed: int, epoch: int, device: torch.device, count: int
+) -> Iterator[Tensor]:
+    """Views (V, count, 3, H, W) uint8 of so many images at a time: of images in files, of the whole image."""
+    if not isinstance(images, Tensor):
+        yield from images.views(recipe, count, seed, epoch)
+        return
+    for index in torch.arange(len(images)).split(count):
+        views = make_views(images[index].to(device), recipe, seed, epoch, index.to(device))
+        yield (views * 255).round().to(torch.uint8)
 
 
 @torch.no_grad()
@@ -475,15 +498,13 @@ def sgd_probe(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, task: s
     recipe = probes.SGD_RECIPES[spec.probes.sgd]
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
     seen = _labelled(dataset.train, spec.probes.labels)
-    images, crop = seen.images.to(device), Recipe("crop and flip", (View(),))
+    crop = Recipe("crop and flip", (View(),))
+    images = seen.images.to(device) if isinstance(seen.images, Tensor) else seen.images
 
     def features(epoch: int) -> Tensor:
-        out = []
-        for index in torch.arange(len(images), device=device).split(CHUNK):
-            # epochs that no run reaches: the crops are new, and the same for every backbone
-            view = make_views(images[index], crop, spec.seed, 2**29 + epoch, index)[0]
-            out.append(features_of(backbone, (view * 255).round().to(torch.uint8), dataset.mean, dataset.std))
-        return torch.cat(out)
+        # epochs that no run reaches: the crops are new, and the same for every backbone
+        parts = _views_of(images, crop, spec.seed, 2**29 + epoch, device, CHUNK)
+        return torch.cat([features_of(backbone, views[0], dataset.mean, dataset.std) for views in parts])
 
     clean = [features_of(backbone, s.images, dataset.mean, dataset.std) for s in (seen, dataset.val, dataset.test)]
     labels = [s.labels[task].to(device) for s in (seen, dataset.val, dataset.test)]

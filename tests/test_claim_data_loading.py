@@ -29,6 +29,11 @@ def spec(loading: Loading, **changes) -> RunSpec:
     return replace(base(profile("smoke")), data=SMALL, batch_size=32, epochs=3, loading=loading, **changes)
 
 
+def fed(run: RunSpec, split: disk.data.Split, steps: int, chosen: torch.Tensor | None = None):
+    chosen = torch.arange(len(split.images)) if chosen is None else chosen
+    return train.batches_from_files(run, split, chosen, torch.device("cpu"), 0, steps)
+
+
 # --- training from files ----------------------------------------------------------------------------------------------
 
 
@@ -47,10 +52,10 @@ def test_files_hold_the_training_images():
 
 
 def test_both_loaders_feed_the_run_that_memory_feeds_but_for_rounding():
-    images = torch.zeros((96, 3, 16, 16), dtype=torch.uint8)
-    kept = list(train.batches(spec(Loading()), disk.data.load("scenes", 16, SMALL.options).train.images, 0, 5))
+    split = disk.data.load("scenes", 16, SMALL.options).train
+    kept = list(train.batches(spec(Loading()), split.images, 0, 5))
     for name in ("ours", "torchvision"):
-        found = list(train.batches_from_files(spec(Loading(name)), images, 0, 5))
+        found = list(fed(spec(Loading(name)), split, 5))
         assert [step for step, _, _ in found] == list(range(5))
         for (_, index, views), (_, wanted, same) in zip(found, kept, strict=True):
             assert torch.equal(index, wanted)
@@ -65,14 +70,15 @@ def test_a_part_of_the_data_keeps_its_labels():
     chosen = disk.data.subset(split, 0.5, 0)
     whole = replace(half.recipe.views[0], crop=(1, 1), flip=0.0, jitter=0.0, gray=0.0)
     half = replace(half, recipe=replace(half.recipe, views=(whole,)))
-    ((_, index, views),) = train.batches_from_files(half, split.images[chosen], 0, 1)
+    ((_, index, views),) = fed(half, split, 1, chosen)
     distance = (views[0][:, None] * 255 - split.images[chosen]).abs().mean((2, 3, 4))
     assert torch.equal(distance.argmin(1), index)
 
 
 def test_a_growing_resolution_grows():
     grows = spec(Loading("ours", ramp=(8, 0, 2)))
-    sizes = [v.shape[-1] for _, _, v in train.batches_from_files(grows, torch.zeros((96, 3, 16, 16)), 0, 9)]
+    split = disk.data.load("scenes", 16, SMALL.options).train
+    sizes = [v.shape[-1] for _, _, v in fed(grows, split, 9)]
     assert sizes == [8] * 3 + [16 if round(12 / 8) == 2 else 8] * 3 + [16] * 3
     assert disk.growing(224, (160, 70, 85))(70) == 160
     assert disk.growing(224, ()) == 224

@@ -8,6 +8,7 @@ import runpy
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,14 @@ import pytest
 import torch
 from PIL import Image
 
-from repro import data
+from repro import data, train
 from repro.cli import main
-from repro.data import beton, coco, prepared
-from repro.data.loader import Loader
+from repro.data import beton, coco, disk, prepared
+from repro.data.loader import Images, Loader
 from repro.errors import ReproError
+from repro.methods import Untrained
+from repro.profiles import base, profile
+from repro.spec import DataSpec, Loading
 from repro.views import compiled
 from repro.views.recipe import preset
 
@@ -277,7 +281,7 @@ def test_cifar_is_stored_losslessly(run, any_count, tmp_path, monkeypatch, class
     (train, _, test), names, title = prepared.load(f"cifar{classes}")
     assert title == f"CIFAR-{classes}"
     assert len(names["label"]) == classes
-    assert torch.equal(test[0], torch.from_numpy(pixels[:5]).view(-1, 3, 32, 32))
+    assert torch.equal(test[0].to("cpu"), torch.from_numpy(pixels[:5]).view(-1, 3, 32, 32))
     assert test[1]["label"].tolist() == found[:5]
     assert train[0].shape[1:] == (3, 32, 32)
 
@@ -450,7 +454,9 @@ def test_a_prepared_set_is_read_into_memory(tmp_path, monkeypatch, capsys):
     assert (title, classes) == ("Mine", {"label": ["a", "b"]})
     assert len(train[0]) + len(val[0]) == 50
     assert 0 < len(val[0]) < 15
-    assert torch.equal(test[0][3], torch.from_numpy(np.asarray(Image.open(found.images[53])).copy()).permute(2, 0, 1))
+    assert torch.equal(
+        test[0].to("cpu")[3], torch.from_numpy(np.asarray(Image.open(found.images[53])).copy()).permute(2, 0, 1)
+    )
     assert prepared.load("mine", 16)[0][0][0].shape[1:] == (3, 16, 16)
     mine = data.load("mine", 16)
     assert (data.title("mine"), data.tasks("mine"), mine.tasks) == ("Mine", ("class",), {"class": 2})
@@ -478,3 +484,115 @@ def test_a_prepared_set_is_read_into_memory(tmp_path, monkeypatch, capsys):
     assert len(other) == 6
     with pytest.raises(ReproError, match="say which size they shall have"):
         prepared.load("other")
+
+
+# --- sets that memory has no room for ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    """A prepared set of upright and lying images; photographs(limit) loads it with so many bytes of memory."""
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(disk.places, "root", lambda: tmp_path)
+    for i in range(80):
+        picture(tmp_path / "in" / f"{i:02}.jpg", i, (40, 30) if i % 3 else (28, 36))
+    found = prepared.Items(sorted((tmp_path / "in").iterdir()), {"label": [i % 2 for i in range(80)]})
+    splits = {"train": prepared.take(found, range(60)), "test": prepared.take(found, range(60, 80))}
+    prepared.prepare(tmp_path / "data/mine", "Mine", splits, {"label": ["a", "b"]}, prepared.Storage(), quiet=True)
+
+    def load(limit: int = data.MEMORY, options=()) -> data.Dataset:
+        monkeypatch.setattr(data, "MEMORY", limit)
+        data.load.cache_clear()
+        return data.load("mine", 16, options)
+
+    yield load
+    data.load.cache_clear()
+
+
+def probed(loading: Loading, **changes):
+    spec = base(profile("smoke", data="mine"), data=DataSpec("mine", 16), batch_size=8, epochs=2, loading=loading)
+    wanted = replace(spec.probes, labels=30, choices=True, knn=True, mlp=True, spectrum=True)
+    return replace(spec, probes=wanted, **changes)
+
+
+def test_a_set_too_large_for_memory_is_decoded_on_demand(photographs, monkeypatch):
+    whole = photographs()
+    wanted = train.run(probed(Loading("ours")))
+    floor = train.run(probed(Loading(), method=Untrained()))
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "CENTRAL", 1.0)  # as what is in memory is cut
+        large = photographs(1000)
+        for mine, theirs in zip((large.train, large.val, large.test), (whole.train, whole.val, whole.test)):
+            assert isinstance(mine.images, Images)
+            assert mine.images.shape == theirs.images.shape
+            assert torch.equal(mine.images.to("cpu"), theirs.images)
+            assert torch.equal(torch.cat([*mine.images.split(7)]), theirs.images)
+            odd = torch.arange(len(mine.images)) % 2 == 1
+            for part in (odd, odd.nonzero()[:, 0], slice(1, None, 2)):
+                assert torch.equal(mine.images[part].to("cpu"), theirs.images[odd])
+        assert torch.equal(large.mean, whole.mean)
+        assert torch.equal(large.std, whole.std)
+        for loading, found in ((Loading("ours"), wanted), (Loading(), floor)):
+            again = train.run(probed(loading, **({} if found is wanted else {"method": Untrained()})))
+            # crops are not of the middle square any more, but of the whole image
+            same = [k for k in found.metrics if not k.startswith(("cropped", "alpha"))]
+            assert {k: again.metrics[k] for k in same} == {k: found.metrics[k] for k in same}
+    large = photographs(1000)
+    file = prepared.root() / "mine" / "test.beton"
+    ((field, *_),) = Loader(file, None, 20, 16, shuffle=False).epoch()
+    assert torch.equal(large.test.images.to("cpu"), field[0])
+    with pytest.raises(ReproError, match=r"Mine at 16 px is too large .* give loading=Loading\(\"ours\"\)"):
+        train.run(probed(Loading()))
+    few = photographs(40 * 3 * 16 * 16, (("images", 20),))
+    assert torch.equal(few.train.images, whole.train.images[torch.isin(whole.train.numbers, few.train.numbers)])
+
+
+@pytest.mark.parametrize("limit", [1000, data.MEMORY])
+def test_training_cuts_whole_images_out_of_the_prepared_file(photographs, limit):
+    known, spec = photographs(limit), probed(Loading("ours"), seed=3)
+    file = prepared.root() / "mine" / "train.beton"
+    assert disk.beton_of("mine", 0) == file
+    assert sorted([*known.train.numbers.tolist(), *known.val.numbers.tolist()]) == list(range(60))
+    chosen = data.subset(known.train, 0.5, 3)
+    fed = list(train.batches_from_files(spec, known.train, chosen, torch.device("cpu"), 1, 7))
+    assert [step for step, _, _ in fed] == list(range(1, 7))
+    source = Loader(file, spec.recipe, 8, 16, seed=3, indices=known.train.numbers[chosen].numpy())
+    wanted = [batch for epoch in range(3) for batch in source.epoch(epoch)][1:7]
+    held = set(known.val.numbers.tolist())
+    for (_, index, views), batch in zip(fed, wanted, strict=True):
+        assert torch.equal(views, batch.views.float() / 255)
+        assert torch.equal(known.train.numbers[chosen][index], batch.index)
+        assert torch.equal(known.train.labels["class"][chosen][index], batch.labels["label"])
+        assert not held & set(batch.index.tolist())
+    assert not (disk.places.root() / "build").exists()
+
+
+def test_files_of_another_size_are_the_same_whatever_the_memory(photographs):
+    made = []
+    for limit in (data.MEMORY, 1000):
+        photographs(limit)
+        file = disk.beton_of("mine", 24)
+        made.append(file.read_bytes())
+        file.unlink()
+    assert made[0] == made[1]
+
+
+def test_torchvision_reads_the_prepared_images_as_files(photographs):
+    known, spec = photographs(), probed(Loading("torchvision"))
+    chosen = torch.arange(len(known.train.images))
+    way = Loading("ours")
+    ours, theirs = (
+        list(train.batches_from_files(replace(spec, loading=w), known.train, chosen, torch.device("cpu"), 0, 2))
+        for w in (way, spec.loading)
+    )
+    for (_, index, views), (_, same, near) in zip(ours, theirs, strict=True):
+        assert torch.equal(index, same)
+        assert (views - near).abs().mean() < 0.01
+
+
+def test_paper_trains_from_prepared_files(photographs, tmp_path):
+    assert base(profile("paper")).loading.name == base(profile("paper", data="mine")).loading.name == "ours"
+    assert not base(profile("paper")).timed
+    for name in ("scenes", str(tmp_path)):
+        assert base(profile("paper", data=name)).loading == Loading()
+    assert all(base(profile(p)).loading == Loading() for p in ("smoke", "quick", "gpu"))

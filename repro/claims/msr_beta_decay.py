@@ -804,7 +804,7 @@ def pictures(profile: Profile, shift: float = SHIFT, count: int = 8) -> Figure:
     order = torch.cat([lost.nonzero()[: count // 2, 0], (~lost).nonzero()[:, 0]])[:count]
     plain = found.views * dataset.std.view(3, 1, 1) + dataset.mean.view(3, 1, 1)
     rows = {
-        "image": dataset.train.images[found.index[order]].float() / 255,
+        "image": dataset.train.images[found.index[order]].to("cpu").float() / 255,
         "weak view": plain[0, order],
         "aggressive": plain[2, order],
     }

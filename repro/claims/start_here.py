@@ -103,8 +103,9 @@ def pictures(
     index = torch.arange(first, min(first + count, len(split.images)))
     if not len(index):
         raise ReproError(f"There is no image {first}: {data.title(name)} has {len(split.images)}.")
-    views = batched.make(split.images[index], recipe, seed, 0, index)
-    rows = [split.images[index].float() / 255, *views]
+    images = split.images[index].to("cpu")
+    views = batched.make(images, recipe, seed, 0, index)
+    rows = [images.float() / 255, *views]
     if into is None:
         fig, axes = figures.figure(len(rows), len(index), height=1.05 * len(rows), squeeze=False)
     else:

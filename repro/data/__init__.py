@@ -1,4 +1,4 @@
-"""Data sets by name: images in memory, labels by task, splits that never overlap.
+"""Data sets by name: images, labels by task, splits that never overlap.
 
 Every data set has a train, a validation and a test split. Pretraining sees train's images without labels; probes are fitted
 on train's labels, chosen on validation, and read on test once.
@@ -7,9 +7,11 @@ on train's labels, chosen on validation, and read on test once.
 from __future__ import annotations
 
 import functools
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +21,22 @@ from repro.data import coco, folder, scenes
 from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
 
+if TYPE_CHECKING:
+    from repro.data.loader import Images
+
+
+MEMORY = 8 * 2**30  # bytes of a prepared set's images, all splits together, that are held in memory
+CENTRAL = 0.875  # of the shorter side of what does not fit: how the field crops for evaluation (256 px to 224)
+
 
 @dataclass(frozen=True)
 class Split:
-    """images: (N, 3, H, W) uint8; labels: (N,) int64 by task."""
+    """images: (N, 3, H, W) uint8, or what decodes them when they are asked for, where memory would be short; labels: (N,)
+    int64 by task; numbers: (N,), of a prepared set, which samples of their `.beton` file they are."""
 
-    images: Tensor
+    images: Tensor | Images
     labels: dict[str, Tensor]
+    numbers: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +91,22 @@ def _task(name: str) -> str:
     return "class" if name == "label" else name
 
 
+def in_files(name: str) -> bool:
+    """Whether a data set is prepared as `.beton` files, or will be: no embedded one, and no folder of class folders."""
+    from repro.data import prepared
+
+    known = name in prepared.KNOWN and not (root() / name).is_dir()
+    return name not in EMBEDDED and (known or prepared.is_there(name))
+
+
 @functools.lru_cache(maxsize=4)
 def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) -> Dataset:
     """A data set by name, or by the path of a folder of class folders, at `size` pixels a side (0: its own).
 
     A name is an embedded set, one that a script in data_prep/ prepared, or a folder of class folders in `root()`.
     options: scenes' knobs; for all but digits "images", how many train images at most (digits-placed: of each split).
+    A prepared set of more than MEMORY bytes stays in its files: its images are decoded when they are asked for, as
+    CENTRAL of their middle square.
     Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
     """
     from repro.data import prepared
@@ -130,7 +151,7 @@ def subset(split: Split, fraction: float, seed: int) -> Tensor:
 
 def _dataset(title: str, stand_in: bool, splits: list[Split], tasks: dict[str, int]) -> Dataset:
     every = 1 if stand_in else max(1, len(splits[0].images) // 2000)  # folders hold one class after the other
-    pixels = splits[0].images[::every][:2000].double() / 255
+    pixels = splits[0].images[::every][:2000].to("cpu").double() / 255
     mean, std = pixels.mean((0, 2, 3)).float(), pixels.std((0, 2, 3)).float()
     return Dataset(title, stand_in, *splits, tasks, mean, std)
 
@@ -189,6 +210,11 @@ def _from_prepared(name: str, size: int, limit: int) -> Dataset:
     splits = [Split(images, {_task(k): v for k, v in labels.items()}) for images, labels in parts]
     if limit:
         splits = [_at_most(s, n) for s, n in zip(splits, (limit, limit // 2, limit // 2))]
+    small = sum(math.prod(s.images.shape) for s in splits) <= MEMORY
+    splits = [
+        Split(s.images.to("cpu") if small else replace(s.images, central=CENTRAL), s.labels, s.images.numbers)
+        for s in splits
+    ]
     return _dataset(title, False, splits, {_task(k): len(names) for k, names in classes.items()})
 
 

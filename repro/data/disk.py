@@ -1,5 +1,5 @@
-"""A data set's training images as files, for runs that load them at every step: one .beton file, and the same bytes as
-ordinary files for torchvision."""
+"""A data set's training images as files, for runs that load them at every step: one .beton file, which a prepared set
+has already, and the same bytes as ordinary files for torchvision."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 
 from repro import data, places
-from repro.data import beton
-from repro.data.loader import Loader, ramp
-from repro.data.plain import PlainLoader
+from repro.data import beton, prepared
+from repro.data.loader import Images, Loader, ramp
 from repro.store import write_atomic
 from repro.views import compiled
 from repro.views.recipe import Recipe
+
+if TYPE_CHECKING:
+    from repro.data.plain import PlainLoader
 
 QUALITY = 90
 
 
 def loader(
-    name: str,
-    stored: int,
-    options: tuple[tuple[str, float], ...],
+    file: Path,
     through: str,
     recipe: Recipe,
     batch: int,
@@ -38,11 +40,12 @@ def loader(
     device: torch.device,
     fast: bool = False,
 ) -> Loader | PlainLoader:
-    """The loader `through` ("ours" or "torchvision") of a data set's training images; the rest as for `Loader`."""
-    file = beton_of(name, stored, options)
+    """The loader `through` ("ours" or "torchvision") of a .beton file; the rest as for `Loader`."""
     rest = {"seed": seed, "indices": indices, "device": device}
     if through == "ours":
         return Loader(file, recipe, batch, size, fast=fast, **rest)
+    from repro.data.plain import PlainLoader  # imports torchvision, which takes seconds
+
     return PlainLoader(unpacked(file), {}, recipe, batch, size, **rest)
 
 
@@ -54,21 +57,27 @@ def growing(size: int, steps: tuple[int, ...]) -> int | Callable[[int], int]:
 
 
 def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()) -> Path:
-    """The training images as JPEGs of `stored` pixels a side in a .beton file, made once."""
+    """The training images as JPEGs of `stored` pixels a side in a .beton file, made once. Of a prepared set, 0 means its
+    own file, of which `Split.numbers` are for training; of others, their own size."""
+    if not stored and data.in_files(name):
+        return prepared.root() / name / "train.beton"
     digest = hashlib.sha256(repr((name, stored, options, QUALITY)).encode()).hexdigest()[:12]
     file = places.root() / "build" / "files" / f"{Path(name).name}-{digest}.beton"
     if not file.exists():
         split = data.load(name, stored, options).train
-        images = split.images.permute(0, 2, 3, 1).numpy()
+        images = split.images
+        if isinstance(images, Images):
+            images = replace(images, central=1.0)
 
         def encode(i: int) -> beton.Encoded:
-            out = io.BytesIO()
-            Image.fromarray(images[i]).save(out, "JPEG", quality=QUALITY)
-            return beton.Encoded(out.getvalue(), *images[i].shape[:2], raw=False)
+            out, image = io.BytesIO(), images[i : i + 1].to("cpu")[0].permute(1, 2, 0).contiguous().numpy()
+            Image.fromarray(image).save(out, "JPEG", quality=QUALITY)
+            return beton.Encoded(out.getvalue(), *image.shape[:2], raw=False)
 
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # another process may be at the same
-            beton.write(Path(scratch) / file.name, encode, {k: v.tolist() for k, v in split.labels.items()})
+            labels = {k: v.tolist() for k, v in split.labels.items()}
+            beton.write(Path(scratch) / file.name, encode, labels, workers=len(os.sched_getaffinity(0)))
             os.replace(Path(scratch) / file.name, file)
     return file
 
@@ -76,6 +85,10 @@ def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()
 def unpacked(file: Path) -> list[Path]:
     """The images of a .beton file as ordinary files beside it, byte for byte; raw ones as PNG."""
     content, folder = beton.read(file), file.with_suffix(".files")
+    if file.name == "train.beton":  # a prepared set's, which may be prepared anew
+        status = file.stat()
+        digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:12]
+        folder = file.with_name(f"train-{digest}.files")
     out = [
         folder / f"{i // 1000:04}" / f"{i:07}.{'jpg' if k == compiled.JPEG else 'png'}"
         for i, k in enumerate(content.kinds)

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,19 +73,20 @@ def order(
 class Loader:
     """Batches of views of a `.beton` file, made in threads without Python's lock.
 
-    path: the file. recipe: the views; None gives one view for evaluation, the middle square (`central` of the shorter
-    side), nothing random. size: pixels a side of the views, or a function of the epoch (`ramp`). seed: of order and
-    views. workers: threads, 0 for one a core. shuffle: False takes the samples in their order. indices: a part of the
-    data set. rank, world: this process among those that share the data set. fast: see `repro.views.compiled`. dtype:
-    torch.uint8 (rounded) or torch.float32. device: where the batches are handed over; to a GPU from pinned memory,
-    while the next ones are made. labels: the names to read; None for all. ahead: batches made before they are asked for.
+    path: the file, or one that is open. recipe: the views; None gives one view for evaluation, the middle square
+    (`central` of the shorter side), nothing random. size: pixels a side of the views, or a function of the epoch
+    (`ramp`). seed: of order and views. workers: threads, 0 for one a core. shuffle: False takes the samples in their
+    order. indices: a part of the data set. rank, world: this process among those that share the data set. fast: see
+    `repro.views.compiled`. dtype: torch.uint8 (rounded) or torch.float32. device: where the batches are handed over; to a
+    GPU from pinned memory, while the next ones are made. labels: the names to read; None for all. ahead: batches made
+    before they are asked for.
 
     Raises ReproError for a missing, truncated or foreign file, and for options that cannot be.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | beton.Beton,
         recipe: Recipe | None,
         batch: int,
         size: int | Callable[[int], int] = 224,
@@ -103,7 +105,7 @@ class Loader:
         central: float = 0.875,
         ahead: int = 2,
     ):
-        self.file = beton.read(path, labels=labels)
+        self.file = path if isinstance(path, beton.Beton) else beton.read(path, labels=labels)
         check(batch, rank, world, workers, dtype)
         self.recipe, self.batch, self.seed, self.central = recipe, batch, seed, central
         self.size = size if callable(size) else lambda epoch: size
@@ -197,6 +199,51 @@ class Loader:
             number = number.to(self.device, non_blocking=True)
             labels = {name: values.to(self.device, non_blocking=True) for name, values in labels.items()}
         return Batch(views, number, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images of a `.beton` file that are decoded when they are asked for, in place of a tensor (N, 3, size, size) uint8.
+
+    A part, `images[index]`, decodes nothing; `split` and `to` give tensors of the middle squares (`central` of the
+    shorter side), and `views` makes views of the whole images. numbers: (N,), which samples of the file they are.
+    """
+
+    file: beton.Beton
+    size: int
+    numbers: Tensor
+    central: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self), 3, self.size, self.size
+
+    def __getitem__(self, index: slice | Tensor) -> Images:
+        return replace(self, numbers=self.numbers[index])
+
+    def split(self, count: int) -> Iterator[Tensor]:
+        """Tensors of `count` images each, as of a tensor, but one after the other."""
+        return (views[0] for views in self.views(None, count))
+
+    def to(self, device: str | torch.device) -> Tensor:
+        """All of them in memory."""
+        out, done = torch.empty(self.shape, dtype=torch.uint8), 0
+        for part in self.split(256):
+            out[done : done + len(part)] = part
+            done += len(part)
+        return out.to(device)
+
+    def views(self, recipe: Recipe | None, count: int, seed: int = 0, epoch: int = 0) -> Iterator[Tensor]:
+        """Views (V, count, 3, size, size) uint8 of so many images at a time, in their order; see `Loader`."""
+        if not len(self):
+            return
+        options = {"seed": seed, "shuffle": False, "drop_last": False, "central": self.central}
+        options["workers"] = min(len(self), len(os.sched_getaffinity(0)))
+        for batch in Loader(self.file, recipe, count, self.size, indices=self.numbers.numpy(), **options).epoch(epoch):
+            yield batch.views
 
 
 class _Memory:

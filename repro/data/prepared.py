@@ -1,4 +1,4 @@
-"""Data sets prepared as `.beton` files: what the scripts in data_prep/ share, what is there, and reading it into memory.
+"""Data sets prepared as `.beton` files: what the scripts in data_prep/ share, what is there, and opening it.
 
 A prepared set is a folder `<root>/<name>/` with `train.beton`, `val.beton` or `test.beton`, and beside each a `.json`
 that records what is in it: counts per class, how the images are stored, and the file's SHA-256.
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from repro.data import beton, jpeg
 from repro.data.folder import SUFFIXES
+from repro.data.loader import Images
 from repro.errors import ReproError
 from repro.store import write_atomic
 from repro.views import compiled
@@ -445,8 +446,8 @@ def table() -> list[tuple[str, str, str]]:
     return rows
 
 
-def load(name: str, size: int = 0) -> tuple[list[tuple[Tensor, dict[str, Tensor]]], dict[str, list[str]], str]:
-    """A prepared set in memory: train, validation and test as images (N, 3, size, size) uint8 with labels (N,) by task;
+def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]]], dict[str, list[str]], str]:
+    """A prepared set: train, validation and test as images (N, 3, size, size), not decoded yet, with labels (N,) by task;
     the classes by task; its title.
 
     Images are resized with antialiasing to the middle square; size 0 keeps their own, if they are squares of one size.
@@ -459,7 +460,10 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Tensor, dict[str, Tensor]
         how = command(name) if name in KNOWN else "a script in data_prep/"
         raise ReproError(f"{folder} holds no prepared train and test or val: prepare them with {how}.")
     files = {split: beton.read(folder / f"{split}.beton") for split in there}
-    parts = {split: _pixels(file, size) for split, file in files.items()}
+    parts = {
+        split: (_images(file, size), {task: torch.from_numpy(values) for task, values in file.labels.items()})
+        for split, file in files.items()
+    }
     if len(there) == 2:
         last = next(s for s in there if s != "train")
         images, labels = parts["train"]
@@ -472,21 +476,8 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Tensor, dict[str, Tensor]
     return out, about.get("classes", {}), about.get("title", name)
 
 
-def _pixels(file: beton.Beton, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+def _images(file: beton.Beton, size: int) -> Images:
     sides = np.unique(np.concatenate((file.heights, file.widths)))
     if not size and len(sides) > 1:
         raise ReproError(f"The images of {file.path} are of several sizes: say which size they shall have.")
-    size, count = size or int(sides[0]), len(file)
-    out = torch.empty((count, 3, size, size), dtype=torch.uint8)
-    decoder = jpeg.Decoder() if (file.kinds == compiled.JPEG).any() else None
-    address = np.zeros(3, np.int64) if decoder is None else decoder.address
-    places = (file.offsets, file.lengths, file.heights, file.widths, file.kinds, np.arange(count))
-    to = (out.numpy().reshape(count, -1), np.empty((0, 1), np.float32), count, 1)
-    bad = compiled.make_views(
-        file.data, *places, 0, count, compiled.central(1.0), np.zeros(1, np.int64), size, False, address, *to
-    )
-    if bad >= 0:
-        raise ReproError(
-            f"Sample {bad} of {file.path} cannot be decoded (its JPEG data are damaged): prepare it again."
-        )
-    return out, {task: torch.from_numpy(values) for task, values in file.labels.items()}
+    return Images(file, size or int(sides[0]), torch.arange(len(file)))
