@@ -14,11 +14,14 @@ def backbone(name: str, size: int) -> tuple[nn.Module, int]:
     """A backbone for images of `size` pixels a side, and the number of its features.
 
     convnet: three strided 3x3 convolutions, for 16-32 px on a CPU. resnet18/34/50: torchvision's, with the small-image
-    stem (3x3, stride 1, padding 1, no max-pool) up to 64 px. pixels: the image itself, the floor of every probe.
+    stem (3x3, stride 1, padding 1, no max-pool) up to 64 px. pixels: the image itself, the floor of every probe; above 64
+    px its mean over 32 x 32 fields, since a large set's features must find room.
     """
     if name == "convnet":
         return _convnet()
     if name == "pixels":
+        if size > 64:
+            return nn.Sequential(nn.AdaptiveAvgPool2d(32), nn.Flatten()), 3 * 32 * 32
         return nn.Flatten(), 3 * size * size
     if name in BACKBONES:
         from torchvision import models  # seconds to import, and the small net needs none of it
