@@ -425,6 +425,7 @@ def panel_labels(axes: Iterable[Axes], titles: Sequence[str] = ()) -> None:
 
 # --- saving ---------------------------------------------------------------------------------------------------------
 
+DPI = 160  # of a PNG
 SVG_LIMIT = 200_000  # bytes; a page of six figures stays light
 
 
@@ -445,6 +446,7 @@ def save(
                 raise ReproError(f"Figure {claim_id} has no alt text: say in words what is to be seen in it.")
             files[f"{claim_id}{'' if name == 'light' else '-dark'}.svg"] = _svg(drawing.figure, claim_id, drawing.alt)
             if name == "light":
+                drawing.figure.set_layout_engine("none")  # it stays as it was laid out for the SVG
                 files[f"{claim_id}.png"] = _png(drawing.figure)
                 files[f"{claim_id}.csv"] = drawing.table.to_csv(index=False, lineterminator="\n").encode()
                 about = {"id": claim_id, "slug": slug, "profile": profile, "alt": drawing.alt, "caption": caption}
@@ -459,15 +461,16 @@ def save(
     return [folder / name for name in files]
 
 
-def show(draw: Callable[[], Any], claim_id: str) -> None:
-    """Draw in a notebook; the output is marked with the claim's id, where the gallery then puts the SVG."""
+def show(folder: str | Path, claim_id: str) -> None:
+    """Display a saved figure in a notebook; the output is marked with the claim's id, where the gallery then puts the
+    SVG."""
     from IPython.display import display
 
-    with theme("light"):  # also while rendering: the palette's colours are looked up then
-        drawing = draw()
-        png = _png(drawing.figure, dpi=130)
-    look = {"alt": drawing.alt, "width": round(96 * drawing.figure.get_figwidth())}
-    data = {"image/png": base64.b64encode(png).decode(), "text/plain": f"Figure {claim_id}: {drawing.alt}"}
+    png = (Path(folder) / f"{claim_id}.png").read_bytes()
+    alt = json.loads((Path(folder) / f"{claim_id}.json").read_text(encoding="utf-8"))["alt"]
+    pixels = int.from_bytes(png[16:20], "big")  # its header's width
+    look = {"alt": alt, "width": round(96 * pixels / DPI)}
+    data = {"image/png": base64.b64encode(png).decode(), "text/plain": f"Figure {claim_id}: {alt}"}
     display(data, raw=True, metadata={"image/png": look, "repro": {"figure": claim_id}})
 
 
@@ -486,9 +489,9 @@ def _svg(fig: Figure, salt: str, alt: str) -> bytes:
     return re.sub(r"(?<=<use )[^>]*", shorten, text).encode()
 
 
-def _png(fig: Figure, dpi: int = 160) -> bytes:
+def _png(fig: Figure) -> bytes:
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -226,11 +226,9 @@ def show(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
         )
         return
     caption = figures.caption(mine, study.profile.name)
-    draw = partial(claim.draw, mine)
-    figures.save(
-        draw, places.drawn() / study.profile.name / study.slug, claim_id, caption, study.slug, study.profile.name
-    )
-    figures.show(draw, claim_id)
+    folder = places.drawn() / study.profile.name / study.slug
+    figures.save(partial(claim.draw, mine), folder, claim_id, caption, study.slug, study.profile.name)
+    figures.show(folder, claim_id)
     display(HTML(f"<p><small>{html.escape(caption)}</small></p>"))
 
 

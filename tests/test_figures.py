@@ -287,11 +287,13 @@ def test_an_unwritable_folder_is_told_in_one_sentence(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_show_marks_the_output_for_the_gallery(monkeypatch):
+def test_show_marks_the_output_for_the_gallery(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda *a, **k: shown.append((a, k)))
-    figures.show(drawing, "A4")
+    figures.save(drawing, tmp_path, "A4", "", "batch_size", "quick")
+    figures.show(tmp_path, "A4")
     (args, options) = shown[0]
+    assert options["metadata"]["image/png"]["width"] == round(96 * drawing().figure.get_figwidth())
     assert options["metadata"]["repro"] == {"figure": "A4"}
     assert options["metadata"]["image/png"]["alt"] == "Accuracy rises with batch size."
     assert set(args[0]) == {"image/png", "text/plain"}

@@ -85,6 +85,7 @@ def test_hours_scale_with_what_is_done():
     assert ledger.hours(replace(standard, method=BYOL()))[0] == pytest.approx(said["one_gpu"] * 4 / 3)
     assert ledger.hours(replace(standard, data=replace(standard.data, fraction=0.5)))[0] == said["one_gpu"] / 2
     assert ledger.hours(replace(standard, method=Untrained())) == (0, 0)
+    assert {which: ledger.count(*which) for which in ledger.FORWARD} == ledger.FORWARD
     assert 0.3 < ledger.hours(replace(standard, backbone="resnet18"))[0] / said["one_gpu"] < 0.6  # 1.8 of 4.1 GFLOP
     assert (
         ledger.total([standard, standard])

@@ -277,8 +277,8 @@ def report(rows: pd.DataFrame, first: Sequence[float]) -> str:
     add("Share of the decoder's speed", share_of_limit(rows), "{:.2f}")
     peers = [n for n in rows["contestant"].unique() if n not in ("decode", "ours")]
     for value, heading in (("images_s", "time"), ("cpu_ms", "CPU time")):
-        table = {n: np.nanmedian(r, axis=0) for n in peers if not np.isnan(r := ratios(rows, n, value)).all()}
-        frame = pd.DataFrame.from_dict(table, "index", columns=list(COLUMNS))
+        frame = pd.DataFrame({n: pd.DataFrame(ratios(rows, n, value), columns=COLUMNS).median() for n in peers}).T
+        frame = frame.dropna(how="all")
         add(f"Ours is so many times as fast as (median of the turns' ratios, by {heading})", frame, "{:.2f}")
     full = rows[(rows["contestant"] == "ours") & (rows["column"] == COLUMNS[-1])]
     limit = rows[rows["contestant"] == "decode"]
