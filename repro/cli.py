@@ -102,8 +102,7 @@ def _slugs(names: list[str], there: list[str]) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from repro import execute, notebook, profiles, sweep
-    from repro.store import Store
+    from repro import execute, profiles
 
     began = time.monotonic()
     profiles.profile(args.profile)
@@ -121,6 +120,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.reference:
         os.environ["REPRO_FIGURES"] = str(places.reference())
     if not args.from_results:
+        from repro import notebook, sweep
+        from repro.store import Store
+
         for slug, mine in jobs:
             names = ("profile", "data", "backbone", "seeds")
             study = notebook.study(slug, **{k: v for k, v in mine.items() if k in names})
@@ -133,7 +135,7 @@ def _run(args: argparse.Namespace) -> int:
             if missing:
                 raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
     print(f"executing {len(jobs)} notebooks", file=sys.stderr, flush=True)
-    execute.execute(jobs, args.profile, parallel=2)
+    execute.execute(jobs, args.profile, parallel=3)  # a kernel waits for much of its start
     if args.reference and not args.from_results:
         _write_cost(args.profile)
     page = _build_gallery(args.profile)
