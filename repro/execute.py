@@ -73,11 +73,20 @@ def execute(jobs: list[tuple[str, dict[str, Any]]], profile: str, parallel: int 
     work = [(slug, given, folder / f"{claims.NOTEBOOKS[slug]}.ipynb") for slug, given in jobs]
     if parallel == 1 or len(work) == 1:
         return [_execute(*item) for item in work]
-    with ProcessPoolExecutor(min(parallel, len(work)), get_context("spawn")) as pool:
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["papermill"])  # its import takes a second or two: once for all of them
+    with ProcessPoolExecutor(min(parallel, len(work)), context, _surround, (dict(os.environ),)) as pool:
         try:
-            return list(pool.map(_execute, *zip(*work)))
+            done = pool.map(_execute, *zip(*work))
+            from repro import gallery  # noqa: F401  the next step's imports, while the kernels start
+
+            return list(done)
         except BrokenProcessPool:
             raise ReproError("A notebook's process died: run it again, one at a time.") from None
+
+
+def _surround(environment: dict[str, str]) -> None:
+    os.environ.update(environment)  # a fork server keeps those of its own start
 
 
 def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:

@@ -5,6 +5,8 @@ They are for looking, not for evidence: what they train goes into the store like
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +21,7 @@ from repro.claims import instance_simclr as claim_instance
 from repro.claims import msr_beta_decay, start_here
 from repro.claims import single_gpu as gpu_grids
 from repro.claims.common import floor_levels, semantic, trained
+from repro.errors import ReproError
 from repro.methods import DECAYS, MSR, SimCLR, beta_at
 from repro.profiles import base
 from repro.spec import key
@@ -28,17 +31,21 @@ from repro.views.recipe import Recipe, View, preset
 def _panel(knobs: dict[str, Any], draw: Callable[..., Any], alt: str) -> Any:
     """Knobs above a picture that is drawn anew whenever one moves."""
     import ipywidgets as widgets
-    from IPython.display import Image, display
 
-    picture = widgets.Output()
+    # An HTML widget and not an Output widget: papermill's client answers an Output's messages on the channel on which it
+    # waits for the cell's end, and now and then that swallows the end's arrival; it then waits for ever.
+    picture = widgets.HTML()
 
     def update(_: Any = None) -> None:
-        with figures.theme("light"):
-            png = io.BytesIO()
-            draw(**{name: knob.value for name, knob in knobs.items()}).savefig(png, format="png", dpi=100)
-        with picture:
-            picture.clear_output(wait=True)
-            display(Image(data=png.getvalue(), alt=alt))
+        try:
+            with figures.theme("light"):
+                png = io.BytesIO()
+                draw(**{name: knob.value for name, knob in knobs.items()}).savefig(png, format="png", dpi=100)
+        except ReproError as e:
+            picture.value = f"<p>{html.escape(str(e))}</p>"
+            return
+        shown = base64.b64encode(png.getvalue()).decode()
+        picture.value = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{shown}">'
 
     for knob in knobs.values():
         knob.observe(update, names="value")
@@ -186,6 +193,27 @@ def augmentations(study: Any) -> Any:
         return fig
 
     return _panel(knobs, draw, "Images and two views of each under the chosen augmentations, with their cost.")
+
+
+def data_loading() -> Any:
+    """Choose augmentations, views and resolution, and see the views with what they cost here and now.
+
+    The milliseconds are of one core, for one JPEG of 300 by 400 pixels or so.
+    """
+    import ipywidgets as widgets
+
+    from repro.claims.data_loading import views_and_cost
+
+    shares = (0.0, 0.2, 0.5, 0.8, 1.0)
+    knobs = {
+        "jitter": _slider(shares, 0.8, "jitter p"),
+        "blur": _slider(shares, 0.5, "blur p"),
+        "gray": _slider(shares, 0.2, "gray p"),
+        "views": _slider((2, 4, 8), 2, "views"),
+        "size": _slider((64, 96, 160, 224), 160, "pixels"),
+        "fast": widgets.Checkbox(value=False, description="fast mode"),
+    }
+    return _panel(knobs, views_and_cost, "Views of two photographs under the chosen augmentations, with their cost.")
 
 
 def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
@@ -425,3 +453,24 @@ def msr_transfer(study: Any, runs: pd.DataFrame) -> Any:
         return fig
 
     return _panel(knobs, draw, "Validation images, annotated and as the chosen detector finds them.")
+
+
+def feature_learning_2d() -> Any:
+    """Move beta or the number of steps, and the toy trains anew (about a second). The longer runs show that a low beta is
+    late rather than stuck."""
+    import ipywidgets as widgets
+
+    from repro import theory
+    from repro.claims import feature_learning_2d as claim
+
+    betas = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0)
+    knobs = {
+        "beta": _slider(betas, claim.LOW, "β"),
+        "steps": _slider((100, 250, 500, 1000, 2000), 500, "steps"),
+        "seed": widgets.BoundedIntText(value=0, min=0, max=999, description="seed"),
+    }
+
+    def draw(**chosen: Any) -> Any:
+        return claim.look(theory.run(theory.ToySpec(**chosen, snapshots=2)))
+
+    return _panel(knobs, draw, "The toy's inputs, its features under the chosen beta, and their singular values.")

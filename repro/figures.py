@@ -446,7 +446,8 @@ def save(
                 raise ReproError(f"Figure {claim_id} has no alt text: say in words what is to be seen in it.")
             files[f"{claim_id}{'' if name == 'light' else '-dark'}.svg"] = _svg(drawing.figure, claim_id, drawing.alt)
             if name == "light":
-                drawing.figure.set_layout_engine("none")  # it stays as it was laid out for the SVG
+                with mpl.rc_context({"figure.constrained_layout.use": False}):
+                    drawing.figure.set_layout_engine(None)  # it stays as it was laid out for the SVG
                 files[f"{claim_id}.png"] = _png(drawing.figure)
                 files[f"{claim_id}.csv"] = drawing.table.to_csv(index=False, lineterminator="\n").encode()
                 about = {"id": claim_id, "slug": slug, "profile": profile, "alt": drawing.alt, "caption": caption}

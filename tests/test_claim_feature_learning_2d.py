@@ -215,25 +215,6 @@ def test_the_film_is_small_and_moves(smoke):
         assert np.abs(np.asarray(film.convert("L"), float) - first).mean() > 1
 
 
-# ----------------------------------------------------------------------------------------------------------- explore
-
-
-def test_the_slider_trains_the_toy_anew(monkeypatch):
-    trained = []
-
-    def short(spec):
-        trained.append(spec)
-        return run(ToySpec(beta=spec.beta, steps=3, snapshots=2))
-
-    monkeypatch.setattr(claim, "run", short)
-    box = claim.explore()
-    beta = box.children[0].children[0]
-    assert trained[-1].beta == claim.LOW
-    beta.value = 1.0
-    assert trained[-1].beta == 1.0
-    assert len(trained) == 2
-
-
 # -------------------------------------------------------------------------------------- which beta fails, and an outlook
 
 

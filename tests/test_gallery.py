@@ -109,13 +109,17 @@ def notebook():
     nb.metadata["widgets"] = {
         WIDGETS: {
             "state": {
-                "box": {"model_name": "VBoxModel", "state": {"children": [f"IPY_MODEL_{c}" for c in "sdox"]}},
+                "box": {"model_name": "VBoxModel", "state": {"children": [f"IPY_MODEL_{c}" for c in "sdoxh"]}},
                 "s": {"model_name": "FloatSliderModel", "state": {"description": "tau:", "value": 0.2}},
                 "d": {
                     "model_name": "DropdownModel",
                     "state": {"description": "batch", "_options_labels": ["16", "64"], "index": 1},
                 },
                 "o": {"model_name": "OutputModel", "state": {"outputs": [picture]}},
+                "h": {
+                    "model_name": "HTMLModel",
+                    "state": {"value": f'<img alt="drawn" src="data:image/png;base64,{PIXEL}"><script>0</script>'},
+                },
             }
         }
     }
@@ -396,7 +400,8 @@ def test_outputs_are_cleaned(page):
 def test_a_widget_is_shown_as_it_stood(page):
     widget = page.find(class_="widget")
     assert [li.get_text(" ", strip=True) for li in widget.find_all("li")] == ["tau 0.2", "batch 64"]
-    assert widget.img["alt"] == "knob"
+    assert [img["alt"] for img in widget.find_all("img")] == ["knob", "drawn"]
+    assert not widget.script
     assert "notebooks/01_batch_size.ipynb" in widget.get_text()
     assert "interactive(...)" not in page.get_text()
 

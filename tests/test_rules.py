@@ -57,7 +57,6 @@ def test_views_know_no_method():
 
 
 def test_claims_and_figures_do_not_train():
-    # repro.theory's toys may be run live by a notebook's knob (explore); spec classes and runner share a module there
     banned = {"repro.train", "repro.sweep", "repro.store.Store", "repro.optim", "repro.execute"}
     assert not offends(modules("claims/*.py", "figures.py", "table.py", "stats.py", "gallery/*.py"), banned)
 

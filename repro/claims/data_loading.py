@@ -9,15 +9,11 @@ and cores, in turn; FFCV-SSL itself takes part where $REPRO_FFCV_SSL says where 
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import os
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -341,42 +337,7 @@ def fast_mode() -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("views").round(1)
 
 
-def explore() -> Any:
-    """The claim's knobs: choose augmentations, views and resolution, and see the views with what they cost here and now.
-
-    Returns an ipywidgets box. The milliseconds are of one core, for one JPEG of 300 by 400 pixels or so.
-    """
-    import ipywidgets as widgets
-
-    def slider(options: tuple, value: Any, name: str) -> Any:
-        return widgets.SelectionSlider(options=options, value=value, description=name, continuous_update=False)
-
-    shares = (0.0, 0.2, 0.5, 0.8, 1.0)
-    knobs = {
-        name: slider(shares, value, f"{name} p") for name, value in (("jitter", 0.8), ("blur", 0.5), ("gray", 0.2))
-    }
-    knobs |= {"views": slider((2, 4, 8), 2, "views"), "size": slider((64, 96, 160, 224), 160, "pixels")}
-    knobs["fast"] = widgets.Checkbox(value=False, description="fast mode")
-    picture = widgets.HTML()
-
-    def update(_: Any = None) -> None:
-        chosen = {name: knob.value for name, knob in knobs.items()}
-        with figures.theme("light"):
-            png = io.BytesIO()
-            _views_and_cost(**chosen).savefig(png, format="png", dpi=100)
-        shown = base64.b64encode(png.getvalue()).decode()
-        picture.value = (
-            f'<img alt="Views of two photographs for {html.escape(str(chosen))}." src="data:image/png;base64,{shown}">'
-        )
-
-    for knob in knobs.values():
-        knob.observe(update, names="value")
-    update()
-    box = widgets.HBox(list(knobs.values()), layout=widgets.Layout(flex_flow="row wrap"))
-    return widgets.VBox([box, picture])
-
-
-def _views_and_cost(jitter: float, blur: float, gray: float, views: int, size: int, fast: bool) -> Figure:
+def views_and_cost(jitter: float, blur: float, gray: float, views: int, size: int, fast: bool) -> Figure:
     """Two photographs' views, and the CPU milliseconds that decoding one image and making its views take."""
     recipe = repeat(Recipe("chosen", (View(crop=(0.08, 1.0), jitter=jitter, blur=blur, gray=gray),)), views)
     with tempfile.TemporaryDirectory() as scratch:

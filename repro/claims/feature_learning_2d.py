@@ -36,7 +36,6 @@ from repro.theory import (
     Result,
     ToySpec,
     linear_failure_beta,
-    run,
 )
 
 LOWER, LOW, HIGH = 0.01, 0.1, 1.0
@@ -603,36 +602,6 @@ def look(result: Result) -> Figure:
     figures.panel_labels(axes, ("inputs", f"features: nearest centroid {near:.0f} %", f"s₂ / s₁ = {ratio:.3f}"))
     _note(fig)
     return fig
-
-
-def explore() -> Any:
-    """The claim's knob: move beta or the number of steps, and the toy trains anew (about a second).
-
-    Returns an ipywidgets box. The longer runs show that a low beta is late rather than stuck.
-    """
-    import ipywidgets as widgets
-    from IPython.display import Image, display
-
-    betas = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0)
-    beta = widgets.SelectionSlider(options=betas, value=LOW, description="β", continuous_update=False)
-    steps = widgets.SelectionSlider(options=(100, 250, 500, 1000, 2000), value=500, description="steps",
-                                    continuous_update=False)  # fmt: skip
-    seed = widgets.BoundedIntText(value=0, min=0, max=999, description="seed")
-    picture = widgets.Output()
-
-    def train(_: Any = None) -> None:
-        spec = ToySpec(beta=beta.value, steps=steps.value, seed=seed.value, snapshots=2)
-        with figures.theme("light"):
-            png = io.BytesIO()
-            look(run(spec)).savefig(png, format="png", dpi=100)
-        with picture:
-            picture.clear_output(wait=True)
-            display(Image(data=png.getvalue(), alt=f"Features of the toy at beta {spec.beta:g}."))
-
-    for knob in (beta, steps, seed):
-        knob.observe(train, names="value")
-    train()
-    return widgets.VBox([widgets.HBox([beta, steps, seed]), picture])
 
 
 # --------------------------------------------------------------------------------------- C9: views and eigenspace

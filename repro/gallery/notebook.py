@@ -237,6 +237,8 @@ def _widget(
         if kind == "OutputModel":
             outputs = [nbformat.from_dict(o) for o in values.get("outputs", [])]
             shown += [html for o in outputs if (html := _output(o, block, link, state, name))]
+        elif kind == "HTMLModel":
+            shown.append(clean(str(values.get("value", "")), link))
         elif values.get("description") and (value := _knob_value(values)) is not None:
             label = re.sub(r"\s*:\s*$", "", str(values["description"]))
             knobs.append(f"<li>{escape(label)} <output>{escape(value)}</output></li>")
