@@ -301,7 +301,8 @@ def draw(frame: pd.DataFrame) -> Drawing:
                 ax.plot([], [], color=colour, marker=figures.MARKERS[i % 6], linestyle=figures.LINESTYLES[i % 6],
                         label=f"d = {d}")  # fmt: skip
     figures.floors(axes[1, 0], levels)
-    axes[1, 0].legend(fontsize=7, loc="best")
+    # between the curves and the floors
+    axes[1, 0].legend(fontsize=7, ncols=2, loc="lower left", bbox_to_anchor=(0, 0.27))
     plain_log(axes[1, 0], "x", PRODUCT_TICKS)
     axes[1, 0].set(xlabel="d × β", ylabel="accuracy (%)")
     level = dims[0] / 2
