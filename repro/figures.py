@@ -354,15 +354,19 @@ def end_label(ax: Axes, x: float | None, y: float, label: str, color: Any, fonts
     t.set_clip_on(False)
 
 
-def floors(ax: Axes, levels: Mapping[str, float], labels: bool = True) -> None:
+def floors(ax: Axes, levels: Mapping[str, float], labels: bool = True, inside: bool = False) -> None:
     """Horizontal reference lines, labelled at the right edge: what costs nothing (random encoder, raw pixels, chance).
 
-    labels=False draws the lines alone, for all but the last of a row of panels.
+    labels=False draws the lines alone, for all but the last of a row of panels. inside: the labels stand on the lines'
+    right ends, where a panel has no room beside it.
     """
     dashes = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)))
     for i, (label, y) in enumerate(levels.items()):
         ax.axhline(y, color=muted(), linewidth=1, linestyle=dashes[i % 3], zorder=1)
-        if labels:
+        if labels and inside:
+            look = {"va": "bottom", "ha": "right", "fontsize": 7, "color": muted()}
+            ax.text(0.99, y, label, transform=ax.get_yaxis_transform(), **look)
+        elif labels:
             end_label(ax, None, y, label, muted(), fontsize=7.5)
 
 

@@ -570,7 +570,7 @@ def draw_variants(frame: pd.DataFrame) -> Drawing:
     ax.axhline(0, color=figures.ink(), linewidth=0.8)
     ax.set_xticks(range(3), [TITLES[v] for v in shown], rotation=35, ha="right", fontsize=7.5)
     ax.set(ylabel="gain over BYOL, AA (points)", xlim=(-0.3, 2.7))
-    ax.legend(loc="upper left")
+    ax.legend(loc="best")
     if knob:
         shifts, gains = by_shift
         figures.band(axes[-1], [100 * s for s in shifts], gains, "", 5)

@@ -272,9 +272,9 @@ def draw_transfer(frame: pd.DataFrame) -> Drawing:
     _draw_losses(axes[1, 1], frame)
     axes[0, 0].set_ylabel("AP (%), measured")
     axes[1, 0].set_ylabel("AP (%), the paper's")
-    axes[0, 0].legend(ncols=3, loc="upper right", title="backbone's weights")
+    axes[0, 0].legend(ncols=3, loc="upper left", title="backbone's weights")
     top = max((float(np.nanmax(v)) for mine in values for v in mine), default=0.0)
-    axes[0, 0].set_ylim(0, max(1.0, 1.3 * top))
+    axes[0, 0].set_ylim(0, max(1.0, 1.4 * top))
     where = detectors(frame)["data_title"].iloc[0]
     figures.panel_labels(axes, (where, "linear probe", "the paper on COCO (cited)", "loss, Mask R-CNN"))
     means = "; ".join(

@@ -461,7 +461,7 @@ def draw_views(frame: pd.DataFrame) -> Drawing:
         ax.set_xlabel(label)
         ax.margins(x=0.02)
         ax.set_xlim(0, ax.get_xlim()[1] * 1.32)
-        figures.floors(ax, floor_levels(frame, accuracy_column(frame, "val")), labels=False)
+        figures.floors(ax, floor_levels(frame, accuracy_column(frame, "val")), inside=True)
     top[0].axvline(base_, color=figures.muted(), linewidth=0.8, linestyle=":")
     top[0].set_ylabel(f"{task} accuracy, validation (%)")
     for ax in top[1:]:
@@ -560,7 +560,7 @@ def draw_fractions(frame: pd.DataFrame) -> Drawing:
         ax.plot([], [], label=f"{m} views", **figures.style(_look(m)["index"]) | {"linestyle": ""})
     ax.legend(fontsize=7, loc="best")
     ax.axhline(np.nanmean(found[Cell(2, 1.0, base_)]), color=figures.PALETTE[0], linewidth=0.8, linestyle=":")
-    figures.floors(ax, floor_levels(frame, accuracy_column(frame)), labels=False)
+    figures.floors(ax, floor_levels(frame, accuracy_column(frame)), inside=True)
     ax.set_ylabel(f"{semantic(frame)} accuracy, test (%)")
     whole, half = Cell(2, 1.0, base_), Cell(2, 0.5, base_)
     pairs = [
