@@ -185,7 +185,8 @@ def loss(
     alone.
 
     joint: all views in one forward, so that batch norm sees them together; else one forward a view, as the authors of
-    Barlow Twins, VICReg, BYOL and SimSiam do. Projections are in float32 whatever the precision of the networks.
+    Barlow Twins, VICReg, BYOL and SimSiam do. Projections and losses are in float32 whatever the precision of the
+    networks, under autocast as well.
     """
     method = learner.method
     wanted = VIEWS.get(type(method), len(views))
@@ -202,48 +203,46 @@ def loss(
         weak, views = views[:2], views[2:]
     h = networks.each_view(learner.backbone, views, joint)
     z = networks.each_view(learner.projector, h, joint).float()
-    if isinstance(method, Supervised):
-        value = F.cross_entropy(z.flatten(0, 1), labels.repeat(len(views)), ignore_index=-1)
-    elif isinstance(method, SimCLR):
-        value = losses.nt_xent(z, method.temperature)
-    elif isinstance(method, InstanceSimCLR):
-        value = losses.instance(z, method.temperature)
-    elif isinstance(method, BarlowTwins):
-        value = losses.barlow_twins(z, method.lambda_, method.scale)
-    elif isinstance(method, VICReg):
-        value = losses.vicreg(z, method.invariance, method.variance, method.covariance)
-    elif isinstance(method, BarlowMultiView):
-        value = losses.barlow_mean_target(z, method.beta)
-    elif isinstance(method, VICRegMultiView):
-        value = losses.vicreg_mean_target(z, method.invariance, method.variance, method.covariance)
-    elif isinstance(method, BYOL):
+    if isinstance(method, PREDICTOR):
         q = networks.each_view(learner.predictor, z, joint).float()
+    if isinstance(method, (*TARGET, SimSiamMSR)):
+        target = learner.target if isinstance(method, TARGET) else nn.Sequential(learner.backbone, learner.projector)
         with torch.no_grad():
-            t = networks.each_view(learner.target, views, joint).float()
-        value = losses.cosine_distance(q, t.flip(0)) * 2  # both directions
-    elif isinstance(method, SimSiam):
-        q = networks.each_view(learner.predictor, z, joint).float()
-        value = losses.cosine_distance(q, z.detach().flip(0))
-    elif isinstance(method, STAGED):
-        q = networks.each_view(learner.predictor, z, joint).float()
-        target = learner.target if isinstance(method, MSR) else nn.Sequential(learner.backbone, learner.projector)
-        with torch.no_grad():
-            t = networks.each_view(target, weak, joint).float()
-        other = (q.detach() if method.stop else q).flip(0)  # pairs always lie across the two crops
-        value = losses.msr(q, other, t.flip(0), beta_at(method, progress))
-        value = value * (2 if isinstance(method, MSR) else 1)  # both directions, scaled as BYOL's and SimSiam's
-    elif isinstance(method, MoCo):
-        with torch.no_grad():
-            t = networks.each_view(learner.target, views, joint).float()
-        value = (
-            losses.info_nce(z[0], t[1], learner.queue, method.temperature)
-            + losses.info_nce(z[1], t[0], learner.queue, method.temperature)
-        ) / 2
-        with torch.no_grad():  # newest keys first; the oldest fall out
-            keys = F.normalize(t.flatten(0, 1), dim=1)
-            learner.queue.copy_(torch.cat([keys, learner.queue])[: method.queue])
-    else:
-        raise ReproError(f"{type(method).__name__} is not a method that trains.")
+            t = networks.each_view(target, weak if isinstance(method, STAGED) else views, joint).float()
+    with torch.autocast(z.device.type, enabled=False):  # it would round the losses' products, too, to 8 bits
+        if isinstance(method, Supervised):
+            value = F.cross_entropy(z.flatten(0, 1), labels.repeat(len(views)), ignore_index=-1)
+            value = torch.where((labels >= 0).any(), value, 0.0)  # of a batch without a label the mean is no number
+        elif isinstance(method, SimCLR):
+            value = losses.nt_xent(z, method.temperature)
+        elif isinstance(method, InstanceSimCLR):
+            value = losses.instance(z, method.temperature)
+        elif isinstance(method, BarlowTwins):
+            value = losses.barlow_twins(z, method.lambda_, method.scale)
+        elif isinstance(method, VICReg):
+            value = losses.vicreg(z, method.invariance, method.variance, method.covariance)
+        elif isinstance(method, BarlowMultiView):
+            value = losses.barlow_mean_target(z, method.beta)
+        elif isinstance(method, VICRegMultiView):
+            value = losses.vicreg_mean_target(z, method.invariance, method.variance, method.covariance)
+        elif isinstance(method, BYOL):
+            value = losses.cosine_distance(q, t.flip(0)) * 2  # both directions
+        elif isinstance(method, SimSiam):
+            value = losses.cosine_distance(q, z.detach().flip(0))
+        elif isinstance(method, STAGED):
+            other = (q.detach() if method.stop else q).flip(0)  # pairs always lie across the two crops
+            value = losses.msr(q, other, t.flip(0), beta_at(method, progress))
+            value = value * (2 if isinstance(method, MSR) else 1)  # both directions, scaled as BYOL's and SimSiam's
+        elif isinstance(method, MoCo):
+            value = (
+                losses.info_nce(z[0], t[1], learner.queue, method.temperature)
+                + losses.info_nce(z[1], t[0], learner.queue, method.temperature)
+            ) / 2
+            with torch.no_grad():  # newest keys first; the oldest fall out
+                keys = F.normalize(t.flatten(0, 1), dim=1)
+                learner.queue.copy_(torch.cat([keys, learner.queue])[: method.queue])
+        else:
+            raise ReproError(f"{type(method).__name__} is not a method that trains.")
     return value, h.detach()
 
 

@@ -129,7 +129,7 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
         methods.after_step(learner, progress)
         if spec.probes.online:
             guess = online(features.float().flatten(0, 1))
-            online_loss = F.cross_entropy(guess, seen.repeat(len(features)))
+            online_loss = F.cross_entropy(guess, seen.repeat(len(features)), ignore_index=-1)
             online_optimiser.zero_grad(set_to_none=True)
             online_loss.backward()
             online_optimiser.step()

@@ -381,6 +381,36 @@ def test_bfloat16_trains(tiny):
     assert half.curves["loss"] == pytest.approx(train.run(tiny()).curves["loss"], rel=0.02)
 
 
+@pytest.mark.parametrize("method", [m for n, m in METHODS.items() if n not in ("byol", "simsiam")])
+def test_no_loss_is_rounded_under_autocast(method):
+    """On a network that autocast leaves alone, so that only the loss could differ."""
+    learner = methods.Learner(torch.nn.Flatten(), 48, Projector(0), method())
+    views = torch.rand((VIEWS.get(method, 2), 16, 3, 4, 4), generator=torch.Generator().manual_seed(0)) - 0.5
+    queue = getattr(learner, "queue", torch.zeros(0)).clone()
+    wanted, _ = methods.loss(learner, views)
+    if queue.numel():
+        learner.queue.copy_(queue)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = methods.loss(learner, views)
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("labelled", [40, 0])
+def test_images_without_a_label_are_trained_on_but_no_probe_sees_them(tiny, monkeypatch, labelled):
+    """As in STL-10. Batches in which no image has a label are no divergence either."""
+    spec = tiny(epochs=1, batch_size=8, probes={"online": True, "labels": 0})
+    whole = data.load(spec.data.name, spec.data.size, spec.data.options)
+    labels = whole.train.labels["shape"].clone()
+    labels[max(labelled, 16) :] = -1
+    train_split = replace(whole.train, labels=whole.train.labels | {"shape": labels})
+    monkeypatch.setattr(data, "load", lambda *_: replace(whole, train=train_split))
+    supervised = replace(spec, method=methods.Supervised(), projector=Projector(1, 1, 8))
+    for found in (train.run(spec), train.run(supervised)):
+        assert found.metrics["diverged"] == 0
+        assert math.isfinite(found.metrics["loss"])
+        assert found.metrics["online_val_shape"] > 0
+
+
 def test_stored_weights_give_the_measured_features(tiny, store):
     spec = tiny(probes={"knn": True, "linear": False})
     (record,) = sweep.measure([spec], store, workers=1, keep_weights=True, quiet=True)
