@@ -432,6 +432,19 @@ def test_bad_options_and_folders_are_told_in_a_sentence(run, tmp_path):
 # --- what is there ----------------------------------------------------------------------------------------------------
 
 
+def test_validation_is_of_images_with_a_label(tmp_path, monkeypatch):
+    """As in STL-10, of whose train images one in twenty-one has a label; the rest are pretrained on."""
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    pixels = np.random.default_rng(0).integers(0, 256, (330, 8, 8, 3), np.uint8)
+    train = prepared.Items(pixels[:300], {"label": [i % 2 if i < 100 else -1 for i in range(300)]})
+    splits = {"train": train, "test": prepared.Items(pixels[300:], {"label": [i % 2 for i in range(30)]})}
+    prepared.prepare(tmp_path / "some", "Some", splits, {"label": ["a", "b"]}, prepared.Storage(raw=1.0), quiet=True)
+    found = data.load("some")
+    assert set(found.val.labels["class"].tolist()) == {0, 1}
+    assert len(found.val.images) + len(found.train.images) == 300
+    assert (found.train.labels["class"] == -1).sum() == 200
+
+
 def test_the_table_tells_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypatch):
     monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     rows = {name: state for name, _, state in prepared.table()}

@@ -451,8 +451,8 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
     the classes by task; its title.
 
     Images are resized with antialiasing to the middle square; size 0 keeps their own, if they are squares of one size.
-    A set that has train and one other split gives a tenth of train to validation. Raises ReproError for a set that is
-    not prepared, or whose images need a size.
+    A set that has train and one other split gives a tenth of train's labelled images to validation. Raises ReproError for
+    a set that is not prepared, or whose images need a size.
     """
     folder = root() / name
     there = splits(folder)
@@ -468,6 +468,7 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
         last = next(s for s in there if s != "train")
         images, labels = parts["train"]
         held = mix(stream(0, 0, 4) + torch.arange(len(images)) * GOLDEN).remainder(10) == 0
+        held &= next(iter(labels.values())) >= 0  # those without a label can be pretrained on, but not probed
         cut = [(images[m], {k: v[m] for k, v in labels.items()}) for m in (~held, held)]
         out = [*cut, parts[last]]
     else:
