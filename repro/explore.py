@@ -80,11 +80,13 @@ def views(study: Any) -> Any:
     return _panel(knobs, draw, "Images and two views of each under the chosen augmentations.")
 
 
-def _found(study: Any, runs: pd.DataFrame, spec: Any) -> pd.Series | None:
-    """The row of a run: read where it is stored, else trained; None where a time budget stopped it."""
+def _found(runs: pd.DataFrame, spec: Any) -> pd.Series | None:
+    """The row of a run: read where it is stored, else trained, with all columns of `runs`, NaN for what one that diverged
+    lacks; None where a time budget stopped it."""
     same = runs[runs["key"] == key(spec)]
     if same.empty:
         same = store.frame(sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True))
+        same = same.reindex(columns=[*dict.fromkeys([*same, *runs])])
     return None if same.empty else same.iloc[0]
 
 
@@ -101,7 +103,7 @@ def evaluation_protocol(study: Any, runs: pd.DataFrame) -> Any:
 
     def draw(method: str, labels: int) -> Any:
         spec = methods[method]
-        row = _found(study, runs, replace(spec, probes=replace(spec.probes, labels=labels)))
+        row = _found(runs, replace(spec, probes=replace(spec.probes, labels=labels)))
         fig, ax = figures.figure(height=3.0, width=5.4)
         for i, (name, label) in enumerate((("linear_pass", "linear"), ("mlp_pass", "MLP"))):
             curve = [] if row is None else row["curves"].get(f"{name}_val_{task}", [])
@@ -139,7 +141,7 @@ def single_gpu(study: Any, runs: pd.DataFrame) -> Any:
         if branches == "two":
             name = "ffcv-ssl-small" if spec.data.size <= 64 else "ffcv-ssl"
             spec = replace(spec, recipe=preset(name, crop=spec.recipe.views[0].crop))
-        row = _found(study, runs, replace(spec, probes=replace(spec.probes, depths=layers)))
+        row = _found(runs, replace(spec, probes=replace(spec.probes, depths=layers)))
         fig, axes = figures.figure(1, 2, height=3.0, gridspec_kw={"width_ratios": (1.6, 1)})
         cells = gpu_grids.cells(runs, g)
         for i, (x, colour) in enumerate(zip(cells.levels, figures.ordered(len(cells.levels)))):
@@ -234,7 +236,7 @@ def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
 
     def draw(**chosen: Any) -> Any:
         spec = claim_instance.run(study.profile, replace(centre, **chosen))
-        row = _found(study, runs, spec)
+        row = _found(runs, spec)
         fig = Figure(figsize=(figures.WIDTH, 6.4))
         top, low = fig.subfigures(2, 1, height_ratios=(1.5, 1))
         names = ("itself", "positive", "negative")
@@ -285,8 +287,8 @@ def batch_size(study: Any, runs: pd.DataFrame) -> Any:
         if study.stored and not same.empty:
             score = float(same[column].iloc[0])
         else:
-            found = sweep.measure([chosen], store.Store(places.store()), workers=1, quiet=True)
-            score = float(store.frame(found)[column].iloc[0]) if found else float("nan")
+            row = _found(runs, chosen)
+            score = float("nan") if row is None else float(row[column])
         fig, ax = figures.figure(height=3.0, width=5.4)
         for i, b in enumerate(batches):
             line = mine[(mine["batch_size"] == b) & (mine["lr"] == spec.optimiser.lr)]
@@ -319,7 +321,7 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
     }
 
     def draw(dim: int, product: float) -> Any:
-        row = _found(study, runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
+        row = _found(runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
         fig, axes = figures.figure(1, 2, height=3.0)
         for ax, name, label in zip(axes, (column, "projection_rank"), ("accuracy (%)", "directions spanned")):
             for i, (d, colour) in enumerate(zip(dims, figures.ordered(len(dims)))):
@@ -360,7 +362,7 @@ def multi_augmentation(study: Any, runs: pd.DataFrame) -> Any:
         dim = int(next(iter(found.values()))["dim"].iloc[0])
         spec = authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share)
         cell = claim.Cell(views, share, epochs)
-        row = _found(study, runs, spec) if cell not in found else found[cell].iloc[0]
+        row = _found(runs, spec) if cell not in found else found[cell].iloc[0]
         fig, ax = figures.figure(height=3.2, width=5.6)
         for m in knobs["views"].options:
             ends = [(claim.seconds(r)[-1], 100 - r[column]) for c, rows in found.items() if c.views == m
@@ -398,10 +400,8 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
         method = replace(spec.method, beta=beta, decay=decay, ema=msr_beta_decay.ema(profile))
         chosen = msr_beta_decay.standard(profile, method, shift=shift)
         found = runs[runs["key"].isin({key(chosen), key(msr_beta_decay.watched(chosen, profile))})]
-        if found.empty:
-            records = sweep.measure([chosen], store.Store(places.store()), workers=1, quiet=True)
-            found = store.frame(records) if records else pd.DataFrame({column: [float("nan")]})
-        score = float(found[column].iloc[0])
+        row = _found(runs, chosen) if found.empty else found.iloc[0]
+        score = float("nan") if row is None else float(row[column])
         fig, (left, right) = figures.figure(1, 2, height=3.0)
         share = np.linspace(0, 1, 101)
         left.plot(share, [beta_at(method, p) for p in share])

@@ -409,11 +409,13 @@ def heat(ax: Axes, table: pd.DataFrame, fmt: str = ".1f", best: bool = True, lab
     `label` names the colour bar; further arguments (vmin, vmax, cmap, cbar) go to `seaborn.heatmap`.
     """
     look = {"cmap": sequential(), "linewidths": 1.5, "linecolor": paper(), "annot_kws": {"fontsize": 8}} | heatmap
+    values = table.to_numpy(float)
+    if not np.isfinite(values).any():
+        look |= {"vmin": 0, "vmax": 1}  # seaborn would look for them among no numbers
     sns.heatmap(table, ax=ax, annot=True, fmt=fmt, cbar_kws={"label": label, "shrink": 0.85}, **look)
     ax.grid(visible=False)
     ax.tick_params(length=0)
     ax.tick_params(axis="y", rotation=0)
-    values = table.to_numpy(float)
     for i, j in np.argwhere(np.isnan(values)):
         ax.text(j + 0.5, i + 0.5, "×", ha="center", va="center", color=muted())
     if best and np.isfinite(values).any():

@@ -155,7 +155,7 @@ def frame(seconds=(20.0, 8.0, 6.0, 7.5), accuracy=(50.0, 50.1, 49.9, 50.0), nois
             {
                 "key": key(s), "kind": "RunSpec", **flatten(s), "linear_test_shape": a, "linear_val_shape": a,
                 "train_seconds": t, "epoch_seconds": [t * e / 6 for e in range(1, 7)], "curves": curves,
-                "data_title": "made up (stand-in)",
+                "data_title": "made up (stand-in)", "diverged": 0.0,
             }
         )  # fmt: skip
     out = pd.DataFrame(rows)

@@ -56,15 +56,17 @@ def minutes_to(mark: float, epochs: list[int], accuracy: list[float], epoch_seco
 
 
 def report(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a run: accuracy of its last epoch on the test split, minutes of training, and to each of MARKS."""
+    """A row a run: accuracy of its last epoch on the test split, minutes of training, and to each of MARKS; NaN for what
+    a run that diverged did not come to."""
     rows = []
     for _, run in runs.iterrows():
         task, curves = semantic(runs[runs["data"] == run["data"]]), run["curves"]
-        read = curves["probe_epoch"], curves[f"knn_val_{task}"], run["epoch_seconds"]
+        read = curves.get("probe_epoch", []), curves.get(f"knn_val_{task}", []), run["epoch_seconds"]
         rows.append(
             {
                 "method": run["method"], "data": run["data_title"], "backbone": run["backbone"], "epochs": run["epochs"],
-                "linear": run[f"linear_test_{task}"], "kNN": run[f"knn_test_{task}"], "minutes": run["train_seconds"] / 60,
+                "linear": run.get(f"linear_test_{task}", float("nan")), "kNN": run.get(f"knn_test_{task}", float("nan")),
+                "minutes": run["train_seconds"] / 60,
                 **{f"to {mark:g} %": minutes_to(mark, *read) for mark in MARKS}, "hardware": run["hardware"],
             }
         )  # fmt: skip

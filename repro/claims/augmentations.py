@@ -152,7 +152,8 @@ def _why_not(runs: pd.DataFrame) -> str:
         return "digits are gray, so that gray and most of the jitter change nothing"
     floor = max(floor_levels(runs, column).values())
     for method in _methods(runs):
-        best = _by_stack(runs, method, semantic(runs))[0].mean(0).max()
+        means = [stats.paired(values).mean for values in _by_stack(runs, method, semantic(runs))[0].T]
+        best = max((m for m in means if np.isfinite(m)), default=np.nan)
         if not best - floor >= CARRIES:
             title = TITLES[method]
             return (
@@ -207,10 +208,9 @@ def judge_gray(frame: pd.DataFrame) -> Verdict:
             largest = stats.REPRODUCED if share >= CERTAIN else first
         words += [stats.sup(gain, 1.0, need), largest]
         effects.append(gain)
-        most = SINGLE[int(np.argmax(gains.mean(0)))].removeprefix("crop+")
         parts.append(
             f"{TITLES[method]}: gray gains {gain.text()} and is the largest single gain in {100 * share:.0f} % of "
-            f"bootstraps (largest mean: {most}){_elsewhere(runs, method)}"
+            f"bootstraps (largest mean: {_most(gains)}){_elsewhere(runs, method)}"
         )
     return _verdict(
         runs, stats.combine(words), min(effects, key=lambda e: e.mean),
@@ -232,6 +232,12 @@ def _gains(runs: pd.DataFrame, method: str) -> np.ndarray:
     """(seeds, SINGLE) test points of the semantic task over cropping alone."""
     values, _ = _by_stack(runs, method, semantic(runs))
     return values[:, [STACKS.index(s) for s in SINGLE]] - values[:, :1]
+
+
+def _most(gains: np.ndarray) -> str:
+    """Which of SINGLE gains most in the mean over the seeds that have all of them."""
+    whole = gains[np.isfinite(gains).all(1)]
+    return SINGLE[int(whole.mean(0).argmax())].removeprefix("crop+") if len(whole) else "none"
 
 
 # ----------------------------------------------------------------------------------------------------------- drawing
@@ -314,9 +320,8 @@ def draw_gray(frame: pd.DataFrame) -> Drawing:
         low.grid(axis="x")
         low.axvline(0, color=figures.ink(), linewidth=0.9)
         low.set_xlabel("points over cropping alone")
-        best = SINGLE[int(np.nanargmax(gains.mean(0)))].removeprefix("crop+")
         share = shares[SINGLE.index("crop+gray")]
-        said.append(f"{TITLES[method]}: {best} gains most; gray is first in {100 * share:.0f} % of bootstraps")
+        said.append(f"{TITLES[method]}: {_most(gains)} gains most; gray is first in {100 * share:.0f} % of bootstraps")
     axes[0, 0].set_ylabel(f"{task} accuracy, linear probe (%)")
     figures.panel_labels(axes, [TITLES[m] for m in methods] + ["each alone"] * len(methods))
     return Drawing(

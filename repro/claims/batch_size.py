@@ -169,7 +169,7 @@ def _gaps(validation: np.ndarray, test: np.ndarray, fixed: int) -> tuple[np.ndar
     are counted positive in the direction of their mean, so that noise around zero does not look like a gap."""
     picked, _ = tuned(validation, test)
     gaps = [test[:, -1, fixed] - test[:, 0, fixed], picked[:, -1] - picked[:, 0]]
-    return tuple(g * np.sign(np.nanmean(g)) for g in gaps)
+    return tuple(g * np.sign(stats.paired(g).mean) for g in gaps)
 
 
 def _judge_gap(frame: pd.DataFrame, axis: str, fixed: float, name: str) -> Verdict:
@@ -218,7 +218,7 @@ def judge_layers(frame: pd.DataFrame) -> Verdict:
     values, (batches, layers) = grid(runs, ("batch_size", "layers"), column)
     second = stats.paired((values[:, :, 1] - values[:, :, 0]).mean(1))
     gap = values[:, -1] - values[:, 0]
-    narrows = stats.paired((gap[:, 0] - gap[:, -1]) * np.sign(np.nanmean(gap[:, 0])))
+    narrows = stats.paired((gap[:, 0] - gap[:, -1]) * np.sign(stats.paired(gap[:, 0]).mean))
     need = min_seeds(frame)
     word = stats.combine([stats.sup(second, 1.0, need), stats.sup(narrows, 0.5, need)])
     probe = "a linear probe, since an MLP on raw pixels beats every MLP probe here" if by_pixels else "an MLP probe"

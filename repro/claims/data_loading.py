@@ -67,8 +67,9 @@ def plan_training(profile: Profile) -> list[RunSpec]:
 
 
 def arms(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The runs of each way to load, by seed."""
+    """The runs of each way to load, by seed; one that diverged, and so stopped early, has no time."""
     runs = trained(frame).copy()
+    runs["train_seconds"] = runs["train_seconds"].where(runs["diverged"] == 0)
     growing = runs["ramp"].map(len) > 0
     name = runs["loading"].where(~growing, "ours, growing").where(~runs["fast"].eq(True), "ours, fast")
     return {arm: runs[name == arm].sort_values("seed").set_index("seed", drop=False) for arm in ARMS}
@@ -103,11 +104,13 @@ def draw_training(frame: pd.DataFrame) -> Drawing:
     fig, (left, right) = figures.figure(1, 2, height=3.4)
     table = []
     for index, (arm, runs) in enumerate(ways.items()):
-        curves = runs["curves"].tolist()
-        epochs = curves[0]["probe_epoch"]
-        seconds = np.array([[s[e - 1] for e in epochs] for s in runs["epoch_seconds"]], float)
-        values = np.array([c[f"linear_val_{task}"] for c in curves], float)
-        figures.band(left, seconds.mean(0), values, label=arm, index=index)
+        whole = runs[runs["diverged"] == 0]
+        curves = whole["curves"].tolist()
+        if curves:
+            epochs = curves[0]["probe_epoch"]
+            seconds = np.array([[s[e - 1] for e in epochs] for s in whole["epoch_seconds"]], float)
+            values = np.array([c[f"linear_val_{task}"] for c in curves], float)
+            figures.band(left, seconds.mean(0), values, label=arm, index=index)
         total = runs["train_seconds"].to_numpy(float)
         mean, low, high = figures.mean_interval(total[:, None])
         look = figures.style(index)

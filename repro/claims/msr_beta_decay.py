@@ -433,6 +433,11 @@ def _curve(runs: pd.DataFrame, name: str) -> np.ndarray:
     return np.array([[np.nan if v is None else v for v in c[f"pair_{name}"]] for c in curves], float)
 
 
+def _whole(runs: pd.DataFrame) -> pd.DataFrame:
+    """Those of the runs that did not diverge: the curves of the others stop early."""
+    return runs[runs["diverged"] == 0]
+
+
 def half_way(share: np.ndarray, curve: np.ndarray) -> float:
     """Where along the run (share of its steps) an alignment is first half-way from its start to its end; NaN if it does
     not rise."""
@@ -445,7 +450,10 @@ def half_way(share: np.ndarray, curve: np.ndarray) -> float:
 
 def _halves(runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(seeds,) when clean and when destroyed pairs are half aligned, as shares of the run, a pair that never is counting
-    as one at the end; and what destroyed pairs still gain after clean ones were half-way."""
+    as one at the end; and what destroyed pairs still gain after clean ones were half-way. Of runs that came to their
+    end."""
+    if not len(runs):
+        return np.empty(0), np.empty(0), np.empty(0)
     steps = _curve(runs, "step")
     share = steps / steps[:, -1:]
     clean, lost = _curve(runs, "clean"), _curve(runs, "lost")
@@ -466,7 +474,7 @@ def judge_premise(frame: pd.DataFrame) -> Verdict:
         names = _variant(part)
         gain = stats.paired(_scores(part[names == "decay"], column), _scores(_control(part), column))
         seen = part[names == "AA"]
-        first, then, later = _halves(seen)
+        first, then, later = _halves(_whole(seen))
         delay, rise = stats.paired(then - first), stats.paired(later)
         known = bool(seen["curves"].iloc[0]["pair_known"][0])
         share = np.mean([c["pair_lost_share"][0] for c in seen["curves"]])
@@ -731,9 +739,13 @@ def draw_premise(frame: pd.DataFrame) -> Drawing:
     said = []
     known = True
     for ax, variant in zip(axes, ("AA", "decay")):
-        runs = part[names == variant]
+        known = bool(part.loc[names == variant, "curves"].iloc[0]["pair_known"][0])
+        runs = _whole(part[names == variant])
+        ax.set_xlabel("step")
+        if not len(runs):
+            said.append(f"{TITLES[variant]} diverged")
+            continue
         steps = _curve(runs, "step")
-        known = bool(runs["curves"].iloc[0]["pair_known"][0])
         lost_name = "destroyed" if known else "least contrast"
         for i, (kind, label) in enumerate((("clean", "clean"), ("lost", lost_name))):
             figures.band(ax, steps[0], _curve(runs, kind), label, i)
@@ -743,7 +755,6 @@ def draw_premise(frame: pd.DataFrame) -> Drawing:
             said.append(
                 f"{TITLES[variant]}, {('clean', lost_name)[i]} pairs half aligned at {np.mean(half):.2f} of the run"
             )
-        ax.set_xlabel("step")
         ax.margins(x=0.02)
     axes[0].set_ylabel("alignment: cosine above other images'")
     axes[1].sharey(axes[0])

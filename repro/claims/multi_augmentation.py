@@ -489,8 +489,8 @@ def draw_views(frame: pd.DataFrame) -> Drawing:
 def _images(frame: pd.DataFrame) -> int:
     """Images of an epoch: whole batches of two views on all the data, from the steps that were done."""
     rows = _own(frame)
-    row = rows[(rows["fraction"] == 1)].iloc[0]
-    return int(row["steps_done"] / row["epochs"] * row["batch_size"])
+    rows = rows[rows["fraction"] == 1]
+    return int((rows["steps_done"] / rows["epochs"] * rows["batch_size"]).max())  # one that diverged did fewer
 
 
 def _draw_dots(ax, frame: pd.DataFrame, base_: int) -> str:
@@ -510,7 +510,7 @@ def _draw_dots(ax, frame: pd.DataFrame, base_: int) -> str:
                 ax.plot([x + dx] * 2, [low[0], high[0]], color=look["color"], linewidth=1.2)
                 ax.plot([x + dx], mean, markerfacecolor=face or look["color"], markersize=6, **look)
             said.append(
-                f"{name}, {cell.views} views {np.nanmean(clean[cell]):.1f} and {np.nanmean(average[cell]):.1f} %"
+                f"{name}, {cell.views} views {stats.paired(clean[cell]).mean:.1f} and {stats.paired(average[cell]).mean:.1f} %"
             )
     ax.set_xticks([x for x, _ in ticks], [t for _, t in ticks], fontsize=7.5)
     for g, (name, _) in enumerate(groups):

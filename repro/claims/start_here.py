@@ -59,14 +59,14 @@ def judge(frame: pd.DataFrame) -> Verdict:
 
 def draw(frame: pd.DataFrame) -> Drawing:
     runs, task = trained(frame).sort_values("seed"), semantic(frame)
-    curves = runs["curves"].tolist()
-    epochs = curves[0]["epoch"]
+    curves = runs.loc[runs["diverged"] == 0, "curves"].tolist()
     fig, axes = figures.figure(1, 2, height=3.2)
-    figures.band(axes[0], epochs, np.array([c["loss"] for c in curves], float), "")
+    if curves:
+        figures.band(axes[0], curves[0]["epoch"], np.array([c["loss"] for c in curves], float), "")
     axes[0].set(xlabel="epoch", ylabel="SimCLR loss")
     shown = [("linear", "linear probe"), ("online", "online probe"), ("knn", "kNN")]
-    at = curves[0]["probe_epoch"]
-    for i, (name, label) in enumerate(shown):
+    for i, (name, label) in enumerate(shown if curves else ()):
+        at = curves[0]["probe_epoch"]
         figures.band(axes[1], at, np.array([c[f"{name}_val_{task}"] for c in curves], float), label, i)
     levels = floor_levels(frame, f"linear_val_{task}")
     figures.floors(axes[1], levels)

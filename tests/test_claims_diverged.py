@@ -1,0 +1,70 @@
+"""A run that diverges, as `repro.train` returns it, breaks neither figure nor verdict of any claim."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repro import explore, figures, notebook, stats, store, sweep
+from repro.bench import long
+from repro.claims import NOTEBOOKS, multi_augmentation
+from repro.spec import key
+
+QUICK = Path(__file__).resolve().parent.parent / "figures" / "quick"
+
+
+def diverged(record: store.Record) -> store.Record:
+    """A training run that broke in its first epoch, in place of one that was measured."""
+    curves = {k: v[:1] for k, v in record.curves.items() if k.startswith("pair_")} | {"epoch": [1], "loss": [math.nan]}
+    times = {k: v[:1] for k, v in record.provenance.items() if k.startswith("epoch_")}
+    metrics = {"diverged": 1.0, "steps_done": 4.0}
+    return replace(record, metrics=metrics, curves=curves, provenance=record.provenance | times)
+
+
+def trained(record: store.Record) -> bool:
+    return record.kind == "RunSpec" and record.spec["method"]["type"] != "Untrained"
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2, 3, 4)], ids=["one seed", "every seed of a setting"])
+@pytest.mark.parametrize("slug", NOTEBOOKS)
+def test_claims_are_drawn_and_judged(slug, seeds):
+    study = notebook.study(slug, "quick", results="stored")
+    records = store.load(QUICK / slug / "runs.jsonl")
+    for claim in study.claims:
+        planned = {key(s) for s in study.plan(claim)}
+        mine = [r for r in records if r.key in planned]
+        runs = [r for r in mine if trained(r)]
+        if not runs or (slug == "multi_augmentation" and len(seeds) > 1):
+            continue  # which needs a first checkpoint of every setting, and says so
+        first = runs[0].spec | {"seed": 0}
+        broken = {r.key for r in runs if r.spec["seed"] in seeds and (len(seeds) == 1 or r.spec | {"seed": 0} == first)}
+        frame = store.frame([diverged(r) if r.key in broken else r for r in mine]).dropna(axis=1, how="all")
+        frame.attrs["profile"] = "quick"
+        with figures.theme("light"):
+            assert claim.draw(frame).alt
+        found = claim.judge(frame)
+        assert found.verdict in stats.WORDS
+        assert found.sentence
+        assert slug != "augmentations" or "reaches nan" not in found.sentence
+
+
+def test_the_images_of_an_epoch_are_those_of_a_run_that_ended():
+    records = [r for r in store.load(QUICK / "multi_augmentation" / "runs.jsonl") if r.kind == "RunSpec"]
+    frames = [
+        store.frame([diverged(r) if trained(r) and r.spec["seed"] in s else r for r in records]) for s in ((), (0,))
+    ]
+    assert multi_augmentation._images(frames[0]) == multi_augmentation._images(frames[1]) > 0
+
+
+def test_a_knobs_run_has_the_columns_of_the_others(monkeypatch):
+    records = [r for r in store.load(QUICK / "start_here" / "runs.jsonl") if trained(r)]
+    monkeypatch.setattr(sweep, "measure", lambda *_, **__: [diverged(records[0])])
+    row = explore._found(store.frame(records[1:]), records[0].spec)
+    assert math.isnan(row["linear_test_shape"])
+
+
+def test_a_long_run_is_reported_without_what_it_did_not_come_to():
+    records = store.load(QUICK / "start_here" / "runs.jsonl")
+    runs = [diverged(r) for r in records if trained(r)]
+    assert long.report(store.frame(runs))[["linear", "kNN", "to 80 %"]].isna().all(axis=None)
