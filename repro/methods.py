@@ -209,7 +209,8 @@ def loss(
         target = learner.target if isinstance(method, TARGET) else nn.Sequential(learner.backbone, learner.projector)
         with torch.no_grad():
             t = networks.each_view(target, weak if isinstance(method, STAGED) else views, joint).float()
-    with torch.autocast(z.device.type, enabled=False):  # it would round the losses' products, too, to 8 bits
+    # autocast would round the losses' products, too, to 8 bits
+    with torch.autocast("cuda" if z.is_cuda else "cpu", enabled=False):
         if isinstance(method, Supervised):
             value = F.cross_entropy(z.flatten(0, 1), labels.repeat(len(views)), ignore_index=-1)
             value = torch.where((labels >= 0).any(), value, 0.0)  # of a batch without a label the mean is no number

@@ -479,30 +479,21 @@ POINTS = 12  # points a cloud in a snapshot: enough to see its shape, few enough
 
 
 def _toy(spec: ToySpec) -> Result:
-    random = torch.Generator().manual_seed(spec.seed)
     # looking has random numbers of its own, so that it changes neither training nor what is measured
-    aside, album = (torch.Generator().manual_seed(spec.seed + i * 2**32) for i in (1, 2))
-    centres = torch.tensor(CENTRES)
-    count = len(centres)
+    random, aside, album = (torch.Generator().manual_seed(spec.seed + i * 2**32) for i in range(3))
+    count = len(CENTRES)
 
     def points(per_cloud: int, generator: torch.Generator) -> torch.Tensor:
-        noise = torch.randn(count, per_cloud, 2, generator=generator)
-        return (centres[:, None] + spec.noise * noise).reshape(-1, 2)
+        return _cloud_points(per_cloud, spec.noise, generator)
 
-    parameters = []
-    for fan_in, fan_out in ((2, spec.width), (spec.width, spec.width), (spec.width, 2)):
-        bound = 1 / math.sqrt(fan_in)  # torch.nn.Linear's own initialisation, from a generator of our own
-        weight = torch.empty(fan_out, fan_in).uniform_(-bound, bound, generator=random)
-        bias = torch.empty(fan_out).uniform_(-bound, bound, generator=random)
-        parameters += [weight, bias]
+    def network(x: torch.Tensor) -> torch.Tensor:
+        return _forward(parameters, x)
+
+    parameters = _tanh_layers((2, spec.width, spec.width, 2), random)
     for p in parameters[-2:]:
         p *= spec.shrink
     for p in parameters:
         p.requires_grad_()
-    w1, b1, w2, b2, w3, b3 = parameters
-
-    def network(x: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(torch.tanh(x @ w1.T + b1) @ w2.T + b2) @ w3.T + b3
 
     held_out, shown = points(100, aside), points(POINTS, album)
     looks = {round(i * spec.steps / 25) for i in range(26)}

@@ -136,7 +136,7 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
         state["loss"] += loss
         state["step"] = step + 1
 
-        if (step + 1) % per_epoch == 0 or step + 1 == steps:  # the only place where the host waits for the device
+        if (step + 1) % per_epoch == 0 or step + 1 == steps:  # the host waits for the device here, and to read pairs
             epoch = math.ceil((step + 1) / per_epoch)
             curves["epoch"].append(epoch)
             curves["loss"].append(state["loss"].item() / (step % per_epoch + 1))
@@ -150,6 +150,7 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
                 _probe_curves(curves, epoch, spec, learner, online, dataset, tasks)
             began = _clocks()
         if watched and ((step + 1) % spec.probes.pairs == 0 or step + 1 == steps):
+            loss.item()  # waits for the device: what it still has to do is the run's, and not the reading's
             state |= _elapsed(state, began)
             pairs.read(learner, watched, curves, step + 1)
             began = _clocks()
@@ -216,9 +217,11 @@ def _on_gpu(device: torch.device, ways: tuple[str, ...]) -> dict:
 def _what_fits(spec: RunSpec) -> str:
     """One sentence, after a run that ran out of memory: the largest batch that a trial step of it does fit."""
     batch, found = spec.batch_size, False
+    name = f"{type(spec.method).__name__} with {spec.backbone} at {spec.data.size} px"
+    if isinstance(spec.method, methods.Untrained):
+        return f"{name} ran out of memory: free the device of other programs, or measure with fewer --workers."
     while batch >= 2 and not (found := fits(replace(spec, batch_size=batch))):
         batch //= 2
-    name = f"{type(spec.method).__name__} with {spec.backbone} at {spec.data.size} px"
     if found and batch == spec.batch_size:
         return (
             f"{name} ran out of memory, though a step of its batch of {batch} fits alone: free the device of other "

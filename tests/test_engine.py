@@ -123,6 +123,8 @@ def test_where_no_batch_fits_or_others_hold_the_memory_it_says_so(tiny, small_me
     monkeypatch.setattr(train, "_run", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("full")))
     with pytest.raises(DoesNotFit, match=r"a step of its batch of 64 fits alone.*fewer --workers"):
         train.run(tiny(batch_size=64))
+    with pytest.raises(DoesNotFit, match=r"Untrained with convnet at 16 px ran out of memory: free the device"):
+        train.run(tiny(method=methods.Untrained()))
 
 
 def test_what_does_not_fit_stops_no_other_run(tiny, store, small_memory):

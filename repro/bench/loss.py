@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from repro import losses
+from repro.bench.clock import median
 from repro.errors import ReproError
 from repro.store import Result
 
@@ -90,8 +91,8 @@ def run(spec: LossSpec) -> Result:
             for way, loss in ways.items():  # in turn, so that a slow moment of the machine meets both
                 seconds[way].append(_seconds(loss, z))
         for way, values in seconds.items():
-            timing[f"{form}_{way}_ms"] = 1000 * _median(values)
-        timing[f"{form}_ratio"] = _median([p / m for p, m in zip(seconds["pairs"], seconds["mean"])])
+            timing[f"{form}_{way}_ms"] = 1000 * median(values)
+        timing[f"{form}_ratio"] = median([p / m for p, m in zip(seconds["pairs"], seconds["mean"])])
     return Result(metrics, timing=timing)
 
 
@@ -132,10 +133,6 @@ def _now(z: Tensor) -> float:
     if z.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def _median(values: list[float]) -> float:
-    return float(torch.tensor(values, dtype=torch.float64).median())
 
 
 def main(argv: list[str]) -> int:
