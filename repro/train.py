@@ -75,9 +75,14 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
 
     chosen = data.subset(dataset.train, spec.data.fraction, spec.seed)
     labels = dataset.train.labels[tasks[0]][chosen].to(device)
+    if spec.data.fraction < 1:  # a small share of a reader's small data set is one batch
+        spec = replace(spec, batch_size=min(spec.batch_size, len(chosen)))
     per_epoch = len(chosen) // spec.batch_size
     if per_epoch == 0:
-        raise ReproError(f"A batch of {spec.batch_size} does not fit {len(chosen)} images: choose a smaller batch.")
+        raise ReproError(
+            f"{dataset.title} has {len(chosen)} images to train on, fewer than a batch of {spec.batch_size}: give a data "
+            "set with more, or choose a smaller batch."
+        )
     steps = spec.steps or spec.epochs * per_epoch
     optimiser = optim.make(learner, spec.optimiser, spec.batch_size)
     online = nn.utils.skip_init(nn.Linear, learner.features, dataset.tasks[tasks[0]]).to(device)  # draws no numbers
