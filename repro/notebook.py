@@ -78,7 +78,11 @@ def study(
 
 def costs(study: Study) -> None:
     """Print how many runs the study plans at each profile, and what they took where reference results are stored; at
-    `paper`, where there are none, an estimate, and every run with its own where that is the study's profile."""
+    `paper`, where there are none, an estimate, and every run with its own where that is the study's profile. What the
+    reader's own parameters plan comes first, where they are not a profile's own."""
+    if study.profile != find_profile(study.profile.name):
+        planned = {key(s) for claim in study.claims for s in study.plan(claim)}
+        print(f"{study.profile.name} with these parameters: {len(planned)} runs")
     for name in PROFILES:
         other = replace(study, profile=find_profile(name))
         specs = {key(s): s for claim in other.claims for s in other.plan(claim)}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from repro import data, ledger, probes, sweep, train
+from repro import data, ledger, notebook, probes, sweep, train
 from repro.claims import registry
 from repro.methods import BYOL, SimCLR, SimSiam, Untrained
 from repro.profiles import base, profile
@@ -91,6 +91,18 @@ def test_hours_scale_with_what_is_done():
         ledger.total([standard, standard])
         == f"{2 * said['one_gpu']} h on one A100 or {2 * said['eight_gpus']} h on eight"
     )
+
+
+def test_costs_begin_with_what_the_readers_own_parameters_plan(capsys):
+    study = notebook.study("evaluation_protocol", seeds=1)
+    notebook.costs(study)
+    mine, smoke = capsys.readouterr().out.splitlines()[:2]
+    planned = len({key(s) for c in study.claims for s in study.plan(c)})
+    assert mine == f"smoke with these parameters: {planned} runs"
+    assert smoke.startswith("smoke: ")
+    assert smoke != f"smoke: {planned} runs"
+    notebook.costs(notebook.study("evaluation_protocol"))
+    assert "with these" not in capsys.readouterr().out
 
 
 def test_lines_name_what_differs_once():
