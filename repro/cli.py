@@ -111,38 +111,40 @@ def _run(args: argparse.Namespace) -> int:
     from repro import execute, profiles
 
     began = time.monotonic()
-    profiles.profile(args.profile)
-    slugs = _slugs(args.notebooks, execute.available())
     given = dict(_pair(text) for text in args.given)
-    given.setdefault("profile", args.profile)
+    args.profile = given.setdefault("profile", args.profile)
+    profiles.profile(args.profile)
+    if args.from_results:
+        given["results"] = "stored"
+    slugs = _slugs(args.notebooks, execute.available())
+    # where all are meant and none is named, a parameter is for those that have it: the toys bring their own data
+    anywhere = set() if args.notebooks else set().union(*map(execute.parameters, slugs))
     jobs = []
     for slug in slugs:
-        mine = dict(given)
-        if args.from_results:
-            mine["results"] = "stored"
-        jobs.append((slug, execute.check(slug, mine)))
+        not_mine = anywhere - set(execute.parameters(slug))
+        jobs.append((slug, execute.check(slug, {k: v for k, v in given.items() if k not in not_mine})))
     if args.store:
         os.environ["REPRO_STORE"] = str(args.store.resolve())
     if args.reference:
         os.environ["REPRO_FIGURES"] = str(places.reference())
-    if not args.from_results:
+    if given.get("results") != "stored":
         from repro import notebook, sweep
         from repro.store import Store
 
-        for slug, mine in jobs:
-            names = ("profile", "data", "backbone", "seeds")
-            study = notebook.study(slug, **{k: v for k, v in mine.items() if k in names})
+        studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
+        for study in studies:
             specs = [s for claim in study.claims for s in study.plan(claim)]
             if not specs:
                 continue
-            print(f"{claims.NOTEBOOKS[slug]}: measuring", file=sys.stderr, flush=True)
-            records = sweep.measure(specs, Store(places.store()), args.workers, _left(args.minutes, began))
+            print(f"{claims.NOTEBOOKS[study.slug]}: measuring", file=sys.stderr, flush=True)
+            minutes = _left(args.minutes, began) or study.minutes
+            records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
             missing = len({sweep.key(s) for s in specs}) - len(records)
             if missing:
                 raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
     print(f"executing {len(jobs)} notebooks", file=sys.stderr, flush=True)
     execute.execute(jobs, args.profile, parallel=3)  # a kernel waits for much of its start
-    if args.reference and not args.from_results:
+    if args.reference and given.get("results") != "stored":
         _write_cost(args.profile)
     page = _build_gallery(args.profile)
     from repro import table

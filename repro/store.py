@@ -171,7 +171,9 @@ def load(path: Path) -> list[Record]:
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
-        raise ReproError(f"No stored results at {path}: measure them first, without --from-results.") from None
+        raise ReproError(
+            f"No stored results at {path}: measure them first (results=measure, no --from-results)."
+        ) from None
     out = []
     for number, line in enumerate(lines, 1):
         try:

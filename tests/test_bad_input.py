@@ -65,6 +65,12 @@ SMOKE = ("--profile", "smoke", "--workers", "1")
         ("run batch_size --profile smoke -p seeds=three", "The parameter seeds must be of type int, not 'three'"),
         ("run batch_size --profile smoke -p minutes=long", "The parameter minutes must be of type float"),
         ("run batch_size --profile smoke -p seeds", "given as NAME=VALUE, not 'seeds'"),
+        ("run batch_size --profile smoke -p minutes=-1", "repro: The time budget cannot be -1.0 minutes"),
+        (
+            "run batch_size --profile smoke -p results=some",
+            "repro: The parameter results must be one of measure, stored",
+        ),
+        ("run -p sedes=3", "has no parameter 'sedes'"),
         ("run batch_size --profile smoke -p seeds=-2", "cannot be -2"),
         ("run batch_size -p profile=laptop", "Unknown profile 'laptop'"),
         ("measure --seeds three", "invalid int value: 'three'"),
@@ -140,6 +146,46 @@ def test_papermill_gets_typed_values_of_known_names_only(slug):
         execute.check(slug, {"seeds": "3.0"})
 
 
+@pytest.fixture
+def ran(monkeypatch, tmp_path):
+    """ran(*words): what `repro run` would measure, (specs, minutes) a notebook, and then execute: jobs and profile."""
+    from repro import sweep, table
+
+    def run(*words: str) -> tuple[list, list, str]:
+        measured, executed = [], []
+
+        def measure(specs, store, workers, minutes):
+            measured.append((specs, minutes))
+            return [None] * len({sweep.key(s) for s in specs})
+
+        monkeypatch.setattr(sweep, "measure", measure)
+        monkeypatch.setattr(execute, "execute", lambda jobs, profile, parallel: executed.extend((jobs, profile)))
+        monkeypatch.setattr(cli, "_build_gallery", lambda profile: tmp_path)
+        monkeypatch.setattr(table, "rows", lambda *_: [])
+        assert cli.main(["run", *words]) == 0
+        return measured, *executed
+
+    return run
+
+
+def test_run_heeds_a_notebooks_own_parameters(ran):
+    measured, jobs, where = ran("evaluation_protocol", "-p", "profile=smoke", "-p", "minutes=3", "-p", "data=digits")
+    ((specs, minutes),) = measured
+    assert minutes == 3
+    assert {s.data.name for s in specs} == {"digits"}
+    assert jobs == [("evaluation_protocol", {"profile": "smoke", "minutes": 3.0, "data": "digits"})]
+    assert where == "smoke"
+    ((_, minutes),) = ran("evaluation_protocol", "--profile", "smoke", "--minutes", "2")[0]
+    assert 1.9 < minutes <= 2
+    assert ran("evaluation_protocol", "-p", "results=stored")[0] == []
+
+
+def test_with_all_notebooks_a_parameter_is_for_those_that_have_it(ran):
+    _, jobs, _ = ran("--profile", "smoke", "-p", "data=digits")
+    assert [slug for slug, given in jobs if "data" not in given] == ["feature_learning_2d"]
+    assert len(jobs) == len(execute.available())
+
+
 def test_results_that_are_not_there_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(places, "reference", lambda: tmp_path)
     with pytest.raises(ReproError, match="No stored results at"):
@@ -194,6 +240,13 @@ def with_no_class(folder):
     return "holds 0 class folders"
 
 
+def with_test_alone(folder):
+    (folder / "test").mkdir()
+    for name in ("cats", "dogs"):
+        (folder / name).rename(folder / "test" / name)
+    return "holds test/ but no train/: add train/"
+
+
 def with_too_few_images(folder):
     for path in [*folder.glob("cats/*"), *folder.glob("dogs/*")]:
         if path.name != "3.jpg":
@@ -201,11 +254,61 @@ def with_too_few_images(folder):
     return "leaves no image for"
 
 
+def test_train_alone_is_split_like_a_folder_without_it(images, tmp_path):
+    from repro.data import folder
+
+    before, classes = folder.read(images, 16)
+    images.rename(tmp_path / "train")
+    images.mkdir()
+    (tmp_path / "train").rename(images / "train")
+    after, same = folder.read(images, 16)
+    assert same == classes == ["cats", "dogs"]
+    for (x, labels), (y, again) in zip(before, after):
+        assert (x == y).all()
+        assert (labels == again).all()
+
+
+def test_images_of_every_mode_are_read(images):
+    """Gray, transparent, of a palette, CMYK, of 16 bits: each close to the same picture in RGB, and no warning."""
+    from repro.data import folder
+
+    ramp = np.arange(40 * 36, dtype=np.uint16).reshape(40, 36) * 45
+    gray = Image.fromarray((ramp >> 8).astype(np.uint8))
+    palette = gray.convert("P")
+    made = {
+        "L": gray,
+        "LA": gray.convert("LA"),
+        "RGBA": gray.convert("RGBA"),
+        "P": palette,
+        "I;16": Image.fromarray(ramp),
+    }
+    wanted = np.asarray(gray.convert("RGB"), int)
+    for mode, picture in made.items():
+        path = images / "dogs" / "one.png"
+        picture.save(path, **({"transparency": bytes(range(3))} if mode == "P" else {}))
+        with Image.open(path) as image:
+            assert np.abs(np.asarray(folder._rgb(image), int) - wanted).max() <= 2, mode
+    gray.convert("CMYK").save(images / "dogs" / "one.jpg")
+    with Image.open(images / "dogs" / "one.jpg") as image:
+        assert np.abs(np.asarray(folder._rgb(image), int) - wanted).mean() < 8
+
+
+def test_hidden_files_and_notes_are_no_images(images):
+    """macOS leaves ._NAME.jpg beside every image it copies."""
+    from repro.data import folder
+
+    before, _ = folder.read(images, 16)
+    (images / "dogs" / "._7.jpg").write_bytes(b"no image")
+    (images / "dogs" / "notes.txt").write_text("no image")
+    after, _ = folder.read(images, 16)
+    assert [len(x) for x, _ in after] == [len(x) for x, _ in before]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         with_truncated_jpeg, with_text_for_an_image, with_an_empty_image, with_an_empty_class, with_one_class,
-        with_no_class, with_too_few_images,
+        with_no_class, with_test_alone, with_too_few_images,
     ],
 )  # fmt: skip
 def test_a_broken_folder_of_images(said, images, tmp_path, damage):

@@ -26,11 +26,11 @@ def title(path: Path) -> str:
 def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tensor]], list[str]]:
     """Train, validation and test images (N, 3, size, size) uint8 with labels (N,), and the class names.
 
-    A folder without train/ is split by a hash of each file's name, 70 / 10 / 20; one with train/ gives a tenth of it to
-    validation, and test/ or val/ is the test split. Images are resized with antialiasing, the shorter side first, and
-    cut to the middle square. limit: at most so many train images, half as many for validation and test each, the same
-    number of every class as far as there are, chosen by their names; 0 for all. Raises ReproError that names a
-    missing folder or a broken file.
+    A folder without test/ or val/ is split by a hash of each file's name, 70 / 10 / 20, be it in train/ or not; else a
+    tenth of train/ is for validation, and test/ or val/ is the test split. Images are resized with antialiasing, the
+    shorter side first, and cut to the middle square. limit: at most so many train images, half as many for validation and
+    test each, the same number of every class as far as there are, chosen by their names; 0 for all. Raises ReproError
+    that names a missing folder or a broken file.
     """
     if not path.is_dir():
         raise ReproError(
@@ -39,6 +39,8 @@ def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tens
         )
     train = path / "train"
     test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
+    if test is not None and _folders(path) <= {"test", "val"}:
+        raise ReproError(f"{path} holds {test.name}/ but no train/: add train/, with the same sub-folder a class.")
     if train.is_dir() and test is not None:
         classes = _classes(train)
         rest = _files(train, classes)
@@ -46,9 +48,10 @@ def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tens
         for item in rest:
             groups[_share(item[0]) < 0.1].append(item)
     else:
-        classes = _classes(path)
+        whole = train if _folders(path) == {"train"} else path
+        classes = _classes(whole)
         groups = [[], [], []]
-        for item in _files(path, classes):
+        for item in _files(whole, classes):
             share = _share(item[0])
             groups[0 if share < 0.7 else 1 if share < 0.8 else 2].append(item)
     for name, group in zip(("train", "validation", "test"), groups):
@@ -60,8 +63,12 @@ def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tens
         return [(_images(group, size, pool), torch.tensor([c for _, c in group])) for group in groups], classes
 
 
+def _folders(path: Path) -> set[str]:
+    return {p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")}
+
+
 def _classes(path: Path) -> list[str]:
-    classes = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    classes = sorted(_folders(path))
     if len(classes) < 2:
         raise ReproError(f"{path} holds {len(classes)} class folders and needs two or more: one sub-folder a class.")
     return classes
@@ -70,7 +77,7 @@ def _classes(path: Path) -> list[str]:
 def _files(path: Path, classes: list[str]) -> list[tuple[Path, int]]:
     out = []
     for number, name in enumerate(classes):
-        found = sorted(p for p in (path / name).rglob("*") if p.suffix.lower() in SUFFIXES)
+        found = sorted(p for p in (path / name).rglob("[!.]*") if p.suffix.lower() in SUFFIXES)
         if not found:
             raise ReproError(f"The class folder {path / name} holds no images: add some, or remove the folder.")
         out += [(p, number) for p in found]
@@ -98,10 +105,19 @@ def _images(group: list[tuple[Path, int]], size: int, pool: ThreadPoolExecutor) 
     return out
 
 
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB; 16 bits a pixel by their upper 8, which Pillow would cut off at 255 instead."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if "transparency" in image.info:  # a palette's, of which Pillow warns
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
 def _image(path: Path, size: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            image = image.convert("RGB")
+            image = _rgb(image)
             if image.size != (size, size):
                 scale = size / min(image.size)
                 image = image.resize([max(size, round(s * scale)) for s in image.size], Image.Resampling.BILINEAR)
