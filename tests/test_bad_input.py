@@ -270,7 +270,7 @@ def test_train_alone_is_split_like_a_folder_without_it(images, tmp_path):
 
 def test_images_of_every_mode_are_read(images):
     """Gray, transparent, of a palette, CMYK, of 16 bits: each close to the same picture in RGB, and no warning."""
-    from repro.data import folder
+    from repro.data import folder, prepared
 
     ramp = np.arange(40 * 36, dtype=np.uint16).reshape(40, 36) * 45
     gray = Image.fromarray((ramp >> 8).astype(np.uint8))
@@ -287,10 +287,13 @@ def test_images_of_every_mode_are_read(images):
         path = images / "dogs" / "one.png"
         picture.save(path, **({"transparency": bytes(range(3))} if mode == "P" else {}))
         with Image.open(path) as image:
-            assert np.abs(np.asarray(folder._rgb(image), int) - wanted).max() <= 2, mode
+            assert np.abs(np.asarray(folder.rgb(image), int) - wanted).max() <= 2, mode
+    Image.fromarray(ramp).save(images / "deep.png")
+    stored = prepared.encode(images / "deep.png", 0, prepared.Storage(raw=1.0))
+    assert np.abs(np.frombuffer(stored.data, np.uint8).reshape(wanted.shape).astype(int) - wanted).max() <= 2
     gray.convert("CMYK").save(images / "dogs" / "one.jpg")
     with Image.open(images / "dogs" / "one.jpg") as image:
-        assert np.abs(np.asarray(folder._rgb(image), int) - wanted).mean() < 8
+        assert np.abs(np.asarray(folder.rgb(image), int) - wanted).mean() < 8
 
 
 def test_hidden_files_and_notes_are_no_images(images):

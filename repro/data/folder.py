@@ -105,7 +105,7 @@ def _images(group: list[tuple[Path, int]], size: int, pool: ThreadPoolExecutor) 
     return out
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def rgb(image: Image.Image) -> Image.Image:
     """Any mode as RGB; 16 bits a pixel by their upper 8, which Pillow would cut off at 255 instead."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -117,7 +117,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _image(path: Path, size: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            image = _rgb(image)
+            image = rgb(image)
             if image.size != (size, size):
                 scale = size / min(image.size)
                 image = image.resize([max(size, round(s * scale)) for s in image.size], Image.Resampling.BILINEAR)

@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from repro.data import beton, jpeg
-from repro.data.folder import SUFFIXES
+from repro.data.folder import SUFFIXES, rgb
 from repro.data.loader import Images
 from repro.errors import ReproError
 from repro.store import write_atomic
@@ -90,7 +90,7 @@ def encode(image: Path | np.ndarray, number: int, storage: Storage) -> beton.Enc
                 warnings.simplefilter("ignore")  # Pillow's about metadata
                 picture = Image.open(io.BytesIO(data))
                 kind, mode = picture.format, picture.mode
-                picture = picture.convert("RGB")
+                picture = rgb(picture)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
             raise ReproError(
                 f"The image {image} cannot be read ({e}): replace it or delete it, and run the same command again to go on."
