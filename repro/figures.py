@@ -145,11 +145,23 @@ def _rc(name: str) -> dict[str, Any]:
     }
 
 
+class Picture(Figure):
+    """A figure that a notebook shows as a picture where it is a cell's last value. IPython itself knows how to show one only
+    once pyplot has been imported, which nothing here does. alt: its text for who cannot see it."""
+
+    alt = ""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        with theme("light"):
+            png = _png(self)
+        return _bundle(png, self.alt or repr(self)), {"image/png": _look(png, self.alt)}
+
+
 def figure(
     rows: int = 1, cols: int = 1, height: float = 0.0, width: float = WIDTH, **subplots: Any
-) -> tuple[Figure, Any]:
+) -> tuple[Picture, Any]:
     """A figure and its axes, as `Figure.subplots` gives them, without pyplot. `height` in inches; 0 takes 2.7 a row."""
-    fig = Figure(figsize=(width, height or 0.5 + 2.7 * rows))
+    fig = Picture(figsize=(width, height or 0.5 + 2.7 * rows))
     return fig, fig.subplots(rows, cols, **subplots)
 
 
@@ -475,10 +487,18 @@ def show(folder: str | Path, claim_id: str) -> None:
 
     png = (Path(folder) / f"{claim_id}.png").read_bytes()
     alt = json.loads((Path(folder) / f"{claim_id}.json").read_text(encoding="utf-8"))["alt"]
+    data = _bundle(png, f"Figure {claim_id}: {alt}")
+    display(data, raw=True, metadata={"image/png": _look(png, alt), "repro": {"figure": claim_id}})
+
+
+def _bundle(png: bytes, text: str) -> dict[str, str]:
+    return {"image/png": base64.b64encode(png).decode(), "text/plain": text}
+
+
+def _look(png: bytes, alt: str) -> dict[str, Any]:
+    """How a notebook is to show a PNG of DPI dots an inch: at its size in inches."""
     pixels = int.from_bytes(png[16:20], "big")  # its header's width
-    look = {"alt": alt, "width": round(96 * pixels / DPI)}
-    data = {"image/png": base64.b64encode(png).decode(), "text/plain": f"Figure {claim_id}: {alt}"}
-    display(data, raw=True, metadata={"image/png": look, "repro": {"figure": claim_id}})
+    return {"width": round(96 * pixels / DPI), **({"alt": alt} if alt else {})}
 
 
 def _svg(fig: Figure, salt: str, alt: str) -> bytes:

@@ -1,5 +1,6 @@
 """Colours that everyone can tell apart, marks that say what they mean, figures saved whole and the same each time."""
 
+import base64
 import io
 import itertools
 import json
@@ -300,6 +301,22 @@ def test_show_marks_the_output_for_the_gallery(tmp_path, monkeypatch):
 
 
 # --- captions
+
+
+def test_a_figure_as_a_cells_last_value_is_a_picture():
+    """Also without pyplot, whose import is what makes IPython show figures; in the theme it was drawn in."""
+    from IPython.core.formatters import DisplayFormatter
+
+    with figures.theme("light"):
+        fig, ax = figures.figure(height=2.0, width=3.0)
+        ax.plot([0, 1])
+    fig.alt = "A line."
+    data, meta = DisplayFormatter().format(fig)
+    assert data["text/plain"] == "A line."
+    assert meta["image/png"]["alt"] == "A line."
+    assert meta["image/png"]["width"] == 288
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert picture.size == (3 * figures.DPI, 2 * figures.DPI)
 
 
 def test_caption_tells_where_the_numbers_come_from():

@@ -72,7 +72,8 @@ def notebook():
         v4.new_code_cell(
             "measure()",
             outputs=[
-                v4.new_output("stream", name="stdout", text="<75> runs\n"),
+                v4.new_output("stream", name="stdout", text="<75> "),  # printed as one line, sent in two pieces
+                v4.new_output("stream", name="stdout", text="runs\n"),
                 v4.new_output("stream", name="stderr", text="  1%|\r100%|done\n"),
             ],
         ),

@@ -820,6 +820,7 @@ def pictures(profile: Profile, shift: float = SHIFT, count: int = 8) -> Figure:
         "aggressive": plain[2, order],
     }
     fig, axes = figures.figure(3, len(order), height=3.1, squeeze=False)
+    fig.alt = "Images, a weak view of each, and the aggressive view made from it; destroyed ones are marked."
     for i, (name, row) in enumerate(rows.items()):
         for j, ax in enumerate(axes[i]):
             ax.imshow(row[j].clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")

@@ -383,6 +383,7 @@ def picture(split: coco.Annotated, rows: dict[str, list[dict]], count: int = 4) 
     """Annotations above, then a row for each list of detections, as `repro.detection.run` keeps them."""
     count = min(count, len(split))
     fig, axes = figures.figure(1 + len(rows), count, height=1.5 * (1 + len(rows)), width=1.6 * count, squeeze=False)
+    fig.alt = f"Images as annotated, and below them what a detector finds: {', '.join(rows)}."
     for j in range(count):
         target = split.target(j)
         truth = [{"box": [x0, y0, x1 - x0, y1 - y0]} for x0, y0, x1, y1 in target["boxes"].tolist()]

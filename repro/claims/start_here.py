@@ -108,6 +108,7 @@ def pictures(
     rows = [images.float() / 255, *views]
     if into is None:
         fig, axes = figures.figure(len(rows), len(index), height=1.05 * len(rows), squeeze=False)
+        fig.alt = f"Images of {data.title(name)}; below each: {', '.join(names) or f'{len(views)} views of it'}."
     else:
         fig, axes = into, into.subplots(len(rows), len(index), squeeze=False)
     labels = ["image", *(names or [f"view {i + 1}" for i in range(len(views))])]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html import escape
+from itertools import groupby
 from typing import Any
 
 import nbformat
@@ -59,7 +60,7 @@ def render(nb: Any, block: Callable[[str, str], str | None], link: Callable[[str
         elif cell.cell_type == "code" and cell.source.strip():
             parts.append(_code(cell))
             shown: list[str] = []
-            for output in cell.outputs:
+            for output in _joined(cell.outputs):
                 html = _output(output, block, link, state, name)
                 if html and not _repeats(output, html, shown):
                     shown.append(html)
@@ -67,6 +68,15 @@ def render(nb: Any, block: Callable[[str, str], str | None], link: Callable[[str
                 parts.append('<div class="outputs">' + "\n".join(shown) + "</div>")
     out.body = "\n".join(parts)
     return out
+
+
+def _joined(outputs: list[Any]) -> Iterator[Any]:
+    """The outputs, with neighbouring pieces of one stream as one: a kernel sends what is printed by time, not by line."""
+    for (kind, name), group in groupby(outputs, key=lambda o: (o.output_type, o.get("name"))):
+        if kind == "stream":
+            yield nbformat.v4.new_output("stream", name=name, text="".join(_text(o.text) for o in group))
+        else:
+            yield from group
 
 
 def marks(nb: Any) -> set[tuple[str, str]]:
