@@ -8,7 +8,7 @@ import pytest
 
 from repro import explore, figures, notebook, stats, store, sweep
 from repro.bench import long
-from repro.claims import NOTEBOOKS, multi_augmentation
+from repro.claims import NOTEBOOKS, augmentations, multi_augmentation
 from repro.spec import key
 
 QUICK = Path(__file__).resolve().parent.parent / "figures" / "quick"
@@ -55,6 +55,14 @@ def test_the_images_of_an_epoch_are_those_of_a_run_that_ended():
         store.frame([diverged(r) if trained(r) and r.spec["seed"] in s else r for r in records]) for s in ((), (0,))
     ]
     assert multi_augmentation._images(frames[0]) == multi_augmentation._images(frames[1]) > 0
+
+
+def test_a_run_that_stopped_early_makes_no_stack_cheap():
+    records = store.load(QUICK / "augmentations" / "runs.jsonl")
+    some = [diverged(r) if trained(r) and r.spec["seed"] == 0 else r for r in records]
+    rest = [r for r in records if not trained(r) or r.spec["seed"] != 0]
+    found, wanted = (augmentations.costs(store.frame(r))["training, ratio to crop"].tolist() for r in (some, rest))
+    assert found == pytest.approx(wanted)
 
 
 def test_a_knobs_run_has_the_columns_of_the_others(monkeypatch):

@@ -125,16 +125,17 @@ def _stack(recipe: str) -> str:
 
 def costs(frame: pd.DataFrame) -> pd.DataFrame:
     """What each stack costs, as ratios to cropping alone: of making its views, and of a whole training with them (both
-    methods', each stack's runs paired with cropping's by method, rate and seed)."""
+    methods', each stack's runs paired with cropping's by method, rate and seed; one that diverged stopped early)."""
     runs, measured = _split(frame)
-    mine = trained(runs).assign(stack=lambda f: f["recipe"].map(_stack), seconds=_seconds)
-    each = mine.pivot_table(index=["method", "lr", "seed"], columns="stack", values="seconds")
+    whole = trained(runs)[lambda f: f["diverged"] == 0]
+    mine = whole.assign(stack=lambda f: f["recipe"].map(_stack), seconds=_seconds)
+    each = mine.pivot_table(index=["method", "lr", "seed"], columns="stack", values="seconds").reindex(columns=STACKS)
     rows = []
     for stack in STACKS:
         views = measured[f"cost_{stack}"].to_numpy(float)
         micro = measured[f"us_{stack}"].to_numpy(float)
-        whole = stats.ratio(each[stack].to_numpy(), each[STACKS[0]].to_numpy())
-        rows.append((stack, np.median(micro), np.median(views), views.min(), views.max(), whole.mean))
+        training = stats.ratio(each[stack].to_numpy(), each[STACKS[0]].to_numpy())
+        rows.append((stack, np.median(micro), np.median(views), views.min(), views.max(), training.mean))
     names = ["stack", "us a view", "views, ratio to crop", "least", "most", "training, ratio to crop"]
     return pd.DataFrame(rows, columns=names)
 
