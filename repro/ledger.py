@@ -73,6 +73,8 @@ def count(backbone: str, size: int) -> float:
 def total(specs: Iterable[Any]) -> str:
     """The sum of a plan's runs in words."""
     one, eight = (sum(h) for h in zip((0.0, 0.0), *(hours(s) for s in specs if _trains(s))))
+    if not one:
+        return "to need no GPU"
     return f"{one:,.0f} h on one A100 or {eight:,.0f} h on eight"
 
 

@@ -110,6 +110,7 @@ def takeaways(study: Study, paper: str = "democratizing") -> None:
         for path in sorted((root / study.profile.name).glob("*/verdicts.json")):
             known |= json.loads(path.read_text())
     lines, said = [], []
+    wrapped = "text-align:left;white-space:normal"  # sentences, in a table whose cells do not break by themselves
     for t in (t for t in registry.load().takeaways if t.paper == paper):
         for i, claim in enumerate(t.claims):
             found, entry = known.get(claim), registry.entry(claim)
@@ -117,13 +118,13 @@ def takeaways(study: Study, paper: str = "democratizing") -> None:
             sentence = found["sentence"] if found else f"Not measured yet: run notebook {entry.notebook}."
             sign = figures.VERDICTS[word]
             first = (
-                f"<td rowspan='{len(t.claims)}' style='text-align:left'><strong>{html.escape(t.advice)}</strong><br><small>"
+                f"<td rowspan='{len(t.claims)}' style='{wrapped}'><strong>{html.escape(t.advice)}</strong><br><small>"
                 f"&ldquo;{html.escape(t.quote)}&rdquo; ({html.escape(t.source)})</small></td>"
             )
             lines.append(
-                f"<tr>{'' if i else first}<td style='text-align:left'>{claim}: {html.escape(entry.claim)}</td>"
+                f"<tr>{'' if i else first}<td style='{wrapped}'>{claim}: {html.escape(entry.claim)}</td>"
                 f"<td style='color:{sign.light};white-space:nowrap'>{sign.sign} {word}</td>"
-                f"<td style='text-align:left'>{html.escape(sentence)}</td></tr>"
+                f"<td style='{wrapped}'>{html.escape(sentence)}</td></tr>"
             )
             said.append(f"{t.advice} {claim}: {word}. {sentence}")
     head = "".join(f"<th>{h}</th>" for h in ("the paper recommends", "tested by", "verdict", "what was measured"))

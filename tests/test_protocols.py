@@ -103,6 +103,8 @@ def test_costs_begin_with_what_the_readers_own_parameters_plan(capsys):
     assert smoke != f"smoke: {planned} runs"
     notebook.costs(notebook.study("evaluation_protocol"))
     assert "with these" not in capsys.readouterr().out
+    notebook.costs(notebook.study("feature_learning_2d", seeds=1))
+    assert capsys.readouterr().out.splitlines()[-1].endswith("runs, estimated to need no GPU")
 
 
 def test_lines_name_what_differs_once():

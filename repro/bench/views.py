@@ -90,7 +90,7 @@ def main(argv: list[str]) -> int:
     found = run(ViewsSpec(DataSpec(args.data, args.size), count=args.images, repeats=args.repeats)).timing
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else "one thread of a CPU"
     print(f"two views of {args.images} images of {args.size} pixels, on {where}; medians of {args.repeats}")
-    print(f"{'':16}{'us a view':>10}{'ratio':>8}")
+    print(f"{'':16}{'µs a view':>10}{'ratio':>8}")
     for name in STACKS:
         print(f"{name:16}{found[f'us_{name}']:10.2f}{found[f'cost_{name}']:8.2f}")
     return 0

@@ -136,7 +136,7 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
         micro = measured[f"us_{stack}"].to_numpy(float)
         training = stats.ratio(each[stack].to_numpy(), each[STACKS[0]].to_numpy())
         rows.append((stack, np.median(micro), np.median(views), views.min(), views.max(), training.mean))
-    names = ["stack", "us a view", "views, ratio to crop", "least", "most", "training, ratio to crop"]
+    names = ["stack", "µs a view", "views, ratio to crop", "least", "most", "training, ratio to crop"]
     return pd.DataFrame(rows, columns=names)
 
 
