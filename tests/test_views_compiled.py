@@ -55,6 +55,15 @@ def test_same_pictures_as_torchvision(name, shape):
     assert difference.max() < 1e-4
 
 
+@pytest.mark.parametrize("size", [16, 32, 40, 64, 224])
+@pytest.mark.parametrize("sigma", [0.3, 0.6, 0.8, 1.1, 1.3, 1.6, 1.8, 2.0, 3.0])
+def test_blurs_of_any_width_are_torchvisions(sigma, size):
+    view = replace(WHOLE, blur=1.0, sigma=(sigma, sigma), kernel=23 if size > 16 else 15)
+    images, sample, recipe = pictures(2, size, size), torch.arange(2), Recipe("blur", (view,))
+    found, wanted = (back_end.make(images, recipe, 0, 0, sample) for back_end in (compiled, reference))
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+
+
 def test_staged_views_go_on_from_their_parents_pixels():
     images, sample, recipe = pictures(4, 32, 32), torch.arange(4), preset("msr")
     torch.testing.assert_close(

@@ -54,6 +54,8 @@ _ORDERS = np.array(ORDERS)
 _BLUR_REACH = 4.25  # standard deviations after which a Gaussian's taps are left out: 2e-5 of its mass
 _LANES = 16  # numbers in a vector; narrower machines take two or four instructions for it
 _VECTORS = 7  # that a filter makes at a time: 112 numbers, half a row of 224, enough to keep the multipliers busy
+_ROWS = 4  # that are blurred across at a time
+_UNROLLED = 8  # pixels to a side of the widest blur with machine code of its own: a standard deviation of 2
 _PAD = 2 * _LANES  # slack behind each plane and line, for whole blocks at their ends
 
 
@@ -138,6 +140,294 @@ def _filter_row(typingctx, red, green, blue, line, first, weight, taps, size):
     return signature, codegen
 
 
+class _Vector:
+    """_LANES numbers in a register while the machine code is written, so that formulas there read as elsewhere."""
+
+    kind = ir.VectorType(ir.FloatType(), _LANES)
+
+    def __init__(self, builder, value):
+        self.builder = builder
+        self.value = ir.Constant(self.kind, [float(value)] * _LANES) if isinstance(value, (int, float)) else value
+
+    def _join(self, operation, other, swap=False):
+        a, b = self.value, _Vector(self.builder, getattr(other, "value", other)).value
+        return _Vector(self.builder, getattr(self.builder, operation)(*((b, a) if swap else (a, b)), flags=["fast"]))
+
+    def __add__(self, other):
+        return self._join("fadd", other)
+
+    def __sub__(self, other):
+        return self._join("fsub", other)
+
+    def __rsub__(self, other):
+        return self._join("fsub", other, swap=True)
+
+    def __mul__(self, other):
+        return self._join("fmul", other)
+
+    def where(self, comparison, bound, other):
+        """Itself where it compares so with `bound`, else `other`."""
+        bound, other = (_Vector(self.builder, getattr(v, "value", v)).value for v in (bound, other))
+        mask = self.builder.fcmp_ordered(comparison, self.value, bound, flags=["fast"])
+        return _Vector(self.builder, self.builder.select(mask, self.value, other, flags=["fast"]))
+
+    def where_equal(self, one, two, other):
+        """Itself where `one` and `two` are equal, else `other`."""
+        mask = self.builder.fcmp_ordered("==", one.value, two.value, flags=["fast"])
+        return _Vector(self.builder, self.builder.select(mask, self.value, other.value, flags=["fast"]))
+
+    def max(self, other):
+        return self.where(">", other, other)
+
+    def min(self, other):
+        return self.where("<", other, other)
+
+    def clamp(self):
+        return self.max(0).min(1)
+
+    def __abs__(self):
+        return self.where(">=", 0, 0 - self)
+
+    def taken(self, other, lanes):
+        """The numbers `lanes` of its own and then of `other`'s."""
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), list(lanes))
+        return _Vector(self.builder, self.builder.shuffle_vector(self.value, other.value, lanes))
+
+    def shifted(self, other, by):
+        """Without its first `by` numbers, but with those of `other` behind it."""
+        return self.taken(other, range(by, by + _LANES))
+
+    @classmethod
+    def load(cls, builder, data, offset):
+        pointer = builder.bitcast(builder.gep(data, [offset]), cls.kind.as_pointer())
+        return cls(builder, builder.load(pointer, align=4))
+
+    @classmethod
+    def spread(cls, builder, data, offset):
+        """One number of `data` in every lane."""
+        one = builder.load(builder.gep(data, [offset]))
+        one = builder.insert_element(ir.Constant(cls.kind, ir.Undefined), one, ir.IntType(32)(0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+        return cls(builder, builder.shuffle_vector(one, one, lanes))
+
+    def store(self, data, offset):
+        pointer = self.builder.bitcast(self.builder.gep(data, [offset]), self.kind.as_pointer())
+        self.builder.store(self.value, pointer, align=4)
+
+
+def _data(context, builder, signature, args, which):
+    return [context.make_array(signature.args[i])(context, builder, args[i]).data for i in which]
+
+
+def _by_half(builder, half, make):
+    """Code for each half width of a blur that has its own, chosen when it runs: nothing is looped over inside it."""
+    after = builder.append_basic_block()
+    cases = builder.switch(half, after)
+    for number in range(1, _UNROLLED + 1):
+        block = builder.append_basic_block()
+        cases.add_case(half.type(number), block)
+        builder.position_at_end(block)
+        make(number)
+        builder.branch(after)
+    builder.position_at_end(after)
+
+
+@intrinsic
+def _smooth_along(typingctx, plane, at, taps, half, out, to, n):
+    """out[to + i] = the sum over -half <= k <= half <= _UNROLLED of taps[half + k] * plane[at + i + k], for i < n,
+    reflected at 0 and n - 1. taps: symmetric; n: whole vectors.
+
+    Here because some neighbours then come from registers, and some from memory: loads across cache lines cost twice.
+    """
+    signature = types.void(plane, types.int64, taps, types.int64, out, types.int64, types.int64)
+
+    def codegen(context, builder, signature, args):
+        (plane, taps, out), number = _data(context, builder, signature, args, (0, 2, 4)), ir.IntType(64)
+        at, half, to, n = args[1], args[3], *args[5:]
+        last = builder.sub(n, number(_LANES))
+
+        def load(i, by=0):
+            return _Vector.load(builder, plane, builder.add(builder.add(at, i), number(by)))
+
+        def make(reach):
+            weights = [_Vector.spread(builder, taps, number(reach + k)) for k in range(reach + 1)]
+
+            def put(i, here, left, right):
+                total = here * weights[0]
+                for k in range(1, reach + 1):
+                    total += (left(k) + right(k)) * weights[k]
+                total.store(out, builder.add(to, i))
+
+            def put_edge(i, before, here, after):
+                put(i, here, lambda k: before.shifted(here, _LANES - k), lambda k: here.shifted(after, k))
+
+            first, final = load(number(0)), load(last)
+            mirrored_first = first.taken(first, [0, *range(_LANES - 1, 0, -1)])
+            mirrored_final = final.taken(final, [*range(_LANES - 2, -1, -1), 0])
+            alone = builder.icmp_signed("==", last, number(0))
+            second = _Vector(builder, builder.select(alone, mirrored_final.value, load(number(_LANES)).value))
+            put_edge(number(0), mirrored_first, first, second)
+            with cgutils.for_range_slice(builder, number(_LANES), last, number(_LANES), intp=number) as (i, _):
+                here, after = load(i), load(i, _LANES)
+                put(i, here, lambda k: load(i, -k), lambda k: here.shifted(after, k))
+            with builder.if_then(builder.not_(alone)):
+                put_edge(last, load(last, -_LANES), final, mirrored_final)
+
+        _by_half(builder, half, make)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def _smooth_across(typingctx, ring, starts, taps, half, out, to, n):
+    """Blur across _ROWS + 2 * half rows of `ring`, which begin at starts, to _ROWS rows of `out`, one behind the other
+    from `to` on. half, taps, n: as for `_smooth_along`. Here because a row that adds to several sums is loaded once."""
+    signature = types.void(ring, starts, taps, types.int64, out, types.int64, types.int64)
+
+    def codegen(context, builder, signature, args):
+        (ring, starts, taps, out), number = _data(context, builder, signature, args, (0, 1, 2, 4)), ir.IntType(64)
+        half, to, n = args[3], *args[5:]
+
+        def make(reach):
+            weights = [_Vector.spread(builder, taps, number(reach + k)) for k in range(reach + 1)]
+            begins = [builder.load(builder.gep(starts, [number(k)])) for k in range(_ROWS + 2 * reach)]
+            ends = [builder.add(to, builder.mul(n, number(k))) for k in range(_ROWS)]
+            with cgutils.for_range_slice(builder, number(0), n, number(_LANES), intp=number) as (i, _):
+                rows = [_Vector.load(builder, ring, builder.add(begin, i)) for begin in begins]
+                for j, end in enumerate(ends):
+                    total = rows[reach + j] * weights[0]
+                    for k in range(1, reach + 1):
+                        total += (rows[reach + j - k] + rows[reach + j + k]) * weights[k]
+                    total.store(out, builder.add(end, i))
+
+        _by_half(builder, half, make)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# steps of `_paint`: their functions take three vectors and the step's numbers, and return three
+
+
+def _affine(r, g, b, number):
+    factor, shift = number(0), number(1)
+    return r * factor + shift, g * factor + shift, b * factor + shift
+
+
+def _clamp(r, g, b, number):
+    return r.clamp(), g.clamp(), b.clamp()
+
+
+def _saturate(r, g, b, number):
+    """Blend each pixel with its gray."""
+    factor = number(0)
+    shift = (r * float(_R) + g * float(_G) + b * float(_B)) * number(1)
+    return r * factor + shift, g * factor + shift, b * factor + shift
+
+
+def _turn_hue(r, g, b, number):
+    """Turn the hue, keeping HSV's saturation and value. number(k): where red (0), green (1) and blue (2) come to lie, in
+    sixths of a turn in [-3, 3)."""
+    high, low = r.max(g).max(b), r.min(g).min(b)
+    chroma = high - low
+    # the hue times the chroma, in [-4 chroma, 4 chroma]: so no division is needed
+    hue, place = (b - r).where_equal(g, high, r - g), number(1).where_equal(g, high, number(2))
+    hue, place = (g - b).where_equal(r, high, hue), number(0).where_equal(r, high, place)
+    hue += place * chroma
+    # each channel is a trapezoid of the way to its own hue, which from green and blue may be shorter around the circle
+    half_turn, below, above = chroma * 3, low - chroma, high + chroma
+    r = above - abs(hue)
+    g, b = (abs(abs(hue + chroma * to) - half_turn) + below for to in (-2, 2))
+    return tuple(x.min(high).max(low) for x in (r, g, b))
+
+
+def _solarize(r, g, b, number):
+    return tuple(x.where("<", number(0), 1 - x) for x in (r, g, b))
+
+
+def _matrix(r, g, b, number):
+    rows = [r * number(k) + g * number(k + 1) + b * number(k + 2) + number(k + 3) for k in (0, 4, 8)]
+    return tuple(x.clamp() for x in rows)
+
+
+_STEPS = (_affine, _clamp, _saturate, _turn_hue, _solarize, _matrix)
+_MOST = 9  # steps at a time: four turns of the jitter, three of them clamped, gray and solarize
+_DO_AFFINE, _DO_CLAMP, _DO_SATURATE, _DO_TURN_HUE, _DO_SOLARIZE, _DO_MATRIX = range(len(_STEPS))
+
+
+def _take_steps(builder, colours, steps, numbers, count):
+    """Three vectors after `count` of _STEPS, which stand in the array `steps`; numbers: 12 for each of them."""
+    number = ir.IntType(64)
+    places = [cgutils.alloca_once(builder, _Vector.kind) for _ in colours]  # the compiler makes registers of them
+    for colour, place in zip(colours, places):
+        builder.store(colour.value, place)
+    with cgutils.for_range(builder, count) as loop:
+        first = builder.mul(loop.index, number(12))
+        after = builder.append_basic_block()
+        cases = builder.switch(builder.load(builder.gep(steps, [loop.index])), after)
+        for code, step in enumerate(_STEPS):
+            block = builder.append_basic_block()
+            cases.add_case(number(code), block)
+            builder.position_at_end(block)
+            colours = [_Vector(builder, builder.load(place)) for place in places]
+            done = step(*colours, lambda k: _Vector.spread(builder, numbers, builder.add(first, number(k))))
+            for colour, place in zip(done, places):
+                builder.store(colour.value, place)
+            builder.branch(after)
+        builder.position_at_end(after)
+    return [_Vector(builder, builder.load(place)) for place in places]
+
+
+@intrinsic
+def _paint(typingctx, red, green, blue, begin, end, steps, numbers, count, sums):
+    """Take the pixels begin ... end - 1, rounded up to whole vectors, through steps, and add what they become to sums.
+
+    steps, numbers, count: of `_take_steps`; sums: float64 (3,). Here because the pixels then stay in registers from the
+    first step to the last.
+    """
+    signature = types.void(red, green, blue, types.int64, types.int64, steps, numbers, types.int64, sums)
+
+    def codegen(context, builder, signature, args):
+        *planes, steps, numbers, sums = _data(context, builder, signature, args, (0, 1, 2, 5, 6, 8))
+        (begin, end), count, number = args[3:5], args[7], ir.IntType(64)
+        totals = [cgutils.alloca_once_value(builder, _Vector(builder, 0.0).value) for _ in planes]
+        with cgutils.for_range_slice(builder, begin, end, number(_LANES), intp=number) as (i, _):
+            colours = [_Vector.load(builder, plane, i) for plane in planes]
+            for colour, plane, total in zip(_take_steps(builder, colours, steps, numbers, count), planes, totals):
+                colour.store(plane, i)
+                builder.store((_Vector(builder, builder.load(total)) + colour).value, total)
+        for k, total in enumerate(totals):
+            whole, parts, place = ir.FloatType()(0.0), builder.load(total), builder.gep(sums, [number(k)])
+            for lane in range(_LANES):
+                whole = builder.fadd(whole, builder.extract_element(parts, ir.IntType(32)(lane)), flags=["fast"])
+            builder.store(builder.fadd(builder.load(place), builder.fpext(whole, ir.DoubleType())), place)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def _paint_bytes(typingctx, red, green, blue, n, steps, numbers, count, out, pitch):
+    """As `_paint` for the first n pixels, whole vectors of them, to bytes 0 ... 255: out[c * pitch + i]."""
+    signature = types.void(red, green, blue, types.int64, steps, numbers, types.int64, out, types.int64)
+
+    def codegen(context, builder, signature, args):
+        *planes, steps, numbers, out = _data(context, builder, signature, args, (0, 1, 2, 4, 5, 7))
+        (n, count, pitch), number = (args[k] for k in (3, 6, 8)), ir.IntType(64)
+        whole, narrow = ir.VectorType(ir.IntType(32), _LANES), ir.VectorType(ir.IntType(8), _LANES)
+        with cgutils.for_range_slice(builder, number(0), n, number(_LANES), intp=number) as (i, _):
+            colours = [_Vector.load(builder, plane, i) for plane in planes]
+            for c, colour in enumerate(_take_steps(builder, colours, steps, numbers, count)):
+                levels = builder.fptosi((colour * 255 + 0.5).value, whole)
+                place = builder.gep(out, [builder.add(builder.mul(pitch, number(c)), i)])
+                place = builder.bitcast(place, narrow.as_pointer())
+                builder.store(builder.trunc(levels, narrow), place, align=1)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 @intrinsic
 def _weigh(typingctx, source, starts, taps, count, out, to, n):
     """out[to + i] = sum over k < count of taps[k] * source[starts[k] + i], for i < n rounded up to whole vectors.
@@ -147,35 +437,23 @@ def _weigh(typingctx, source, starts, taps, count, out, to, n):
     signature = types.void(source, starts, taps, types.int64, out, types.int64, types.int64)
 
     def codegen(context, builder, signature, args):
-        source, starts, taps, out = (
-            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 1, 2, 4)
-        )
+        (source, starts, taps, out), number = _data(context, builder, signature, args, (0, 1, 2, 4)), ir.IntType(64)
         count, to, n = args[3], args[5], args[6]
-        number, lane = ir.IntType(64), ir.IntType(32)
-        vector = ir.VectorType(ir.FloatType(), _LANES)
-        zero = ir.Constant(vector, [0.0] * _LANES)
-        spread = ir.Constant(ir.VectorType(lane, _LANES), [ir.Constant(lane, 0)] * _LANES)
-
-        def at(pointer, offset):
-            return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
 
         def blocks(begin, end, vectors):
             with cgutils.for_range_slice(builder, begin, end, number(vectors * _LANES), intp=number) as (i, _):
-                sums = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
+                sums = [cgutils.alloca_once(builder, _Vector.kind) for _ in range(vectors)]
                 for total in sums:
-                    builder.store(zero, total)
+                    builder.store(_Vector(builder, 0.0).value, total)
                 with cgutils.for_range(builder, count) as loop:
-                    tap = builder.load(builder.gep(taps, [loop.index]))
-                    tap = builder.insert_element(ir.Constant(vector, ir.Undefined), tap, lane(0))
-                    tap = builder.shuffle_vector(tap, tap, spread)
+                    tap = _Vector.spread(builder, taps, loop.index)
                     start = builder.add(i, builder.load(builder.gep(starts, [loop.index])))
                     for j, total in enumerate(sums):
-                        values = builder.load(at(source, builder.add(start, number(j * _LANES))), align=4)
-                        product = builder.fmul(tap, values, flags=["fast"])
-                        builder.store(builder.fadd(builder.load(total), product, flags=["fast"]), total)
+                        values = _Vector.load(builder, source, builder.add(start, number(j * _LANES)))
+                        builder.store((_Vector(builder, builder.load(total)) + values * tap).value, total)
                 for j, total in enumerate(sums):
                     place = builder.add(builder.add(to, i), number(j * _LANES))
-                    builder.store(builder.load(total), at(out, place), align=4)
+                    _Vector(builder, builder.load(total)).store(out, place)
 
         whole = builder.mul(builder.sdiv(n, number(_VECTORS * _LANES)), number(_VECTORS * _LANES))
         blocks(number(0), whole, _VECTORS)
@@ -241,98 +519,34 @@ def _mix_rows(image, start, pitch, weight, offset, taps, n, line):
 
 
 @_jit
-def _scale(r, g, b, factor):
-    for i in range(len(r)):
-        r[i] = min(max(r[i] * factor, _0), _1)
-        g[i] = min(max(g[i] * factor, _0), _1)
-        b[i] = min(max(b[i] * factor, _0), _1)
+def _jitter(order, factors, start, stop, mean, steps, numbers):
+    """The jitter's turns start ... stop - 1 as steps of `_paint`; mean: the gray that contrast blends with. Returns how
+    many.
 
-
-@_jit
-def _towards(r, g, b, factor, target):
-    """Blend with one gray value: contrast."""
-    shift = (_1 - factor) * target
-    for i in range(len(r)):
-        r[i] = min(max(r[i] * factor + shift, _0), _1)
-        g[i] = min(max(g[i] * factor + shift, _0), _1)
-        b[i] = min(max(b[i] * factor + shift, _0), _1)
-
-
-@_jit
-def _saturate(r, g, b, factor):
-    """Blend each pixel with its gray."""
-    rest = _1 - factor
-    for i in range(len(r)):
-        shift = rest * (_R * r[i] + _G * g[i] + _B * b[i])
-        r[i] = min(max(r[i] * factor + shift, _0), _1)
-        g[i] = min(max(g[i] * factor + shift, _0), _1)
-        b[i] = min(max(b[i] * factor + shift, _0), _1)
-
-
-@_jit
-def _turn_hue(r, g, b, shift):
-    """Turn the hue by `shift` sixths of a turn in [0, 6), keeping HSV's saturation and value."""
-    for i in range(len(r)):
-        x, y, z = r[i], g[i], b[i]
-        high = max(max(x, y), z)
-        low = min(min(x, y), z)
-        chroma = high - low
-        if high == x:
-            hue, base = y - z, shift
-        elif high == y:
-            hue, base = z - x, shift + _2
-        else:
-            hue, base = x - y, shift + _4
-        hue += base * chroma  # the hue times the chroma, in [-chroma, 11 chroma): so no division is needed
-        turn = _6 * chroma
-        hue = hue + turn if hue < _0 else hue
-        hue = hue - turn if hue >= turn else hue
-        # each channel is a trapezoid over the hue's six sectors
-        twice = _2 * chroma
-        r[i] = low + min(max(abs(hue - _3 * chroma) - chroma, _0), chroma)
-        g[i] = low + min(max(twice - abs(hue - twice), _0), chroma)
-        b[i] = low + min(max(twice - abs(hue - _4 * chroma), _0), chroma)
-
-
-@_jit
-def _luma_sum(r, g, b):
-    total = _0
-    for i in range(len(r)):
-        total += _R * r[i] + _G * g[i] + _B * b[i]
-    return total
-
-
-@_jit
-def _gray(r, g, b):
-    for i in range(len(r)):
-        luma = _R * r[i] + _G * g[i] + _B * b[i]
-        r[i] = luma
-        g[i] = luma
-        b[i] = luma
-
-
-@_jit
-def _solarize(plane, threshold):
-    for i in range(len(plane)):
-        x = plane[i]
-        plane[i] = _1 - x if x >= threshold else x
-
-
-@_jit
-def _jitter(r, g, b, order, factors, start, stop, mean):
-    """The jitter's turns start ... stop - 1."""
+    A blend of numbers in [0, 1] stays there, so nothing is clamped for factors up to 1.
+    """
+    count = 0
     for turn in range(start, stop):
         op = order[turn]
         factor = factors[op]
+        number = numbers[count]
+        number[0] = factor
         if op == BRIGHTNESS:
-            _scale(r, g, b, factor)
+            steps[count], number[1] = _DO_AFFINE, _0
         elif op == CONTRAST:
-            _towards(r, g, b, factor, mean)
+            steps[count], number[1] = _DO_AFFINE, (_1 - factor) * mean
         elif op == SATURATION:
-            _saturate(r, g, b, factor)
+            steps[count], number[1] = _DO_SATURATE, _1 - factor
         else:
-            shift = _6 * factor
-            _turn_hue(r, g, b, shift + _6 if shift < _0 else shift)
+            steps[count] = _DO_TURN_HUE
+            for k in range(3):
+                place = _6 * factor + _F(2 * k)
+                number[k] = place - _6 if place >= _3 else place
+        count += 1
+        if op != HUE and factor > _1:
+            steps[count] = _DO_CLAMP
+            count += 1
+    return count
 
 
 @_jit
@@ -378,29 +592,28 @@ def _jitter_matrix(order, factors, mean, matrix):
 
 
 @_jit
-def _map_colours(r, g, b, m):
-    a, b0, c, d = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
-    e, f, h, k = m[1, 0], m[1, 1], m[1, 2], m[1, 3]
-    p, q, s, t = m[2, 0], m[2, 1], m[2, 2], m[2, 3]
-    for i in range(len(r)):
-        x, y, z = r[i], g[i], b[i]
-        r[i] = min(max(a * x + b0 * y + c * z + d, _0), _1)
-        g[i] = min(max(e * x + f * y + h * z + k, _0), _1)
-        b[i] = min(max(p * x + q * y + s * z + t, _0), _1)
-
-
-@_jit
-def _sum(plane):
-    total = _0
-    for i in range(len(plane)):
-        total += plane[i]
-    return total
-
-
-@_jit
 def _copy(source, n, out):
     for i in range(n):
         out[i] = source[i]
+
+
+@_jit
+def _blur_whole_vectors(plane, size, half, taps, starts, ring):
+    """As `_blur`, _ROWS rows at a time, for narrow blurs and sizes without a rest."""
+    count, ready = 2 * half + _ROWS, 0  # rows of the ring; rows that went into it, of which the last `count` are there
+    for y in range(0, size, _ROWS):
+        for below in range(ready, min(size, y + _ROWS + half)):
+            _smooth_along(plane, below * size, taps, half, ring, below % count * size, size)
+        ready = min(size, y + _ROWS + half)
+        slot = (y - half) % count
+        for k in range(count):
+            other = y + k - half
+            if other < 0 or other >= size:
+                starts[k] = (-other if other < 0 else 2 * (size - 1) - other) % count * size
+            else:
+                starts[k] = slot * size
+            slot = slot + 1 if slot + 1 < count else 0
+        _smooth_across(ring, starts, taps, half, plane, y * size, size)
 
 
 @_jit
@@ -418,6 +631,9 @@ def _blur(plane, size, sigma, kernel, taps, starts, row, ring):
         total += math.exp(-0.5 * (k / sigma) ** 2)
     for k in range(-half, half + 1):
         taps[k + half] = math.exp(-0.5 * (k / sigma) ** 2) / total
+    if half <= _UNROLLED and size % _LANES == 0:
+        _blur_whole_vectors(plane, size, half, taps, starts[0], ring)
+        return
     count, pitch = 2 * half + 1, (size + _LANES - 1) // _LANES * _LANES
     along, across = starts[0], starts[1]
     for k in range(count):
@@ -477,28 +693,31 @@ def _view(image, width, drawn, order, factors, sigma, row, state, size, fast, pl
     """Make one view in `planes` (3, size * size + slack): from the flat bytes of an interleaved image `width` pixels
     wide, or, if the row of the recipe's table has a parent, from what `planes` hold already.
 
-    drawn: top, left, height, width of the crop; whether to flip, jitter, turn gray, solarize.
+    drawn: top, left, height, width of the crop; whether to flip, jitter, turn gray, solarize. The last steps of `_paint`
+    are left to be taken where the pixels are handed over; how many they are is returned.
     """
-    line, first_y, weight_y, first_x, weight_x, taps, starts, row_of_plane, ring, mean, matrix = work
+    line, first_y, weight_y, first_x, weight_x, taps, starts, row_of_plane, ring, sums, steps, numbers = work
     n = size * size
     red, green, blue = planes[0], planes[1], planes[2]
     top, left, crop_height, crop_width = drawn[0], drawn[1], drawn[2], drawn[3]
     flip, jitter, gray, solarize = drawn[4] > 0, drawn[5] > 0, drawn[6] > 0, drawn[7] > 0
     kernel, threshold, noise = int(row[_KERNEL]), _F(row[_THRESHOLD]), _F(row[_NOISE])
     fresh = row[_PARENT] < 0
-    split = np.int64(4)  # the jitter's turn at which the image's mean gray must be known
+    split = np.int64(4)  # the jitter's turn at which the image's mean must be known
     if jitter:
         for turn in range(4):
             if order[turn] == CONTRAST:
                 split = turn
-    total = 0.0
-    for c in range(3):
-        mean[c] = _0
+    count = np.int64(0)
+    if jitter and not fast:
+        count = _jitter(order, factors, np.int64(0), split, _0, steps, numbers)
     rows = max(1, _CHUNK // size)
     taps_x = taps_y = 0
     if fresh:
         taps_y = _weights(crop_height, size, np.bool_(False), 1 / 255, first_y, weight_y)
         taps_x = _weights(crop_width, size, flip, 1.0, first_x, weight_x)
+    sums[:] = 0
+    painted = 0
     for y0 in range(0, size, rows):
         y1 = min(size, y0 + rows)
         if fresh:
@@ -509,38 +728,47 @@ def _view(image, width, drawn, order, factors, sigma, row, state, size, fast, pl
                 a = y * size
                 _filter_row(red[a:], green[a:], blue[a:], line, first_x, weight_x, taps_x, size)
         if jitter:
-            r, g, b = red[y0 * size : y1 * size], green[y0 * size : y1 * size], blue[y0 * size : y1 * size]
-            if fast:
-                mean[0] += _sum(r) / n
-                mean[1] += _sum(g) / n
-                mean[2] += _sum(b) / n
-            else:
-                _jitter(r, g, b, order, factors, np.int64(0), split, _0)
-                total += _luma_sum(r, g, b)
-    if jitter and fast:
-        _jitter_matrix(order, factors, mean, matrix)
+            end = y1 * size // _LANES * _LANES
+            if y1 == size:  # a last vector may end behind the image: nothing of it is to be added
+                end = n
+                planes[:, n : n + _LANES] = _0
+            _paint(red, green, blue, painted, end, steps, numbers, count, sums)
+            painted = end
+    mean = (_F(sums[0] / n), _F(sums[1] / n), _F(sums[2] / n))
     soften = sigma > _0 and kernel > 1
-    for a in range(0, n, _CHUNK):
-        z = min(n, a + _CHUNK)
-        r, g, b = red[a:z], green[a:z], blue[a:z]
-        if jitter and fast:
-            _map_colours(r, g, b, matrix)
-        elif jitter:
-            _jitter(r, g, b, order, factors, split, np.int64(4), _F(total / n))
-        if gray:
-            _gray(r, g, b)
-        if solarize and not soften:
-            _solarize(r, threshold)
-            _solarize(g, threshold)
-            _solarize(b, threshold)
+    count = np.int64(0)
+    if jitter and fast:
+        steps[0], count = _DO_MATRIX, np.int64(1)
+        _jitter_matrix(order, factors, mean, numbers[0].reshape(3, 4))
+    elif jitter:
+        luma = _R * mean[0] + _G * mean[1] + _B * mean[2]
+        count = _jitter(order, factors, split, np.int64(4), luma, steps, numbers)
+    if gray:
+        steps[count], numbers[count, 0], numbers[count, 1] = _DO_SATURATE, _0, _1
+        count += 1
     if soften:
+        if count:
+            _paint(red, green, blue, np.int64(0), n, steps, numbers, count, sums)
+            count = np.int64(0)
         for c in range(3):
             _blur(planes[c], size, sigma, kernel, taps, starts, row_of_plane, ring)
-            if solarize:
-                _solarize(planes[c][:n], threshold)
+    if solarize:
+        steps[count], numbers[count, 0] = _DO_SOLARIZE, threshold
+        count += 1
     if noise > _0:
+        _paint(red, green, blue, np.int64(0), n, steps, numbers, count, sums)
+        count = np.int64(0)
         for c in range(3):
             _add_noise(planes[c][:n], state, NOISE + c * n, noise)
+    return count
+
+
+@_jit
+def _aligned(count):
+    """Uninitialised float32 (count,) that begins where a cache line does."""
+    memory = np.empty(count + _LANES, np.float32)
+    first = (-memory.ctypes.data // 4) % _LANES
+    return memory[first : first + count]
 
 
 @_jit
@@ -554,11 +782,12 @@ def _workspace(extent, size, kernel):
         np.zeros(size + 4, np.int64),
         np.zeros((size + 4) * widest, np.float32),
         np.empty(kernel + 1, np.float32),
-        np.empty((2, kernel + 1), np.int64),
+        np.empty((2, kernel + _ROWS), np.int64),
         np.empty(size + kernel + 1 + _PAD, np.float32),
-        np.empty((kernel + 1) * (size + _PAD), np.float32),
-        np.empty(3, np.float32),
-        np.empty((3, 4), np.float32),
+        _aligned((kernel + _ROWS) * (size + _PAD)),
+        np.empty(3, np.float64),
+        np.empty(_MOST, np.int64),
+        np.empty((_MOST, 12), np.float32),
     )
 
 
@@ -719,7 +948,8 @@ def make_views(
         pixels = max(pixels, 0 if kinds[i] == RAW else heights[i] * widths[i])
     work = _workspace(extent, size, kernel)
     scratch = np.empty(3 * pixels, np.uint8)
-    planes = np.empty((views if staged else 1, 3, n + _PAD), np.float32)
+    kept, pitch = views if staged else 1, (n + _PAD) // _LANES * _LANES
+    planes = _aligned(kept * 3 * pitch).reshape(kept, 3, pitch)
     drawn, order = np.empty((views, 8), np.int64), np.empty((views, 4), np.int64)
     factors, sigma = np.empty((views, 4), np.float32), np.empty(views, np.float32)
     for i in range(begin, end):
@@ -749,11 +979,19 @@ def make_views(
                 for c in range(3):
                     _copy(planes[parent, c], n, mine[c])
             state = counter(starts[v], samples[i])
-            _view(image, width, drawn[v], order[v], factors[v], sigma[v], recipe[v], state, size, fast, mine, work)
-            to = v * view_step + i * image_step
+            count = _view(
+                image, width, drawn[v], order[v], factors[v], sigma[v], recipe[v], state, size, fast, mine, work
+            )
+            to, painted = v * view_step + i * image_step, 0
+            sums, steps, numbers = work[-3:]
+            if len(bytes_out) and not staged:
+                painted = n // _LANES * _LANES
+                _paint_bytes(mine[0], mine[1], mine[2], painted, steps, numbers, count, bytes_out[to], n)
+            if painted < n:
+                _paint(mine[0], mine[1], mine[2], painted, n, steps, numbers, count, sums)
             for c in range(3):
                 if len(bytes_out):
-                    _to_bytes(mine[c], n, bytes_out[to, c * n : (c + 1) * n])
+                    _to_bytes(mine[c, painted:], n - painted, bytes_out[to, c * n + painted : (c + 1) * n])
                 else:
                     _copy(mine[c], n, floats_out[to, c * n : (c + 1) * n])
     return -1
