@@ -99,14 +99,15 @@ def algorithm_1(spec):
 )  # fmt: skip
 def test_a_run_is_algorithm_1(tiny, tmp_path, method):
     spec = tiny(
-        method=method, recipe=preset("msr", crop=(0.5, 1.0)), joint=False, steps=6, optimiser=PLAIN_SGD,
+        method=method, recipe=preset("msr", crop=(0.5, 1.0)), joint=False, steps=4, optimiser=PLAIN_SGD,
         projector=Projector(2, 32, 16), probes={"linear": False},
     )  # fmt: skip
     train.run(spec, tmp_path, keep_weights=True)
     found = torch.load(tmp_path / "weights.pt", weights_only=True)
     start = train.build(spec, 16).state_dict()
     for name, wanted in algorithm_1(spec).items():
-        # rounding alone: one view at a time here, and torch.optim's order of additions there
+        # rounding alone: one view at a time here, and torch.optim's order of additions there; more steps
+        # would let a maximum change hands at the last bit of a pixel, and the weights part
         assert (found[name] - wanted).norm() <= 0.002 * (wanted - start[name]).norm() + 1e-5, name
 
 

@@ -54,6 +54,7 @@ _ORDERS = np.array(ORDERS)
 _BLUR_REACH = 4.25  # standard deviations after which a Gaussian's taps are left out: 2e-5 of its mass
 _LANES = 16  # numbers in a vector; narrower machines take two or four instructions for it
 _VECTORS = 7  # that a filter makes at a time: 112 numbers, half a row of 224, enough to keep the multipliers busy
+_BLOCK = 2 * _LANES  # pixels that take a step of `_paint` together
 _ROWS = 4  # that are blurred across at a time
 _UNROLLED = 8  # pixels to a side of the widest blur with machine code of its own: a standard deviation of 2
 _PAD = 2 * _LANES  # slack behind each plane and line, for whole blocks at their ends
@@ -315,6 +316,10 @@ def _affine(r, g, b, number):
     return r * factor + shift, g * factor + shift, b * factor + shift
 
 
+def _brighten(r, g, b, number):
+    return tuple((x * number(0)).min(1) for x in (r, g, b))
+
+
 def _clamp(r, g, b, number):
     return r.clamp(), g.clamp(), b.clamp()
 
@@ -351,17 +356,20 @@ def _matrix(r, g, b, number):
     return tuple(x.clamp() for x in rows)
 
 
-_STEPS = (_affine, _clamp, _saturate, _turn_hue, _solarize, _matrix)
-_MOST = 9  # steps at a time: four turns of the jitter, three of them clamped, gray and solarize
-_DO_AFFINE, _DO_CLAMP, _DO_SATURATE, _DO_TURN_HUE, _DO_SOLARIZE, _DO_MATRIX = range(len(_STEPS))
+_STEPS = (_affine, _brighten, _clamp, _saturate, _turn_hue, _solarize, _matrix)
+_MOST = 8  # steps at a time: four turns of the jitter, two of them clamped, gray and solarize
+_DO_AFFINE, _DO_BRIGHTEN, _DO_CLAMP, _DO_SATURATE, _DO_TURN_HUE, _DO_SOLARIZE, _DO_MATRIX = range(len(_STEPS))
 
 
-def _take_steps(builder, colours, steps, numbers, count):
-    """Three vectors after `count` of _STEPS, which stand in the array `steps`; numbers: 12 for each of them."""
+def _take_steps(builder, planes, i, steps, numbers, count):
+    """The _BLOCK pixels from i on after `count` of _STEPS, which stand in the array `steps`: for each plane its vectors.
+    numbers: 12 for each step."""
     number = ir.IntType(64)
-    places = [cgutils.alloca_once(builder, _Vector.kind) for _ in colours]  # the compiler makes registers of them
-    for colour, place in zip(colours, places):
-        builder.store(colour.value, place)
+    offsets = [builder.add(i, number(k)) for k in range(0, _BLOCK, _LANES)]
+    places = [[cgutils.alloca_once(builder, _Vector.kind) for _ in planes] for _ in offsets]  # registers, in the end
+    for offset, three in zip(offsets, places):
+        for plane, place in zip(planes, three):
+            builder.store(_Vector.load(builder, plane, offset).value, place)
     with cgutils.for_range(builder, count) as loop:
         first = builder.mul(loop.index, number(12))
         after = builder.append_basic_block()
@@ -370,18 +378,21 @@ def _take_steps(builder, colours, steps, numbers, count):
             block = builder.append_basic_block()
             cases.add_case(number(code), block)
             builder.position_at_end(block)
-            colours = [_Vector(builder, builder.load(place)) for place in places]
-            done = step(*colours, lambda k: _Vector.spread(builder, numbers, builder.add(first, number(k))))
-            for colour, place in zip(done, places):
-                builder.store(colour.value, place)
+            for three in places:
+                colours = [_Vector(builder, builder.load(place)) for place in three]
+                done = step(*colours, lambda k: _Vector.spread(builder, numbers, builder.add(first, number(k))))
+                for colour, place in zip(done, three):
+                    builder.store(colour.value, place)
             builder.branch(after)
         builder.position_at_end(after)
-    return [_Vector(builder, builder.load(place)) for place in places]
+    return [
+        [(offset, _Vector(builder, builder.load(three[c]))) for offset, three in zip(offsets, places)] for c in range(3)
+    ]
 
 
 @intrinsic
 def _paint(typingctx, red, green, blue, begin, end, steps, numbers, count, sums):
-    """Take the pixels begin ... end - 1, rounded up to whole vectors, through steps, and add what they become to sums.
+    """Take the pixels begin ... end - 1, rounded up to whole blocks, through steps, and add what they become to sums.
 
     steps, numbers, count: of `_take_steps`; sums: float64 (3,). Here because the pixels then stay in registers from the
     first step to the last.
@@ -392,11 +403,11 @@ def _paint(typingctx, red, green, blue, begin, end, steps, numbers, count, sums)
         *planes, steps, numbers, sums = _data(context, builder, signature, args, (0, 1, 2, 5, 6, 8))
         (begin, end), count, number = args[3:5], args[7], ir.IntType(64)
         totals = [cgutils.alloca_once_value(builder, _Vector(builder, 0.0).value) for _ in planes]
-        with cgutils.for_range_slice(builder, begin, end, number(_LANES), intp=number) as (i, _):
-            colours = [_Vector.load(builder, plane, i) for plane in planes]
-            for colour, plane, total in zip(_take_steps(builder, colours, steps, numbers, count), planes, totals):
-                colour.store(plane, i)
-                builder.store((_Vector(builder, builder.load(total)) + colour).value, total)
+        with cgutils.for_range_slice(builder, begin, end, number(_BLOCK), intp=number) as (i, _):
+            for done, plane, total in zip(_take_steps(builder, planes, i, steps, numbers, count), planes, totals):
+                for offset, colour in done:
+                    colour.store(plane, offset)
+                    builder.store((_Vector(builder, builder.load(total)) + colour).value, total)
         for k, total in enumerate(totals):
             whole, parts, place = ir.FloatType()(0.0), builder.load(total), builder.gep(sums, [number(k)])
             for lane in range(_LANES):
@@ -409,20 +420,20 @@ def _paint(typingctx, red, green, blue, begin, end, steps, numbers, count, sums)
 
 @intrinsic
 def _paint_bytes(typingctx, red, green, blue, n, steps, numbers, count, out, pitch):
-    """As `_paint` for the first n pixels, whole vectors of them, to bytes 0 ... 255: out[c * pitch + i]."""
+    """As `_paint` for the first n pixels, whole blocks of them, to bytes 0 ... 255: out[c * pitch + i]."""
     signature = types.void(red, green, blue, types.int64, steps, numbers, types.int64, out, types.int64)
 
     def codegen(context, builder, signature, args):
         *planes, steps, numbers, out = _data(context, builder, signature, args, (0, 1, 2, 4, 5, 7))
         (n, count, pitch), number = (args[k] for k in (3, 6, 8)), ir.IntType(64)
         whole, narrow = ir.VectorType(ir.IntType(32), _LANES), ir.VectorType(ir.IntType(8), _LANES)
-        with cgutils.for_range_slice(builder, number(0), n, number(_LANES), intp=number) as (i, _):
-            colours = [_Vector.load(builder, plane, i) for plane in planes]
-            for c, colour in enumerate(_take_steps(builder, colours, steps, numbers, count)):
-                levels = builder.fptosi((colour * 255 + 0.5).value, whole)
-                place = builder.gep(out, [builder.add(builder.mul(pitch, number(c)), i)])
-                place = builder.bitcast(place, narrow.as_pointer())
-                builder.store(builder.trunc(levels, narrow), place, align=1)
+        with cgutils.for_range_slice(builder, number(0), n, number(_BLOCK), intp=number) as (i, _):
+            for c, done in enumerate(_take_steps(builder, planes, i, steps, numbers, count)):
+                for offset, colour in done:
+                    levels = builder.fptosi((colour * 255 + 0.5).value, whole)
+                    place = builder.gep(out, [builder.add(builder.mul(pitch, number(c)), offset)])
+                    place = builder.bitcast(place, narrow.as_pointer())
+                    builder.store(builder.trunc(levels, narrow), place, align=1)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -532,7 +543,7 @@ def _jitter(order, factors, start, stop, mean, steps, numbers):
         number = numbers[count]
         number[0] = factor
         if op == BRIGHTNESS:
-            steps[count], number[1] = _DO_AFFINE, _0
+            steps[count], number[1] = _DO_BRIGHTEN if factor > _1 else _DO_AFFINE, _0
         elif op == CONTRAST:
             steps[count], number[1] = _DO_AFFINE, (_1 - factor) * mean
         elif op == SATURATION:
@@ -543,7 +554,7 @@ def _jitter(order, factors, start, stop, mean, steps, numbers):
                 place = _6 * factor + _F(2 * k)
                 number[k] = place - _6 if place >= _3 else place
         count += 1
-        if op != HUE and factor > _1:
+        if op in (CONTRAST, SATURATION) and factor > _1:
             steps[count] = _DO_CLAMP
             count += 1
     return count
@@ -728,10 +739,10 @@ def _view(image, width, drawn, order, factors, sigma, row, state, size, fast, pl
                 a = y * size
                 _filter_row(red[a:], green[a:], blue[a:], line, first_x, weight_x, taps_x, size)
         if jitter:
-            end = y1 * size // _LANES * _LANES
-            if y1 == size:  # a last vector may end behind the image: nothing of it is to be added
+            end = y1 * size // _BLOCK * _BLOCK
+            if y1 == size:  # a last block may end behind the image: nothing of it is to be added
                 end = n
-                planes[:, n : n + _LANES] = _0
+                planes[:, n : n + _BLOCK] = _0
             _paint(red, green, blue, painted, end, steps, numbers, count, sums)
             painted = end
     mean = (_F(sums[0] / n), _F(sums[1] / n), _F(sums[2] / n))
@@ -948,7 +959,7 @@ def make_views(
         pixels = max(pixels, 0 if kinds[i] == RAW else heights[i] * widths[i])
     work = _workspace(extent, size, kernel)
     scratch = np.empty(3 * pixels, np.uint8)
-    kept, pitch = views if staged else 1, (n + _PAD) // _LANES * _LANES
+    kept, pitch = views if staged else 1, (n + _PAD + _LANES) // _LANES * _LANES
     planes = _aligned(kept * 3 * pitch).reshape(kept, 3, pitch)
     drawn, order = np.empty((views, 8), np.int64), np.empty((views, 4), np.int64)
     factors, sigma = np.empty((views, 4), np.float32), np.empty(views, np.float32)
@@ -985,7 +996,7 @@ def make_views(
             to, painted = v * view_step + i * image_step, 0
             sums, steps, numbers = work[-3:]
             if len(bytes_out) and not staged:
-                painted = n // _LANES * _LANES
+                painted = n // _BLOCK * _BLOCK
                 _paint_bytes(mine[0], mine[1], mine[2], painted, steps, numbers, count, bytes_out[to], n)
             if painted < n:
                 _paint(mine[0], mine[1], mine[2], painted, n, steps, numbers, count, sums)
