@@ -68,7 +68,7 @@ def cannot_carry(frame: pd.DataFrame, column: str) -> str:
     levels = floor_levels(frame, column)
     runs = trained(frame)
     names = "method recipe optimiser batch_size lr temperature layers steps epochs beta dim fraction"
-    cell = [c for c in names.split() if c in runs]
+    cell = [c for c in (*names.split(), "lambda_", "invariance", "variance", "ema") if c in runs]
     best = runs.groupby(cell, dropna=False)[column].mean().max()
     highest = max(levels, key=levels.get)
     if best - levels[highest] >= CARRIES:
