@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from repro import figures, stats
+from repro import figures, stats, store
 from repro.bench import contestants, loader, peers, photographs
 from repro.bench import engine as step_engine
 from repro.bench.contestants import COLUMNS
@@ -16,7 +16,7 @@ from repro.bench.loader import LoaderSpec
 from repro.claims import data_loading
 from repro.errors import ReproError
 from repro.profiles import profile
-from repro.spec import key
+from repro.spec import key, to_dict
 
 
 def rows(jitter: float = 0.2, slow: float = 6.0, turns: int = 5) -> pd.DataFrame:
@@ -188,7 +188,9 @@ def test_a_measurement_from_end_to_end(tmp_path, monkeypatch):
     photographs.synthetic(tmp_path, 8)
     spec = LoaderSpec(str(tmp_path), 8, 32, 4, 1, 1, 0.01, peers=False)
     result = loader.run(spec)
-    measured = data_loading.measurements(pd.DataFrame([{"kind": "LoaderSpec", "curves": result.curves}]))
+    stored = store.frame([store.Record("k", "LoaderSpec", to_dict(spec), result.metrics, result.curves, {})])
+    measured = data_loading.measurements(stored)
+    assert data_loading.judge(stored).data == tmp_path.name
     assert set(measured["contestant"]) == {"decode", "ours", "torchvision"}
     assert (measured[["images_s", "memory_mb"]] > 0).all(axis=None)
     assert (measured.loc[measured["contestant"] == "ours", "cpu_ms"] > 0).all()

@@ -207,8 +207,8 @@ def judge(frame: pd.DataFrame) -> Verdict:
     )
     numbers = [None if np.isnan(v) else float(v) for v in (last.mean, last.low, last.high)]
     source = frame.loc[frame["kind"] == "LoaderSpec", "images"].iloc[0]
-    images = loader.title(LoaderSpec(images=source)) if isinstance(source, str) else ""
-    return Verdict(word, *numbers, "ratio", int(last.n), images, "none", sentence)
+    images = loader.title(LoaderSpec(images=source))
+    return Verdict(word, *numbers, "ratio", int(last.n), images, "no network", sentence)
 
 
 _WORDS = {

@@ -101,7 +101,7 @@ def judge_c1(frame: pd.DataFrame) -> Verdict:
     elsewhere = runs[~holds].groupby("operator")["overlap"].mean()
     others = ", ".join(f"{OPERATORS[o]} {elsewhere[o]:.2f}" for o in OPERATORS if o in elsewhere)
     return Verdict(
-        word, *_numbers(worst), "overlap", worst.n, DATA, "none",
+        word, *_numbers(worst), "overlap", worst.n, DATA, "no network",
         "Where T is self-adjoint and positive, the optimised minimisers overlap the top eigenfunctions by "
         f"{worst.text(4)} in the worst run of a seed (asked: above 0.99); where it is not, the theorem fails "
         f"({others}).",
@@ -630,7 +630,7 @@ def judge_c9(frame: pd.DataFrame) -> Verdict:
     few, many = overlaps.columns.min(), overlaps.columns.max()
     gain = stats.paired(overlaps[many].to_numpy(), overlaps[few].to_numpy())
     return Verdict(
-        stats.trend_word(trend), trend.rho, *_numbers(rho)[1:], "rho", trend.n, DATA, "none",
+        stats.trend_word(trend), trend.rho, *_numbers(rho)[1:], "rho", trend.n, DATA, "no network",
         f"The estimated eigenspace's overlap with the true one is {overlaps[few].mean():.2f} with {few:g} "
         f"view{'s' if few > 1 else ''} and {overlaps[many].mean():.2f} with {many:g}, a gain of {gain.text(2)}; over "
         f"all numbers of views Spearman's rho is {trend.rho:.2f}, p {_p(trend.p)} (asked: a rise with p < .05).",

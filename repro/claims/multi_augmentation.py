@@ -409,7 +409,7 @@ def judge_loss(frame: pd.DataFrame) -> Verdict:
     told = ", ".join(f"{name} {v.mean:.1f}" for name, v in faster.items())
     numbers = [None if not math.isfinite(v) else float(v) for v in (worst.mean, worst.low, worst.high)]
     return Verdict(
-        word, *numbers, "relative error", worst.n, "generated projections", "none",
+        word, *numbers, "relative error", worst.n, "generated projections", "no network",
         f"The spread about the mean and the mean over pairs differ by {largest:.1e} at most in float64 (asked: 1e-6), "
         f"VICReg as a whole by {frame['vicreg_error'].max():.1e}. From {few} to {most} views the memory kept grows "
         f"{growth['mean']:.1f} times against the mean and {growth['pairs']:.1f} times over pairs; at {most} views all "
