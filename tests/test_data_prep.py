@@ -356,6 +356,7 @@ def test_any_kind_of_image_becomes_rgb(tmp_path, mode):
     file = prepare(tmp_path / "out", prepared.Items([path, path], {"label": [0, 1]}))
     batch = next(Loader(file.path, preset("none"), 2, 20, shuffle=False).epoch())
     wanted = np.asarray(Image.open(path).convert("RGB").resize((20, 20)))
+    wanted = 60000 // 257 if mode == "I;16" else wanted  # Pillow would cut at 255 and not scale
     assert np.abs(batch.views[0, 0].permute(1, 2, 0).numpy().astype(int) - wanted).max() <= 12
 
 
