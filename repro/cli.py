@@ -7,6 +7,7 @@ import importlib
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,7 +144,9 @@ def _run(args: argparse.Namespace) -> int:
             if missing:
                 raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
     print(f"executing {len(jobs)} notebooks", file=sys.stderr, flush=True)
-    execute.execute(jobs, args.profile, parallel=3)  # a kernel waits for much of its start
+    # a kernel waits for much of its start: so three at a time, and the next step's imports meanwhile
+    threading.Thread(target=importlib.import_module, args=("repro.gallery",)).start()
+    execute.execute(jobs, args.profile, parallel=3)
     if args.reference and given.get("results") != "stored":
         _write_cost(args.profile)
     page = _build_gallery(args.profile)

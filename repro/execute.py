@@ -77,10 +77,7 @@ def execute(jobs: list[tuple[str, dict[str, Any]]], profile: str, parallel: int 
     context.set_forkserver_preload(["papermill"])  # its import takes a second or two: once for all of them
     with ProcessPoolExecutor(min(parallel, len(work)), context, _surround, (dict(os.environ),)) as pool:
         try:
-            done = pool.map(_execute, *zip(*work))
-            from repro import gallery  # noqa: F401  the next step's imports, while the kernels start
-
-            return list(done)
+            return list(pool.map(_execute, *zip(*work)))
         except BrokenProcessPool:
             raise ReproError("A notebook's process died: run it again, one at a time.") from None
 

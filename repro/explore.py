@@ -440,15 +440,13 @@ def msr_transfer(study: Any, runs: pd.DataFrame) -> Any:
         name = next(method for method, title in transfer.STARTS.items() if title == start)
         spec = next(s for s in detectors if s.task == task and type(s.start.method).__name__ == name)
         spec = replace(spec, steps=steps, schedule=1.0)
-        mine = runs[runs["key"] == key(spec)]
-        if mine.empty:
-            mine = store.frame(sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True))
-        if mine.empty:
+        row = _found(runs, spec)
+        if row is None:
             return figures.figure(height=1.0)[0]
         split = coco.load(spec.data.name, "val", task, spec.data.options, spec.data.size)
-        fig = transfer.picture(split, {start: mine.iloc[0]["curves"].get("shown", [])})
+        fig = transfer.picture(split, {start: row["curves"].get("shown", [])})
         kinds = ("bbox", "segm") if task == "mask" else ("bbox", "keypoints")
-        said = ", ".join(f"{k} AP {mine.iloc[0].get(f'{k}_AP', float('nan')):.1f}" for k in kinds)
+        said = ", ".join(f"{k} AP {row.get(f'{k}_AP', float('nan')):.1f}" for k in kinds)
         fig.suptitle(f"{start} weights, {steps} steps: {said}", fontsize=9)
         return fig
 

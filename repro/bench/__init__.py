@@ -1,4 +1,5 @@
-"""Benchmarks: each compares ways of doing one thing in one run, in turn, and reports medians and ratios."""
+"""Benchmarks: each compares ways of doing one thing in one run, in turn, and reports medians and ratios; `long` alone
+trains whole runs, and reports the minutes they take to an accuracy."""
 
 from __future__ import annotations
 

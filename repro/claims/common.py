@@ -67,8 +67,8 @@ def cannot_carry(frame: pd.DataFrame, column: str) -> str:
     """Why these data cannot carry a claim: the best cell's mean is not CARRIES points above both floors; "" if it is."""
     levels = floor_levels(frame, column)
     runs = trained(frame)
-    names = "method recipe optimiser batch_size lr temperature layers steps epochs beta dim fraction"
-    cell = [c for c in (*names.split(), "lambda_", "invariance", "variance", "ema") if c in runs]
+    names = "method recipe optimiser batch_size lr temperature lambda_ invariance variance ema layers steps epochs"
+    cell = [c for c in f"{names} beta dim fraction".split() if c in runs]
     best = runs.groupby(cell, dropna=False)[column].mean().max()
     highest = max(levels, key=levels.get)
     if best - levels[highest] >= CARRIES:
