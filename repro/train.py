@@ -28,6 +28,7 @@ from repro.views import batched, compiled
 from repro.views.draw import Params, permutation
 from repro.views.recipe import Recipe, View, repeat
 
+AT_THE_END = ("averaged", "trainmode", "cropped", "linear_pass", "mlp_pass")  # probes that no checkpoint has
 CROPS = 4  # crops of each image that the probe "cropped" is fitted on
 CHUNK = 1024  # views are made for this many images at a time on a CPU, whatever the batch
 GPU_CHUNK = 2**23  # pixels of views that are made at a time on a GPU: eight batches of 512 at 32 px, two views each
@@ -120,6 +121,13 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
         feed = batches_from_files(spec, dataset.train, chosen, device, state["step"], steps)
     both = passes(spec, learner, optimiser, mean, std, ways)
     learner.train()
+
+    def read(final: bool) -> dict[str, float]:
+        scores = probe(spec, learner.backbone, dataset, tasks, final, curves)
+        if spec.probes.online:
+            scores |= _online(learner, online, dataset, tasks[0], ("val", "test") if final else ("val",))
+        return scores
+
     watched = pairs.make(spec, dataset).to(device) if spec.probes.pairs else None
     if watched and not state["step"]:
         pairs.read(learner, watched, curves, 0)
@@ -151,8 +159,8 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
             state["epoch_cpu_seconds"].append(round(state["cpu_seconds"], 4))
             if not (math.isfinite(curves["loss"][-1]) and _finite(learner)):
                 return Result({"diverged": 1.0, "steps_done": step + 1.0}, curves, _timing(state))
-            if spec.probes.every and epoch % spec.probes.every == 0:
-                _probe_curves(curves, epoch, spec, learner, online, dataset, tasks)
+            if spec.probes.every and epoch % spec.probes.every == 0 and step + 1 < steps:
+                _to_curves(curves, epoch, read(final=False))
             began = _clocks()
         if watched and ((step + 1) % spec.probes.pairs == 0 or step + 1 == steps):
             loss.item()  # waits for the device: what it still has to do is the run's, and not the reading's
@@ -170,14 +178,14 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
                 save_checkpoint(checkpoint, parts, state | _elapsed(state, began))
                 saved = time.monotonic()
 
-    metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1]}
-    metrics |= probe(spec, learner.backbone, dataset, tasks, final=True, curves=curves)
+    scores = read(final=True)
+    if spec.probes.every and curves["epoch"][-1] % spec.probes.every == 0:
+        _to_curves(curves, curves["epoch"][-1], scores)
+    metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1], **scores}
     if spec.probes.depths:
         metrics |= _by_layer(spec, learner, dataset, tasks)
     if spec.probes.spectrum:
         metrics["projection_rank"] = spectra.effective_rank(projections_of(learner, dataset).cpu().numpy())
-    if spec.probes.online:
-        metrics |= _online(learner, online, dataset, tasks[0], ("val", "test"))
     if keep_weights and scratch:
         _write(scratch / "weights.pt", learner.state_dict())
     return Result(metrics, curves, _timing(state) | _on_gpu(device, ways))
@@ -529,13 +537,12 @@ def _labelled(train: data.Split, count: int) -> data.Split:
     return data.Split(train.images[index], {k: v[index] for k, v in train.labels.items()})
 
 
-def _probe_curves(curves, epoch, spec, learner, online, dataset, tasks) -> None:
-    scores = probe(spec, learner.backbone, dataset, tasks, final=False)
-    if spec.probes.online:
-        scores |= _online(learner, online, dataset, tasks[0], ("val",))
+def _to_curves(curves: dict[str, list], epoch: int, scores: dict[str, float]) -> None:
+    """Adds what is read at every checkpoint; of the scores at the end, the rest is left out."""
     curves.setdefault("probe_epoch", []).append(epoch)
     for name, value in scores.items():
-        curves.setdefault(name, []).append(value)
+        if "_test" not in name and not name.startswith(AT_THE_END):
+            curves.setdefault(name, []).append(value)
 
 
 def _finite(learner: nn.Module) -> bool:

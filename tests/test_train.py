@@ -346,6 +346,17 @@ def test_probing_changes_nothing_of_the_run(tiny):
     assert probed.curves["online_val_shape"][-1] == probed.metrics["online_val_shape"]
 
 
+def test_the_end_is_read_as_a_checkpoint_is(tiny):
+    late = {"averaged": 2, "choices": True, "passes": 1}
+    spec = tiny(probes={**PROBED, **late, "mlp": True, "knn": True, "spectrum": True})
+    dataset, backbone = data.load(spec.data.name, 16, spec.data.options), train.build(spec, 16).backbone
+    midway, end = (train.probe(spec, backbone, dataset, ("shape",), final) for final in (False, True))
+    curves = {}
+    train._to_curves(curves, 3, end)
+    assert curves == {"probe_epoch": [3], **{name: [value] for name, value in midway.items()}}
+    assert len(end) > 2 * len(midway)
+
+
 def test_a_ticking_checkpointed_run_has_the_same_numbers(tiny, tmp_path):
     spec, ticks = tiny(epochs=2), []
     found = train.run(spec, tmp_path, lambda *t: ticks.append(t), checkpoint_seconds=0.0)
