@@ -337,7 +337,8 @@ def _grounds(count: int, size: int, rng: np.random.Generator):
     bright = rng.uniform(size=count) < 0.5
     light, dark = rng.uniform(0.75, 1.0, count), rng.uniform(0.15, 0.4, count)
     ground = scenes._hsv(rng.uniform(size=count), rng.uniform(0.2, 0.8, count), np.where(bright, dark, light))
-    pattern = scenes._texture(rng.integers(0, len(scenes.TEXTURES), count), x, y, draw, rng)
+    kinds = rng.integers(0, len(scenes.TEXTURES), count)
+    pattern = scenes._textures(kinds, x, y, scenes._waves(count, draw, rng))
     pixels = ground[:, None, None] * (1 + 0.3 * pattern[..., None])
 
     def colour(number: int) -> tuple[int, int, int]:

@@ -77,8 +77,7 @@ def _render(labels, size, rng, colour_cue, texture, fragile, bare) -> np.ndarray
         other = _hsv((hue + 0.5) % 1, np.full(n, 0.6), np.full(n, 0.8))
         other *= (_luma(object_colour) / _luma(other))[:, None]
         ground_colour = np.where(broken[:, None], other.clip(0, 1), ground_colour)
-    waves = draw(0, math.pi), draw(0, 6.28), draw(0, 6.28), draw(5, 8)
-    coarse = rng.uniform(-1, 1, (n, 5, 5)).astype(np.float32)
+    waves = _waves(n, draw, rng)
     # two to five dots on an arc around the object; the distance between neighbours is labelled
     turn, ring = draw(0, 2 * math.pi), draw(0.82, 0.92)
     spacing = np.radians(np.array([26.0, 48.0, 70.0], np.float32))[labels["distance"]][:, None, None]
@@ -93,8 +92,7 @@ def _render(labels, size, rng, colour_cue, texture, fragile, bare) -> np.ndarray
         inside = np.zeros(u.shape, bool)
         for k, shape in enumerate(labels["shape"][s]):
             inside[k] = _inside(SHAPES[shape], u[k], v[k]) & (not bare)
-        grounds = zip(labels["texture"][s], *(w[s] for w in waves), coarse[s])
-        pattern = np.stack([_texture(kind, x, y, *drawn) for kind, *drawn in grounds])
+        pattern = _textures(labels["texture"][s], x, y, [w[s] for w in waves])
         image = ground_colour[s, :, None, None] * (1 + texture * pattern[:, None])
         image = np.where(inside[:, None], object_colour[s, :, None, None], image)
         for k in range(TASKS["count"] + 1):
@@ -128,8 +126,18 @@ def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return (abs(u) < 1.0) & (abs(v) < 0.28)  # bar
 
 
+def _waves(n: int, draw, rng) -> tuple[np.ndarray, ...]:
+    """What the patterns of n grounds are made of: angle, two phases, frequency (n, 1, 1) each, and heights (n, 5, 5)."""
+    waves = draw(0, math.pi), draw(0, 6.28), draw(0, 6.28), draw(5, 8)
+    return *waves, rng.uniform(-1, 1, (n, 5, 5)).astype(np.float32)
+
+
+def _textures(kinds: np.ndarray, x, y, waves) -> np.ndarray:
+    """The grounds' patterns in [-1, 1], (n, fine, fine), at the places x, y (fine, fine)."""
+    return np.stack([_texture(kind, x, y, *drawn) for kind, *drawn in zip(kinds, *waves)])
+
+
 def _texture(kind: int, x, y, angle, phase, phase2, frequency, coarse) -> np.ndarray:
-    """The ground's pattern in [-1, 1], (fine, fine)."""
     if TEXTURES[kind] == "clouds":
         position = (np.arange(x.shape[0]) + 0.5) / x.shape[0] * 4
         low = position.astype(int).clip(0, 3)
