@@ -120,7 +120,7 @@ def _run(args: argparse.Namespace) -> int:
     slugs = _slugs(args.notebooks, execute.available())
     # where all are meant and none is named, a parameter is for those that have it: the toys bring their own data
     anywhere = set() if args.notebooks else set().union(*map(execute.parameters, slugs))
-    jobs = []
+    jobs, large = [], []
     for slug in slugs:
         not_mine = anywhere - set(execute.parameters(slug))
         jobs.append((slug, execute.check(slug, {k: v for k, v in given.items() if k not in not_mine})))
@@ -133,16 +133,23 @@ def _run(args: argparse.Namespace) -> int:
         from repro.store import Store
 
         studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
-        for study in studies:
+        for job, study in zip(list(jobs), studies):
             specs = [s for claim in study.claims for s in study.plan(claim)]
             if not specs:
                 continue
             print(f"{claims.NOTEBOOKS[study.slug]}: measuring", file=sys.stderr, flush=True)
             minutes = _left(args.minutes, began) or study.minutes
-            records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
+            try:
+                records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
+            except DoesNotFit as e:  # the other notebooks can be made all the same
+                large.append(str(e))
+                jobs.remove(job)
+                continue
             missing = len({sweep.key(s) for s in specs}) - len(records)
             if missing:
                 raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
+    if large and not jobs:
+        raise DoesNotFit(" ".join(dict.fromkeys(large)))
     print(f"executing {len(jobs)} notebooks", file=sys.stderr, flush=True)
     # a kernel waits for much of its start: so three at a time, and the next step's imports meanwhile
     threading.Thread(target=importlib.import_module, args=("repro.gallery",)).start()
@@ -154,6 +161,8 @@ def _run(args: argparse.Namespace) -> int:
 
     print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
     print(f"\nGallery: {page}\n{len(jobs)} notebooks at profile {args.profile} in {time.monotonic() - began:.0f} s")
+    if large:
+        raise DoesNotFit(" ".join(dict.fromkeys(large)))
     return 0
 
 

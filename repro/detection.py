@@ -68,6 +68,8 @@ def run(
         if checkpoint and checkpoint.exists():
             state |= train.resume_checkpoint(checkpoint, parts)
             torch.set_rng_state(state["random"])
+            if "random_cuda" in state:
+                torch.cuda.set_rng_state(state["random_cuda"])
         if not _fit(spec, net, optimiser, train_split, state, steps, tick, checkpoint, parts, checkpoint_seconds):
             return Result({"diverged": 1.0, "steps_done": float(state["step"])}, state["curves"])
         found = detect(net, val_split, spec.batch_size)
@@ -111,6 +113,8 @@ def _fit(spec, net, optimiser, split, state, steps, tick, checkpoint, parts, che
             if checkpoint and due:
                 seconds = state["seconds"] + time.monotonic() - began
                 now = state | {"loss": float(loss_sum), "seconds": seconds, "random": torch.get_rng_state()}
+                if device.type == "cuda":  # where boxes are sampled
+                    now["random_cuda"] = torch.cuda.get_rng_state()
                 train.save_checkpoint(checkpoint, parts, now)
                 saved = time.monotonic()
     state["seconds"] += time.monotonic() - began

@@ -156,6 +156,29 @@ def test_the_command_line_goes_on_with_the_next_notebook(tmp_path, monkeypatch, 
     assert "0 of" in end.out
 
 
+def test_running_draws_the_notebooks_that_fit(tmp_path, monkeypatch, capsys):
+    from repro import cli, execute
+
+    drawn, asked = [], []
+
+    def measure(specs, *_):
+        asked.append(len(specs))
+        if len(asked) != 2:
+            raise DoesNotFit("A batch of 9 does not fit.")
+        return list({key(s): s for s in specs})
+
+    monkeypatch.setenv("REPRO_FIGURES", str(tmp_path))
+    monkeypatch.setattr(sweep, "measure", measure)
+    monkeypatch.setattr(execute, "execute", lambda jobs, *_, **__: drawn.extend(slug for slug, _ in jobs))
+    monkeypatch.setattr(cli, "_build_gallery", lambda profile: "index.html")
+    command = "run batch_size augmentations --profile quick"
+    assert cli.main(command.split()) == 2
+    assert drawn == ["augmentations"]
+    assert capsys.readouterr().err.splitlines()[-1] == "repro: A batch of 9 does not fit."
+    assert cli.main(["run", "batch_size", "--profile", "quick"]) == 2
+    assert drawn == ["augmentations"]
+
+
 # --- ways -------------------------------------------------------------------------------------------------------------
 
 

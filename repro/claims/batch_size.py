@@ -158,7 +158,7 @@ def judge_tasks(frame: pd.DataFrame) -> Verdict:
     where = ", ".join(f"{t} {batches[b]}" for t, b in zip(tasks, best))
     return verdict(
         frame, word, effect, "points",
-        f"Batch and task interact with p = {p:.3g} (asked: below 0.05); the best batch is {where}. The effect is what "
+        f"Batch and task interact with {stats.p_text(p)} (asked: below 0.05); the best batch is {where}. The effect is what "
         f"batch {batches[-1]} gains over {batches[0]} on {tasks[0]}, less its mean gain on the other tasks.",
         accuracy_column(frame),
     )  # fmt: skip
@@ -188,7 +188,7 @@ def _judge_gap(frame: pd.DataFrame, axis: str, fixed: float, name: str) -> Verdi
         frame, word, effect, "points",
         f"The gap between batch {batches[-1]} and {batches[0]} is {stats.paired(at_fixed).text()} points at "
         f"{name} {fixed:g} and {stats.paired(at_best).text()} with each batch tuned; it shrinks by {effect.text()} "
-        f"(asked: 1). The best {name} is {where} (batch x {name} interaction p = {p:.3g}).",
+        f"(asked: 1). The best {name} is {where} (batch x {name} interaction {stats.p_text(p)}).",
         accuracy_column(frame),
     )  # fmt: skip
 

@@ -633,12 +633,8 @@ def judge_c9(frame: pd.DataFrame) -> Verdict:
         stats.trend_word(trend), trend.rho, *_numbers(rho)[1:], "rho", trend.n, DATA, "no network",
         f"The estimated eigenspace's overlap with the true one is {overlaps[few].mean():.2f} with {few:g} "
         f"view{'s' if few > 1 else ''} and {overlaps[many].mean():.2f} with {many:g}, a gain of {gain.text(2)}; over "
-        f"all numbers of views Spearman's rho is {trend.rho:.2f}, p {_p(trend.p)} (asked: a rise with p < .05).",
+        f"all numbers of views Spearman's rho is {trend.rho:.2f}, {stats.p_text(trend.p)} (asked: a rise with p < 0.05).",
     )  # fmt: skip
-
-
-def _p(p: float) -> str:
-    return "not defined" if math.isnan(p) else "< .001" if p < 0.001 else f"{p:.3f}"
 
 
 def draw_c9(frame: pd.DataFrame) -> Drawing:

@@ -322,7 +322,7 @@ def _growth(frame: pd.DataFrame, column: str) -> tuple[stats.Trend, str] | None:
         return None
     trend = stats.trend(shifts, values)
     means = ", ".join(f"{v:.1f} at {_percent(s)}" for v, s in zip(values.mean(0), shifts))
-    return trend, f"MSR's gain over BYOL by the share of images that gray destroys: {means} (p = {trend.p:.3g})."
+    return trend, f"MSR's gain over BYOL by the share of images that gray destroys: {means} ({stats.p_text(trend.p)})."
 
 
 def _gain_by_shift(frame: pd.DataFrame, column: str) -> tuple[list[float], np.ndarray]:
