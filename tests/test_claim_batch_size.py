@@ -64,6 +64,17 @@ def test_a4_holds_when_each_batch_has_its_own_temperature():
     assert found.seeds == 5
 
 
+def test_a4_is_judged_at_equal_epochs_and_at_equal_steps():
+    def own(spec, task):
+        at = {16: 0.1, 64: 0.2, 256: 0.5}[spec.batch_size]
+        return peak(spec.method.temperature, 0.5 if spec.steps else at)  # at equal steps all batches want the same
+
+    found = verdict("A4", own)
+    assert found.verdict == "partly"
+    assert found.effect > 1, "the effect is that of equal epochs"
+    assert "At equal steps: The gap" in found.sentence
+
+
 def test_a4_is_not_reproduced_when_tuning_widens_the_gap():
     def wider(spec, task):
         at = {16: 0.1, 64: 0.2, 256: 0.2}[spec.batch_size]
@@ -85,6 +96,20 @@ def test_a5_a6_hold_when_the_best_rate_depends_on_the_batch(claim):
         return peak(spec.optimiser.lr, 1.2) + math.log(spec.batch_size) * math.log(spec.optimiser.lr / 0.12)
 
     assert verdict(claim, wider).verdict == "not reproduced"
+
+
+@pytest.mark.parametrize("claim", ["A5", "A6"])
+def test_a5_a6_hold_when_only_the_largest_stable_rate_depends_on_the_batch(claim):
+    def gap(spec, task):  # a gap at the lowest rate that tuning closes, and the same best rate for every batch
+        lr, batch = spec.optimiser.lr, spec.batch_size
+        return 60 - 2 * math.log(256 / batch) if lr < 1 else peak(lr, 1.2)
+
+    def broken(spec):
+        return type(spec.method).__name__ != "Untrained" and spec.batch_size == 256 and spec.optimiser.lr > 4
+
+    assert verdict(claim, gap, broken=broken).verdict == "reproduced"
+    everywhere = verdict(claim, gap, broken=lambda s: s.optimiser.lr > 4 and type(s.method).__name__ != "Untrained")
+    assert "depends on the batch for most" not in everywhere.sentence
 
 
 def test_a7_asks_for_depth_and_for_a_narrower_gap():
