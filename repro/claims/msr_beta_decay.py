@@ -34,7 +34,7 @@ BETAS = {
     "gpu": (0.0, 0.3, 0.5, 1.0),
     "paper": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 }
-FLAT = (0.2, 0.5)  # the range in which the paper finds accuracy flat
+FLAT = (0.2, 0.5)  # the range around the paper's best over which the criterion asks for a flat accuracy
 SHIFTS = (0.0, 0.25, 0.5)  # of scenes: the share whose object a gray view destroys
 SHIFT = 0.25  # where all but B1's trend is measured: destroyed pairs are a minority, as the paper says they are
 TEXTURE = 0.15  # of scenes' ground: at its usual strength the object still shows as a flat patch in a gray view
@@ -696,8 +696,8 @@ def draw_betas(frame: pd.DataFrame) -> Drawing:
     if len(parts) > 1:
         figures.panel_labels(axes[0], [p["data_title"].iloc[0] for p in parts])
     return Drawing(
-        fig, _table(frame), "Test accuracy of MSR against beta_base with the cosine decay, with floors; the range in which the "
-        f"paper finds it flat is shaded, its best values are starred. {'; '.join(said)}.",
+        fig, _table(frame), "Test accuracy of MSR against beta_base with the cosine decay, with floors; the range over which "
+        f"it is asked to be flat is shaded, the paper's best values are starred. {'; '.join(said)}.",
     )  # fmt: skip
 
 

@@ -359,7 +359,7 @@ def _dominated(points: list[tuple[float, float]], end: float, worst: float) -> f
 
 
 def judge_time(frame: pd.DataFrame) -> Verdict:
-    """C7: time ratio above 1.2, the interval too, at two or more targets; one -> partly."""
+    """C7: time ratio above 1.2, the interval too, at two or more targets; a mean above 1 at any target -> partly."""
     need, table = min_seeds(frame), ratios(frame)
     held = table[(table["low"] > SPEEDUP) & (table["n"] >= need)]
     seeds = int(table["n"].min()) if len(table) else 0

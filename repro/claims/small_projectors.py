@@ -1,8 +1,8 @@
 """Small projectors: claims C4 and C10 of the small projectors paper.
 
 Every run trains the authors' Barlow Twins (`repro.losses.barlow_mean_target`) with their recipe: Adam at a constant
-rate, weight decay 1e-6, projector linear(d) - batch norm - ReLU - linear(d). Beta is tuned on the validation split;
-every accuracy shown is of the test split.
+rate (here AdamW, whose decay is decoupled; at their 1e-6 either is next to none), projector linear(d) - batch norm -
+ReLU - linear(d). Beta is tuned on the validation split; every accuracy shown is of the test split.
 """
 
 from __future__ import annotations

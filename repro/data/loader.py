@@ -39,7 +39,8 @@ class Batch(NamedTuple):
 
 def ramp(start: int, end: int, first: int, last: int, to: int = 32) -> Callable[[int], int]:
     """A resolution that grows with the epoch: `start` up to epoch `first`, `end` from epoch `last` on, between them in
-    a straight line rounded to `to` pixels (FFCV-SSL paper, Section 3: 160 to 192 over epochs 70 to 85)."""
+    a straight line rounded to `to` pixels (FFCV-SSL's code: 160 to 192 over epochs 70 to 85; the paper's Fig. 1: 160 to
+    224)."""
 
     def size(epoch: int) -> int:
         share = min(1.0, max(0.0, (epoch - first) / max(1, last - first)))
