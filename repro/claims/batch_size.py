@@ -31,7 +31,7 @@ from repro.methods import BYOL, BarlowTwins, SimCLR, VICReg
 from repro.profiles import Profile, base
 from repro.spec import RunSpec
 
-BATCHES = {"smoke": (16, 64), "quick": (16, 64, 256), "gpu": (128, 1024), "paper": (256, 512, 1024, 2048)}
+BATCHES = {"smoke": (16, 64), "quick": (16, 64, 256), "gpu": (128, 256, 1024), "paper": (256, 512, 1024, 2048)}
 RATES = {  # LARS, base rate (times batch / 256)
     "smoke": (0.4, 4.0),
     "quick": (0.4, 1.2, 4.0, 12.0),
