@@ -374,8 +374,9 @@ def best_differs(values: ArrayLike, alpha: float = 0.05, min_seeds: int = CPU_SE
 def combine(words: Iterable[str]) -> str:
     """Return the word of a claim with several parts.
 
-    All reproduced -> reproduced; none above not reproduced -> not reproduced; else partly. A part that could not be
-    judged leaves the whole not judged. Raises ValueError for no words or for a word that is none of ``WORDS``.
+    All reproduced -> reproduced; one of them reproduced, or none not reproduced -> partly; else not reproduced: where no
+    part holds, a part that points the right way does not make up for one that does not. A part that could not be judged
+    leaves the whole not judged. Raises ValueError for no words or for a word that is none of ``WORDS``.
     """
     words = list(words)
     unknown = [word for word in words if word not in WORDS]
@@ -383,9 +384,9 @@ def combine(words: Iterable[str]) -> str:
         raise ValueError(f"combine() takes one or more of {', '.join(WORDS)}; got {unknown or 'none'}.")
     if NOT_JUDGED in words:
         return NOT_JUDGED
-    if all(word == NOT_REPRODUCED for word in words):
-        return NOT_REPRODUCED
-    return REPRODUCED if all(word == REPRODUCED for word in words) else PARTLY
+    if all(word == REPRODUCED for word in words):
+        return REPRODUCED
+    return PARTLY if REPRODUCED in words or NOT_REPRODUCED not in words else NOT_REPRODUCED
 
 
 def min_seeds(profile: str) -> int:

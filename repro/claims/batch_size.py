@@ -179,7 +179,8 @@ def _stable_differs(test: np.ndarray) -> bool:
     return bool(np.mean(ends.max(1) > ends.min(1)) > 0.5)
 
 
-def _judge_gap(frame: pd.DataFrame, axis: str, fixed: float, name: str) -> Verdict:
+def _judge_gap(frame: pd.DataFrame, axis: str, fixed: float, name: str) -> tuple[list[str], stats.Interval, str]:
+    """The word of each part, by how much the gap shrinks, and the sentence."""
     runs = trained(frame)
     validation, (batches, levels) = grid(runs, ("batch_size", axis), accuracy_column(frame, "val"))
     test, _ = grid(runs, ("batch_size", axis), accuracy_column(frame))
@@ -188,26 +189,26 @@ def _judge_gap(frame: pd.DataFrame, axis: str, fixed: float, name: str) -> Verdi
     shrinks = stats.sup(effect, 1.0, min_seeds(frame))
     best, p, differs = stats.best_differs(test, min_seeds=min_seeds(frame))
     stable = axis == "lr" and differs != stats.NOT_JUDGED and _stable_differs(test)
-    word = stats.combine([shrinks, stats.REPRODUCED if stable else differs])
+    words = [shrinks, stats.REPRODUCED if stable else differs]
     if effect.high < 0:  # the gap grows with tuning: whatever the best setting does, that is not the claim
-        word = stats.NOT_REPRODUCED
+        words = [stats.NOT_REPRODUCED]
     where = ", ".join(f"{levels[i]:g} for batch {b}" for b, i in zip(batches, best))
     ends = " The largest rate that does not diverge depends on the batch for most seeds." if stable else ""
-    return verdict(
-        frame, word, effect, "points",
+    return words, effect, (
         f"The gap between batch {batches[-1]} and {batches[0]} is {stats.paired(at_fixed).text()} points at "
         f"{name} {fixed:g} and {stats.paired(at_best).text()} with each batch tuned; it shrinks by {effect.text()} "
-        f"(asked: 1). The best {name} is {where} (batch x {name} interaction {stats.p_text(p)}).{ends}",
-        accuracy_column(frame),
+        f"(asked: 1). The best {name} is {where} (batch x {name} interaction {stats.p_text(p)}).{ends}"
     )  # fmt: skip
 
 
 def judge_temperature(frame: pd.DataFrame) -> Verdict:
     """A4: the gap at temperature .1 less the tuned gap, SUP(1), and the best temperature depends on the batch; at equal
     epochs, whose effect is given, and at equal steps."""
-    epochs, steps = (_judge_gap(f, "temperature", PUBLISHED, "temperature") for f in _by_budget(frame))
-    sentence = f"At equal epochs: {epochs.sentence} At equal steps: {steps.sentence}"
-    return replace(epochs, verdict=stats.combine([epochs.verdict, steps.verdict]), sentence=sentence)
+    equal_epochs, equal_steps = _by_budget(frame)
+    words, effect, sentence = _judge_gap(equal_epochs, "temperature", PUBLISHED, "temperature")
+    more, _, other = _judge_gap(equal_steps, "temperature", PUBLISHED, "temperature")
+    sentence = f"At equal epochs: {sentence} At equal steps: {other}"
+    return verdict(equal_epochs, stats.combine(words + more), effect, "points", sentence, accuracy_column(equal_epochs))
 
 
 def _by_budget(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -220,7 +221,8 @@ def _by_budget(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def judge_rate(frame: pd.DataFrame) -> Verdict:
     """A5, A6: the gap at the grid's lowest rate (the paper's text has .1) less the tuned gap, SUP(1); and the best rate,
     or the largest that does not diverge, depends on the batch."""
-    return _judge_gap(frame, "lr", min(trained(frame)["lr"]), "learning rate")
+    words, effect, sentence = _judge_gap(frame, "lr", min(trained(frame)["lr"]), "learning rate")
+    return verdict(frame, stats.combine(words), effect, "points", sentence, accuracy_column(frame))
 
 
 def judge_layers(frame: pd.DataFrame) -> Verdict:

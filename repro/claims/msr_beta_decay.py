@@ -265,14 +265,14 @@ def by_variant(part: pd.DataFrame, column: str) -> dict[str, np.ndarray]:
     return {v: _scores(part[names == v], column) for v in VARIANTS if (names == v).any()}
 
 
-def _on_each(frame: pd.DataFrame, judge: Callable[[pd.DataFrame], tuple[str, stats.Interval, str]]) -> Verdict:
-    """A verdict over the frame's data sets: the words combined, the least effect, each set's sentence. Data that cannot
-    carry a claim are judged by nothing."""
+def _on_each(frame: pd.DataFrame, judge: Callable[[pd.DataFrame], tuple[list[str], stats.Interval, str]]) -> Verdict:
+    """A verdict over the frame's data sets: the words of all parts combined, the least effect, each set's sentence. Data
+    that cannot carry a claim are judged by nothing."""
     words, effects, sentences = [], [], []
     parts = _parts(frame)
     for part in parts:
-        word, effect, sentence = judge(part)
-        words.append(word)
+        mine, effect, sentence = judge(part)
+        words += mine
         effects.append(effect)
         sentences.append(f"{part['data_title'].iloc[0]}: {sentence}" if len(parts) > 1 else sentence)
     least = min(effects, key=lambda e: e.mean if np.isfinite(e.mean) else np.inf)
@@ -294,7 +294,7 @@ def judge_variants(frame: pd.DataFrame) -> Verdict:
     column, need = accuracy_column(frame), min_seeds(frame)
     growth = _growth(frame, column)
 
-    def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
+    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
         scores = by_variant(part, column)
         steps = {
             "weak over aggressive targets (AW - AA)": ("AW", "AA"),
@@ -310,7 +310,7 @@ def judge_variants(frame: pd.DataFrame) -> Verdict:
             sentence += f" {growth[1]}"
         else:
             sentence += " These data have no knob for the shift, so whether the effect grows with it is left open."
-        return stats.combine(words), min(gains.values(), key=lambda g: g.mean), sentence
+        return words, min(gains.values(), key=lambda g: g.mean), sentence
 
     return _on_each(frame, judge)
 
@@ -343,7 +343,7 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
     """B2: MSR over BYOL after short training SUP(.5), and the gap shrinks with four times the epochs, SUP(0)."""
     column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
+    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
         short, long = sorted(trained(part)["epochs"].unique())
         scores = {(m, e): _scores(part[(part["method"] == m) & (part["epochs"] == e)], column)
                   for m in METHODS for e in (short, long)}  # fmt: skip
@@ -352,7 +352,7 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
         means = {e: {m: scores[m, e].mean() for m in METHODS} for e in (short, long)}
         best = METHODS[max(means[short], key=means[short].get)], METHODS[max(means[long], key=means[long].get)]
         return (
-            stats.combine([stats.sup(gap, 0.5, need), stats.sup(shrinks, 0.0, need)]), gap,
+            [stats.sup(gap, 0.5, need), stats.sup(shrinks, 0.0, need)], gap,
             f"MSR over BYOL is {gap.text()} points after {short:g} epochs (asked: 0.5) and {later.text()} after {long:g}; the "
             f"gap shrinks by {shrinks.text()} (asked: above 0). The best of the five methods is {best[0]}, then {best[1]}.",
         )  # fmt: skip
@@ -387,7 +387,7 @@ def judge_betas(frame: pd.DataFrame) -> Verdict:
     EQ(1) between its two ends."""
     column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
+    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
         betas, test = _by_beta(part, column)
         _, validation = _by_beta(part, accuracy_column(frame, "val"))
         inside = [i for i, b in enumerate(betas) if 0 < b < 1]
@@ -398,7 +398,7 @@ def judge_betas(frame: pd.DataFrame) -> Verdict:
         high, low = max(flat, key=lambda i: means[i]), min(flat, key=lambda i: means[i])
         spread, even = stats.eq(test[:, high], test[:, low], 1.0, need)
         return (
-            stats.combine([stats.sup(gain, 0.3, need), even]), gain,
+            [stats.sup(gain, 0.3, need), even], gain,
             f"The best beta_base inside (0, 1), {betas[best]:g}, gains {gain.text()} points over zero (asked: 0.3); between "
             f"{FLAT[0]:g} and {FLAT[1]:g} accuracy varies by {spread.text()} points (asked: at most 1, 90 % interval).",
         )  # fmt: skip
@@ -410,13 +410,13 @@ def judge_simsiam(frame: pd.DataFrame) -> Verdict:
     """B8: SimSiam with MSR over SimSiam, SUP(1)."""
     column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
+    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
         plain, msr = (_scores(part[part["method"] == m], column) for m in ("SimSiam", "SimSiamMSR"))
         gain = stats.paired(msr, plain)
         sentence = (
             f"SimSiam reaches {plain.mean():.1f} %, with MSR {msr.mean():.1f} %: {gain.text()} points (asked: 1)."
         )
-        return stats.sup(gain, 1.0, need), gain, sentence
+        return [stats.sup(gain, 1.0, need)], gain, sentence
 
     return _on_each(frame, judge)
 
@@ -470,7 +470,7 @@ def judge_premise(frame: pd.DataFrame) -> Verdict:
     later, SUP(0) both; and the decay over a fixed beta of its mean, SUP(.5)."""
     column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
+    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
         names = _variant(part)
         gain = stats.paired(_scores(part[names == "decay"], column), _scores(_control(part), column))
         seen = part[names == "AA"]
@@ -480,7 +480,7 @@ def judge_premise(frame: pd.DataFrame) -> Verdict:
         share = np.mean([c["pair_lost_share"][0] for c in seen["curves"]])
         which = "destroyed pairs" if known else "the pairs that lost most contrast (a guess: these data do not say)"
         return (
-            stats.combine([stats.sup(delay, 0.0, need), stats.sup(rise, 0.0, need), stats.sup(gain, 0.5, need)]), gain,
+            [stats.sup(delay, 0.0, need), stats.sup(rise, 0.0, need), stats.sup(gain, 0.5, need)], gain,
             f"The decay from {BETA:g} gains {gain.text()} points over a fixed {CONTROL:g}, which has its mean (asked: 0.5). "
             f"In BYOL on aggressive views, {which} ({_percent(share)} of all) are half aligned later than clean ones by "
             f"{100 * delay.mean:.0f} % of the run [{100 * delay.low:.0f}, {100 * delay.high:.0f}], and their alignment "
@@ -494,10 +494,10 @@ def judge_stop(frame: pd.DataFrame) -> Verdict:
     """B10: with and without the stop-gradient, EQ(1)."""
     column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[str, stats.Interval, str]:
+    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
         stopped, through = _stops(part, column)
         difference, word = stats.eq(stopped, through, 1.0, need)
-        return word, difference, (
+        return [word], difference, (
             f"With the stop-gradient at the other prediction {stopped.mean():.1f} %, without {through.mean():.1f} %: a "
             f"difference of {difference.text()} points (asked: within 1, 90 % interval)."
         )  # fmt: skip
