@@ -73,6 +73,12 @@ def _colours() -> Callable:
     return compiled(batched.appearance)
 
 
+@functools.cache
+def _side_stream() -> torch.cuda.Stream:
+    """One for all captures: a library keeps memory for each stream that it meets."""
+    return torch.cuda.Stream()
+
+
 class Captured:
     """A function of tensors, replayed as one CUDA graph once it has been called WARM times with tensors of one shape.
 
@@ -82,7 +88,7 @@ class Captured:
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]], warm: int = WARM):
         self.function, self.warm, self.left = function, warm, warm
-        self.stream = torch.cuda.Stream()
+        self.stream = _side_stream()
         self.graph: torch.cuda.CUDAGraph | None = None
         self.given: list[Tensor] = []
         self.made: tuple[Tensor, ...] = ()
@@ -113,7 +119,10 @@ class Captured:
         graph = torch.cuda.CUDAGraph()
         try:
             # thread_local: what other threads do on the device, such as pinning memory, does not break the capture
-            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),  # put back even by a capture that fails
+                torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
+            ):
                 self.made = self.function(*self.given)
         except torch.OutOfMemoryError:
             raise

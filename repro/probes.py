@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro import engine
 from repro.views.draw import permutation
 
 PENALTIES = (1e-3, 1e-2, 1e-1)  # L2 penalties of the linear probe, chosen on validation
@@ -86,14 +87,21 @@ def by_pass(
             net = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, classes)).to(x.device)
         else:
             net = nn.Linear(x.shape[1], classes).to(x.device)
-    solver = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay, foreach=True)
+    graph = "graph" in engine.ways(x.device)  # thousands of steps, each too small to keep a GPU busy
+    fast = {"fused": True, "capturable": True} if graph else {"foreach": True}
+    solver = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay, **fast)
+
+    def plainly(batch: Tensor) -> tuple[Tensor, ...]:
+        solver.zero_grad()
+        F.cross_entropy(net(x[batch]), y[batch]).backward()
+        solver.step()
+        return ()
+
+    step = engine.Captured(plainly) if graph else plainly
     best_score, best, curve = -1.0, {}, []
     for epoch in range(passes):
         for batch in permutation(seed, epoch, len(x)).to(x.device).split(256):
-            value = F.cross_entropy(net(x[batch]), y[batch])
-            solver.zero_grad()
-            value.backward()
-            solver.step()
+            (step if len(batch) == 256 else plainly)(batch)  # a graph is of one shape
         with torch.no_grad():
             curve.append(accuracy(net(features[1]), labels[1]))
         if curve[-1] > best_score:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 @functools.cache
 def commit() -> str:
-    """The checked-out commit, with "+" if files of the package differ from it; "unknown" outside a git checkout."""
+    """The checked-out commit, with "+" if files of the package differ from it; outside a git checkout, as on a machine
+    that got a copy of the files, $REPRO_COMMIT, else "unknown"."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -21,7 +22,7 @@ def commit() -> str:
     try:
         return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return os.environ.get("REPRO_COMMIT", "unknown")
 
 
 @functools.cache

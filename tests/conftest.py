@@ -20,6 +20,7 @@ def _nobodys_places(tmp_path_factory):
     """No test reads or writes the runs, figures and data sets of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("places")
+        patch.setenv("REPRO_DATA_OF_USER", os.environ.get("REPRO_DATA", "data"))
         for name in ("store", "figures", "data"):
             patch.setenv(f"REPRO_{name.upper()}", str(folder / name))
         yield

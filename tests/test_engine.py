@@ -157,6 +157,7 @@ def test_the_command_line_goes_on_with_the_next_notebook(tmp_path, monkeypatch, 
 
 
 def test_running_draws_the_notebooks_that_fit(tmp_path, monkeypatch, capsys):
+    import repro.gallery  # noqa: F401  here, since a thread of the command does not know what pytest lets pass
     from repro import cli, execute
 
     drawn, asked = [], []
@@ -227,6 +228,7 @@ def test_a_capture_is_replayed_with_new_inputs_or_left_out(monkeypatch, capsys, 
         "stream": lambda s: contextlib.nullcontext(),
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(engine, "_side_stream", lambda: stream)
     captured = engine.Captured(lambda x: (2 * x,))
     found = [captured(torch.full((2,), float(i)))[0].tolist() for i in range(6)]
     assert found == [[2.0 * i] * 2 for i in range(6)]

@@ -1,5 +1,6 @@
 """What only a GPU can show: the same numbers as the CPU's, nothing that waits in the loop, ways that change nothing."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -25,9 +26,14 @@ def few(tiny, monkeypatch):
 
     def curve(epochs: int, ways: str = "", **changes) -> list[float]:
         monkeypatch.setenv("REPRO_ENGINE", ways)
-        return train.run(tiny(epochs=epochs, **changes)).curves["loss"]
+        return train.run(gentle(tiny(epochs=epochs, **changes))).curves["loss"]
 
     return curve
+
+
+def gentle(spec):
+    """At a tenth of the rate, at which a run amplifies rounding by less than these tests allow."""
+    return replace(spec, optimiser=replace(spec.optimiser, lr=spec.optimiser.lr / 10))
 
 
 def on_cpu(spec):
@@ -60,7 +66,8 @@ def test_twenty_steps_have_the_losses_of_a_cpu(tiny, backbone):
     """An epoch is one step, so that the curve has every step's loss."""
     spec = tiny(backbone=backbone, epochs=20, batch_size=64)
     spec = replace(spec, data=replace(spec.data, options=(("images", 64),)))
-    spec = replace(spec, optimiser=replace(spec.optimiser, lr=0.4), probes=replace(spec.probes, linear=False))
+    # a rate at which the run itself does not amplify rounding: at 0.4, weights changed by 1e-7 change its losses by 5e-3
+    spec = replace(spec, optimiser=replace(spec.optimiser, lr=0.04), probes=replace(spec.probes, linear=False))
     torch.set_num_threads(8)
     try:
         wanted = on_cpu(spec).curves["loss"]
@@ -71,7 +78,8 @@ def test_twenty_steps_have_the_losses_of_a_cpu(tiny, backbone):
     assert max(abs(a - b) for a, b in zip(found, wanted)) < 1e-3
 
 
-def test_bfloat16_is_probed_within_a_point_of_float32():
+def test_bfloat16_is_probed_within_a_point_of_float32(monkeypatch):
+    monkeypatch.setenv("REPRO_DATA", os.environ["REPRO_DATA_OF_USER"])
     try:
         data.load("cifar10", 32)
     except Exception as e:
@@ -129,7 +137,7 @@ def test_a_compiled_step_has_about_the_numbers_of_one_as_it_is_written(few, caps
 @pytest.mark.parametrize("ways", ["", "graph"])
 def test_a_stopped_run_goes_on_without_waiting(tiny, monkeypatch, tmp_path, ways):
     monkeypatch.setenv("REPRO_ENGINE", ways)
-    spec = tiny(epochs=6, probes={"online": True})
+    spec = gentle(tiny(epochs=6, probes={"online": True}))
     wanted = train.run(spec)
 
     def stop(step, *_):

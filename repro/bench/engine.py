@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -98,10 +99,16 @@ class Ours:
 
 
 def measure(
-    spec: RunSpec, size: int, steps: int, repeats: int, workers: int = 0, say: Callable[[str], None] = lambda text: None
+    spec: RunSpec,
+    size: int,
+    steps: int,
+    repeats: int,
+    workers: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+    with_peers: bool = True,
 ) -> dict:
     """Seconds a step: for each of PARTS ours takes up to there, and for each peer; a list over turns each. And what else
-    the report needs."""
+    the report needs. A peer that cannot run here is left out, which `say` is told."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (steps * spec.batch_size, 3, size, size), dtype=torch.uint8, generator=generator)
@@ -112,6 +119,7 @@ def measure(
     others = {
         name: peers.Peer(spec, way, images.to(device), workers or way.workers or cores)
         for name, way in peers.WAYS.items()
+        if with_peers
     }
     seconds: dict[str, list[float]] = {name: [] for name in (*PARTS, *others)}
     for turn in range(-1, repeats):  # the first warms up, compiles and captures, and is not counted
@@ -120,8 +128,12 @@ def measure(
         for part in PARTS:
             for _ in range(2 if turn < 0 else 1):
                 found[part] = mine.run(max(steps, engine.WARM + 1), part) / max(steps, engine.WARM + 1)
-        for name, peer in others.items():
-            found[name] = _pace(peer, steps, device)
+        for name, peer in list(others.items()):
+            try:
+                found[name] = _pace(peer, steps, device)
+            except (RuntimeError, OSError) as e:  # its workers may lack shared memory, say
+                say(f"{name} cannot run here and is left out: {e}")
+                del others[name], seconds[name]
         for name, value in found.items() if turn >= 0 else ():
             seconds[name].append(value)
     forward, both = flops(spec, size)
@@ -227,6 +239,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=32 if gpu else 2, help="of one turn")
     parser.add_argument("--repeats", type=int, default=5 if gpu else 3, help="turns")
     parser.add_argument("--workers", type=int, default=0, help="of every peer (default: as its recipe has it)")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="measure ours alone")
     parser.add_argument("--precision", default="bfloat16" if gpu else "float32", choices=["float32", "bfloat16"])
     parser.add_argument("--memory", action="store_true", help="the memory of a step by method and batch instead")
     parser.add_argument("--out", type=Path, help="also write what was measured, as JSON")
@@ -241,7 +254,10 @@ def main(argv: list[str]) -> int:
         print(memory(replace(spec, data=replace(spec.data, size=args.size))))
         return 0
     with alone():
-        found = measure(spec, args.size, args.steps, args.repeats, args.workers)
+        found = measure(
+            spec, args.size, args.steps, args.repeats, args.workers,
+            lambda text: print(text, file=sys.stderr, flush=True), args.peers,
+        )  # fmt: skip
     print(report(found))
     if args.out:
         write_atomic(args.out, json.dumps(found | {"summary": summary(found)}, indent=1) + "\n")

@@ -50,7 +50,7 @@ def _over_pairs(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
     def total(z: Tensor) -> Tensor:
         pairs = [(i, j) for i in range(len(z)) for j in range(i + 1, len(z))]
-        return sum((loss(z[[i, j]]) for i, j in pairs), z.new_zeros(())) / len(pairs)
+        return sum((loss(torch.stack((z[i], z[j]))) for i, j in pairs), z.new_zeros(())) / len(pairs)
 
     return total
 
