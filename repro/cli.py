@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -20,7 +21,10 @@ BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long")  # modules of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 130 at Ctrl-C."""
+    """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 130 at Ctrl-C or
+    SIGTERM, by which clusters stop a job."""
+    here = threading.current_thread() is threading.main_thread()  # nowhere else are signals handled
+    before = signal.signal(signal.SIGTERM, _interrupt) if here else None
     try:
         args = _parser().parse_args(argv)
         return args.command(args) or 0
@@ -33,6 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 class _Parser(argparse.ArgumentParser):
@@ -150,20 +161,33 @@ def _run(args: argparse.Namespace) -> int:
                 raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
     if large and not jobs:
         raise DoesNotFit(" ".join(dict.fromkeys(large)))
-    print(f"executing {len(jobs)} notebooks", file=sys.stderr, flush=True)
+    print(f"executing {_many(len(jobs), 'notebook')}", file=sys.stderr, flush=True)
     # a kernel waits for much of its start: so three at a time, and the next step's imports meanwhile
     threading.Thread(target=importlib.import_module, args=("repro.gallery",)).start()
     execute.execute(jobs, args.profile, parallel=3)
     if args.reference and given.get("results") != "stored":
         _write_cost(args.profile)
-    page = _build_gallery(args.profile)
+    page = _build_gallery("all")
     from repro import table
 
     print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
-    print(f"\nGallery: {page}\n{len(jobs)} notebooks at profile {args.profile} in {time.monotonic() - began:.0f} s")
+    print(
+        f"\nGallery: {page}\n{_many(len(jobs), 'notebook')} at profile {args.profile} in {time.monotonic() - began:.0f} s"
+    )
+    own = {k: v for k, v in given.items() if k in ("data", "backbone", "seeds") and v not in ("", "0")}
+    if own:
+        said = ", ".join(f"{k} = {v}" for k, v in own.items())
+        print(
+            f"These verdicts are of {said}: table and gallery show them in place of the profile's own until the same "
+            "command runs without."
+        )
     if large:
         raise DoesNotFit(" ".join(dict.fromkeys(large)))
     return 0
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def _write_cost(profile: str) -> None:

@@ -37,6 +37,8 @@ RUNNERS = {
     "ViewsSpec": "repro.bench.views:run",
 }
 
+STOPPING = {signal.SIGINT, signal.SIGTERM}  # Ctrl-C, and what a cluster or `timeout` sends first
+
 
 class Stopped(Exception):
     """The time budget is spent, or the user asked to stop: the run's checkpoint is written."""
@@ -149,7 +151,8 @@ def _in_process(missing, store, deadline, options, progress, watch) -> list[str]
 
 @contextlib.contextmanager
 def _interrupt_sets(stop: threading.Event):
-    """Ctrl-C sets `stop`, so that a run ends between two steps and can write its checkpoint; a second one interrupts."""
+    """Ctrl-C, or a cluster's SIGTERM, sets `stop`, so that a run ends between two steps and can write its checkpoint; a
+    second one interrupts."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals can only be handled in the main thread
         return
@@ -159,11 +162,12 @@ def _interrupt_sets(stop: threading.Event):
             raise KeyboardInterrupt
         stop.set()
 
-    before = signal.signal(signal.SIGINT, handler)
+    before = {number: signal.signal(number, handler) for number in STOPPING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def _in_workers(missing, store, workers, deadline, options, progress) -> list[str]:
@@ -203,6 +207,8 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> list[st
             finally:
                 stop.set()  # also when one run cannot be made: the others need not go to their ends
     except BrokenProcessPool:
+        if interrupted:  # the workers were told to end as well
+            raise KeyboardInterrupt from None
         raise ReproError(
             "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if "
             "memory is short; all finished runs are stored."
@@ -214,9 +220,9 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> list[st
 
 @contextlib.contextmanager
 def _no_interrupt():
-    """Ctrl-C waits until the block is left, and the processes started in it never see it: it reaches the whole group,
-    and what to do is the parent's to decide."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Ctrl-C and SIGTERM wait until the block is left, and the processes started in it never see them: they reach the
+    whole group, and what to do is the parent's to decide."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:
@@ -224,15 +230,26 @@ def _no_interrupt():
 
 
 _stop = None
+_busy = _ended = False
 
 
 def _start_worker(stop) -> None:
     global _stop
     _stop = stop
+    signal.signal(signal.SIGTERM, _end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
+
+
+def _end(*_) -> None:
+    """A worker told to end, by a pool that broke or with its whole group, writes the checkpoint of its run first."""
+    global _ended
+    _ended = True
+    if not _busy:
+        os._exit(1)
 
 
 def _end_with_parent() -> None:
@@ -242,7 +259,14 @@ def _end_with_parent() -> None:
 
 
 def _in_worker(spec, root, deadline, options) -> str:
-    return _one(spec, root, deadline, options, _stop.is_set)
+    global _busy
+    _busy = True
+    try:
+        return _one(spec, root, deadline, options, lambda: _ended or _stop.is_set())
+    finally:
+        _busy = False
+        if _ended:
+            os._exit(1)
 
 
 def _one(spec, root: Path, deadline: float, options: dict, stopping, step=lambda *_: None) -> str:
@@ -332,7 +356,8 @@ def dry_run(specs: list[Any]) -> Iterator[str]:
                 f"{spec.projector.layers} x {spec.projector.width} to {spec.projector.dim}: {done[shape] / 1e6:.1f} M "
                 "parameters"
             )
-    yield f"{len(specs)} runs of {len(done)} kinds, each built, fed by its loader and trained for one step"
+    if done:
+        yield f"{len(specs)} runs of {len(done)} kinds, each built, fed by its loader and trained for one step"
 
 
 def _way(loading) -> str:

@@ -203,9 +203,10 @@ def test_workers_outlive_no_killed_parent_and_their_runs_go_on(nursery, referenc
     assert tidy(store)
 
 
-def test_ctrl_c_at_the_command_line(tmp_path):
-    """The whole group gets SIGINT, as from a terminal: it ends with 130 and one sentence, and leaves no process. What two
-    workers stored until then are the numbers of one."""
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_at_the_command_line(tmp_path, how):
+    """The whole group gets SIGINT, as from a terminal, or SIGTERM, as from a cluster: it ends with 130 and one sentence,
+    and leaves no process. What two workers stored until then are the numbers of one."""
     store = tmp_path / "store"
     command = "repro measure batch_size feature_learning_2d --profile smoke --workers 2 --store"
     process = subprocess.Popen(
@@ -217,7 +218,7 @@ def test_ctrl_c_at_the_command_line(tmp_path):
     )  # fmt: skip
     with process, patience() as until:
         until(lambda: len(list(store.glob("[!.]*/run.json"))) > 3 or process.poll() is not None)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, how)
         out, err = process.communicate(timeout=120)
         until(lambda: not group(process.pid))
     assert process.returncode == 130
