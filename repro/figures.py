@@ -270,7 +270,8 @@ def band(
     marker: str | None = None,
     linestyle: Any = None,
 ) -> None:
-    """The mean over seeds as a line, its 95 % interval as a band, and the label at the line's end.
+    """The mean over seeds as a line, its 95 % interval as a band, and the label at the line's end. Of two seeds, whose
+    interval would be as wide as the axes, the band is from one to the other.
 
     x (n,), values_by_seed (seeds, n). NaN is a diverged run: where some seeds diverged the marker is hollow and the
     line to it dotted; where all did, an x stands at the foot of the axes. `index` picks colour, marker and line style
@@ -285,6 +286,8 @@ def band(
     marker = look["marker"] if marker is None else marker
     linestyle = look["linestyle"] if linestyle is None else linestyle
     mean, low, high = mean_interval(v)
+    if len(v) < 3:
+        low, high = v.min(axis=0), v.max(axis=0)
     some, every = np.isnan(v).any(axis=0), np.isnan(v).all(axis=0)
 
     ax.fill_between(x, low, high, color=color, alpha=0.16, linewidth=0)

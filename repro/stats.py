@@ -42,7 +42,9 @@ class Interval:
     level: float
 
     def text(self, digits: int = 1) -> str:
-        """Return ``"1.2 [0.8, 1.6]"``, or ``"1.2 [no interval]"`` for a single seed."""
+        """Return ``"1.2 [0.8, 1.6]"``, ``"1.2 [no interval]"`` for a single seed, ``"not defined"`` for none."""
+        if math.isnan(self.mean):
+            return "not defined"
         if math.isnan(self.low):
             return f"{self.mean:.{digits}f} [no interval]"
         return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"

@@ -89,6 +89,11 @@ SMOKE = ("--profile", "smoke", "--workers", "1")
         ("claims --readme nowhere.md", "nowhere.md cannot be read"),
         ("gallery --figures nowhere", "nowhere"),
         ("gallery --profile laptop", "laptop"),
+        ("gallery --out README.md/inside", "The gallery cannot be written to"),
+        (
+            "run batch_size --profile quick --from-results -p data=digits",
+            "no committed results of batch_size with these parameters at profile quick",
+        ),
     ],
 )
 def test_one_sentence(said, tmp_path, words, part):
@@ -247,6 +252,14 @@ def with_test_alone(folder):
     return "holds test/ but no train/: add train/"
 
 
+def with_a_test_class_that_train_lacks(folder):
+    for part in ("train", "test"):
+        shutil.copytree(folder / "cats", folder / part / "cats")
+        shutil.copytree(folder / "dogs", folder / part / "dogs")
+    shutil.copytree(folder / "cats", folder / "test" / "eels")
+    return "holds the class 'eels'"
+
+
 def with_too_few_images(folder):
     for path in [*folder.glob("cats/*"), *folder.glob("dogs/*")]:
         if path.name != "3.jpg":
@@ -311,7 +324,7 @@ def test_hidden_files_and_notes_are_no_images(images):
     "damage",
     [
         with_truncated_jpeg, with_text_for_an_image, with_an_empty_image, with_an_empty_class, with_one_class,
-        with_no_class, with_test_alone, with_too_few_images,
+        with_no_class, with_test_alone, with_a_test_class_that_train_lacks, with_too_few_images,
     ],
 )  # fmt: skip
 def test_a_broken_folder_of_images(said, images, tmp_path, damage):

@@ -123,7 +123,7 @@ def test_b9_wants_the_order_and_the_gain():
     assert verdict("B9", timing(0.0)).verdict == "partly"
     backwards = verdict("B9", timing(-3.0), made=lambda: curves(0.6, 0.2))
     assert backwards.verdict != "reproduced"
-    assert "later than clean ones by -40 %" in backwards.sentence
+    assert "half aligned -40 % of the run" in backwards.sentence
     never = verdict("B9", timing(3.0), made=lambda: curves() | {"pair_lost": [0.3] * 13})
     assert never.verdict == "partly"
 

@@ -139,6 +139,14 @@ def test_band_shows_where_runs_diverged():
     assert labels[0].xy == (2, 2)  # at the last run that did not diverge
 
 
+def test_band_of_two_seeds_goes_from_one_to_the_other():
+    with figures.theme():
+        ax = figures.figure()[1]
+        figures.band(ax, [1, 2], [[10.0, 20.0], [30.0, 22.0]])
+    heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (10, 30)
+
+
 def test_band_all_diverged_draws_only_crosses():
     with figures.theme():
         fig, ax = figures.figure()

@@ -66,6 +66,7 @@ def test_paired_covers_the_truth_as_often_as_it_says():
 def test_interval_text():
     assert interval(1.25, 0.8, 1.66).text() == "1.2 [0.8, 1.7]"
     assert Interval(1.0, NAN, NAN, 1, 0.95).text(2) == "1.00 [no interval]"
+    assert Interval(NAN, NAN, NAN, 0, 0.95).text() == "not defined"
 
 
 def test_ratio_is_geometric_and_inverts():

@@ -263,7 +263,7 @@ def test_a_share_smaller_than_a_batch_is_one_batch(tiny):
 
 def test_what_cannot_run_is_one_sentence(tiny):
     for spec, said in (
-        (tiny(batch_size=257), "has 256 images to train on, fewer than a batch of 257: give a data set with more"),
+        (tiny(batch_size=257), "has 256 images to train on, fewer than a batch of 257: give a data set with more;"),
         (tiny(probes={"tasks": ("colour",)}), "no task 'colour'"),
         (tiny(backbone="resnet19"), "backbone 'resnet19'"),
         (tiny(data=DataSpec("scenes", 16, 1.0, (("glitter", 1.0),))), "no knob 'glitter'"),

@@ -482,9 +482,9 @@ def judge_premise(frame: pd.DataFrame) -> Verdict:
         return (
             [stats.sup(delay, 0.0, need), stats.sup(rise, 0.0, need), stats.sup(gain, 0.5, need)], gain,
             f"The decay from {BETA:g} gains {gain.text()} points over a fixed {CONTROL:g}, which has its mean (asked: 0.5). "
-            f"In BYOL on aggressive views, {which} ({_percent(share)} of all) are half aligned later than clean ones by "
-            f"{100 * delay.mean:.0f} % of the run [{100 * delay.low:.0f}, {100 * delay.high:.0f}], and their alignment "
-            f"still rises by {rise.text(2)} after that (asked: both above 0).",
+            f"In BYOL on aggressive views, {which} ({_percent(share)} of all) are half aligned "
+            f"{100 * delay.mean:.0f} % of the run [{100 * delay.low:.0f}, {100 * delay.high:.0f}] after clean ones (below 0: "
+            f"before), and their alignment still rises by {rise.text(2)} after that (asked: both above 0).",
         )  # fmt: skip
 
     return _on_each(frame, judge)

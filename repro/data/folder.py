@@ -44,6 +44,9 @@ def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tens
     if train.is_dir() and test is not None:
         classes = _classes(train)
         rest = _files(train, classes)
+        strange = sorted(_folders(test) - set(classes))
+        if strange:
+            raise ReproError(f"{test} holds the class {strange[0]!r}, which {train} does not: add or remove it.")
         groups = [[], [], _files(test, classes)]
         for item in rest:
             groups[_share(item[0]) < 0.1].append(item)

@@ -120,8 +120,11 @@ def build(
     if out.exists() and not (out / MARKER).exists() and (not out.is_dir() or any(out.iterdir())):
         raise ReproError(f"{out} is not a gallery and would be lost: choose an empty or new folder for the gallery.")
     registry = registry or load()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tmp = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as e:
+        raise ReproError(f"The gallery cannot be written to {out} ({e.strerror}): choose another folder.") from e
     try:
         _write(tmp, profiles, registry, figures_root, runs_root, Path(notebooks) if notebooks else None)
         tmp.chmod(0o755)
