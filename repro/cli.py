@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _slugs(names: list[str], there: list[str]) -> list[str]:
     """Slugs from slugs, notebook names or paths; all of `there` if none is given."""
-    numbers = {name: slug for slug, name in claims.NOTEBOOKS.items()}
+    numbers = {part: slug for slug, name in claims.NOTEBOOKS.items() for part in (name, name[:2])}
     out = []
     for name in names:
         stem = Path(name).stem
@@ -299,6 +299,8 @@ def _data(args: argparse.Namespace) -> int:
         if state.startswith("missing") and (data.root() / name).is_dir():
             state = "a folder of images"
         print(f"{name:13} {title:46} {state}")
+    there = "" if data.root().is_dir() else ", which is not there yet"
+    print(f"Prepared sets are looked for in {data.root().absolute()}{there}; $REPRO_DATA names another folder.")
     print("Any folder with one sub-folder of images a class is a data set too: give its path as `data`.")
     return 0
 

@@ -2,8 +2,8 @@
 
     repro bench step --backbone resnet18 --size 32 --batch 256
 
-All ways are timed in turn, whole steps as training makes them: views, forward, backward, optimiser, target network. On a
-CPU the process's own clock counts, so that busy neighbours do not.
+All ways are timed in turn, whole steps as training makes them (on a GPU by $REPRO_ENGINE): views, forward, backward,
+optimiser, target network. On a CPU the process's own clock counts, so that busy neighbours do not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from repro import methods, optim, train
+from repro import engine, methods, optim, train
 from repro.bench.clock import median, now
 from repro.errors import ReproError
 from repro.methods import BYOL, MSR
@@ -64,6 +64,7 @@ def ways() -> dict[str, tuple[methods.Method, Recipe]]:
 def run(spec: StepSpec) -> Result:
     """Measure one spec. The numbers of `metrics` depend on the spec alone, those of `timing` on the machine."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    engine.prepare(device, spec.precision)
     generator = torch.Generator().manual_seed(spec.seed)
     shape = (TURN * spec.batch_size, 3, spec.size, spec.size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
@@ -98,23 +99,22 @@ class _Stepper:
         self.learner = learner.to(images.device, memory_format=torch.channels_last)
         self.parameters = sum(p.numel() for p in learner.trained())
         self.optimiser = optim.make(self.learner, self.spec.optimiser, spec.batch_size)
+        half = torch.full((3, 1, 1), 0.5, device=images.device)
+        ways = engine.ways(images.device)
+        self.both = train.passes(self.spec, self.learner, self.optimiser, half, half / 2, ways)
+        self.colours = engine.colours(images.device)
+        self.labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
     def turn(self, epoch: int, views_only: bool) -> float:
         """The seconds of TURN steps, one epoch of the images."""
         began = now(self.images)
-        for _, _, views in train.batches(self.spec, self.images, epoch * TURN, (epoch + 1) * TURN):
+        steps = train.batches(self.spec, self.images, epoch * TURN, (epoch + 1) * TURN, self.colours)
+        for _, index, views in steps:
             if not views_only:
-                self._step(views)
+                self.both(views, self.labels[index], 0.5)
+                self.optimiser.step()
+                methods.after_step(self.learner, 0.5)
         return now(self.images) - began
-
-    def _step(self, views: torch.Tensor) -> None:
-        half = self.spec.precision == "bfloat16"
-        with torch.autocast(views.device.type, torch.bfloat16, enabled=half):
-            loss, _ = methods.loss(self.learner, (views - 0.5) / 0.25, self.spec.joint, 0.5)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        methods.after_step(self.learner, 0.5)
 
 
 def main(argv: list[str]) -> int:
