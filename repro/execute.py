@@ -7,15 +7,16 @@ against the notebook's own, and an executed notebook is moved into place only wh
 from __future__ import annotations
 
 import ast
+import multiprocessing
 import os
 import re
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from repro import claims, places
+from repro import claims, places, sweep
 from repro.errors import ReproError
 
 
@@ -73,17 +74,36 @@ def execute(jobs: list[tuple[str, dict[str, Any]]], profile: str, parallel: int 
     work = [(slug, given, folder / f"{claims.NOTEBOOKS[slug]}.ipynb") for slug, given in jobs]
     if parallel == 1 or len(work) == 1:
         return [_execute(*item) for item in work]
-    context = get_context("forkserver")
+    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["papermill"])  # its import takes a second or two: once for all of them
     with ProcessPoolExecutor(min(parallel, len(work)), context, _surround, (dict(os.environ),)) as pool:
         try:
-            return list(pool.map(_execute, *zip(*work)))
+            with sweep.no_interrupt():
+                made = [pool.submit(_execute, *item) for item in work]
+            return [m.result() for m in made]
         except BrokenProcessPool:
             raise ReproError("A notebook's process died: run it again, one at a time.") from None
+        except KeyboardInterrupt:
+            _end(folder)
+            raise
+        except ReproError:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _end(folder: Path) -> None:
+    """At Ctrl-C: the processes end, and with them their kernels; what they wrote in part is taken away."""
+    for process in multiprocessing.active_children():
+        process.terminate()
+        process.join()
+        for partial in folder.glob(f".*.{process.pid}.ipynb"):
+            partial.unlink(missing_ok=True)
 
 
 def _surround(environment: dict[str, str]) -> None:
     os.environ.update(environment)  # a fork server keeps those of its own start
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the whole group, and what to do is the parent's to decide
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, sweep.STOPPING)
 
 
 def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:

@@ -184,7 +184,7 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> list[st
                 while running or (queue and time.time() < deadline and not stop.is_set()):
                     try:
                         while queue and len(running) < workers and time.time() < deadline and not stop.is_set():
-                            with _no_interrupt():
+                            with no_interrupt():
                                 name = queue.pop(0)
                                 running[pool.submit(_in_worker, missing[name], store.root, deadline, options)] = name
                         done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
@@ -219,7 +219,7 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> list[st
 
 
 @contextlib.contextmanager
-def _no_interrupt():
+def no_interrupt():
     """Ctrl-C and SIGTERM wait until the block is left, and the processes started in it never see them: they reach the
     whole group, and what to do is the parent's to decide."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)

@@ -235,3 +235,31 @@ def test_stopped_at_the_command_line(tmp_path, how):
         assert curves == again.curves  # training, to the last bit, in another process that has done other things before
         # L-BFGS ends on another side of a validation image now and then, for reasons that are not the run's
         assert metrics == pytest.approx(again.metrics, abs=2.0)
+
+
+def test_stopped_while_notebooks_are_executed(tmp_path):
+    """Within a moment and in one sentence, without a notebook written in part or a process left."""
+    root = Path(__file__).parent.parent
+    command = "repro run start_here feature_learning_2d --profile quick --from-results"
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command.split()],
+        cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "REPRO_FIGURES": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+    def partial() -> list[Path]:
+        mine = group(process.pid)
+        return [p for p in (root / "build/notebooks/quick").glob(".*.ipynb") if int(p.name.split(".")[-2]) in mine]
+
+    with process, patience() as until:
+        until(lambda: partial() or process.poll() is not None)
+        begun = partial()
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        until(lambda: not group(process.pid))
+    assert begun
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "repro: stopped; the same command goes on from here."
+    assert "Traceback" not in err
+    assert not [p for p in begun if p.exists()]
