@@ -6,7 +6,6 @@ import argparse
 import importlib
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from repro import claims, places
+from repro import claims, interrupts, places
 from repro.errors import DoesNotFit, ReproError
 
 BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long")  # modules of repro.bench that have a `main`
@@ -23,11 +22,10 @@ BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long")  # modules of
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 130 at Ctrl-C or
     SIGTERM, by which clusters stop a job."""
-    here = threading.current_thread() is threading.main_thread()  # nowhere else are signals handled
-    before = signal.signal(signal.SIGTERM, _interrupt) if here else None
     try:
-        args = _parser().parse_args(argv)
-        return args.command(args) or 0
+        with interrupts.sigterm_as_ctrl_c():
+            args = _parser().parse_args(argv)
+            return args.command(args) or 0
     except ReproError as e:
         print(f"repro: {e}", file=sys.stderr)
         return 2
@@ -37,13 +35,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    finally:
-        if here:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*_) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 class _Parser(argparse.ArgumentParser):
@@ -131,7 +122,7 @@ def _run(args: argparse.Namespace) -> int:
     slugs = _slugs(args.notebooks, execute.available())
     # where all are meant and none is named, a parameter is for those that have it: the toys bring their own data
     anywhere = set() if args.notebooks else set().union(*map(execute.parameters, slugs))
-    jobs, large = [], []
+    jobs, large = [], {}
     for slug in slugs:
         not_mine = anywhere - set(execute.parameters(slug))
         jobs.append((slug, execute.check(slug, {k: v for k, v in given.items() if k not in not_mine})))
@@ -144,7 +135,7 @@ def _run(args: argparse.Namespace) -> int:
         from repro.store import Store
 
         studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
-        for job, study in zip(list(jobs), studies):
+        for study in studies:
             specs = [s for claim in study.claims for s in study.plan(claim)]
             if not specs:
                 continue
@@ -153,14 +144,14 @@ def _run(args: argparse.Namespace) -> int:
             try:
                 records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
             except DoesNotFit as e:  # the other notebooks can be made all the same
-                large.append(str(e))
-                jobs.remove(job)
+                large[study.slug] = str(e)
                 continue
             missing = len({sweep.key(s) for s in specs}) - len(records)
             if missing:
                 raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
-    if large and not jobs:
-        raise DoesNotFit(" ".join(dict.fromkeys(large)))
+    jobs = [(slug, mine) for slug, mine in jobs if slug not in large]
+    if not jobs:
+        raise DoesNotFit(*large.values())
     print(f"executing {_many(len(jobs), 'notebook')}", file=sys.stderr, flush=True)
     # a kernel waits for much of its start: so three at a time, and the next step's imports meanwhile
     threading.Thread(target=importlib.import_module, args=("repro.gallery",)).start()
@@ -182,7 +173,7 @@ def _run(args: argparse.Namespace) -> int:
             "command runs without."
         )
     if large:
-        raise DoesNotFit(" ".join(dict.fromkeys(large)))
+        raise DoesNotFit(*large.values())
     return 0
 
 
@@ -257,7 +248,7 @@ def _measure(args: argparse.Namespace) -> int:
                 for claim in study.claims:
                     print(f"{claim.id}: {notebook.judge(study, runs, claim.id).sentence}")
     if large:
-        raise DoesNotFit(" ".join(dict.fromkeys(large)))
+        raise DoesNotFit(*large)
     if to_go:
         raise ReproError(f"The time budget is spent with {to_go} runs to go: run the same command to go on.")
     return 0

@@ -9,4 +9,7 @@ class ReproError(Exception):
 
 
 class DoesNotFit(ReproError):
-    """A run that memory is too short for; others may go on."""
+    """Runs that memory is too short for, a sentence each; others may go on."""
+
+    def __init__(self, *sentences: str):
+        super().__init__(" ".join(dict.fromkeys(sentences)))

@@ -159,11 +159,6 @@ def watch(study: Study, spec: Any) -> pd.DataFrame:
             )
 
     records = sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True, watch=step)
-    if not records and study.stored:
-        raise ReproError(
-            f"There are no committed results of {study.slug} with these parameters at profile {study.profile.name}: run it "
-            "without --from-results (results = 'measure'), which measures them."
-        )
     if not records:
         raise ReproError("The run was stopped before its end: run the cell again to go on.")
     runs = store.frame(records)
@@ -192,13 +187,13 @@ def measure(study: Study, workers: int = 0) -> pd.DataFrame:
         path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
         found = {r.key: r for r in store.load(path)}
         records = [found[k] for k in specs if k in found]  # in the plan's order, as measured ones: figures are the same
+        if not records:
+            raise ReproError(
+                f"There are no committed results of {study.slug} with these parameters at profile {study.profile.name}: "
+                "run it without --from-results (results = 'measure'), which measures them."
+            )
     else:
         records = sweep.measure(specs.values(), store.Store(places.store()), workers, study.minutes)
-    if not records and study.stored:
-        raise ReproError(
-            f"There are no committed results of {study.slug} with these parameters at profile {study.profile.name}: run it "
-            "without --from-results (results = 'measure'), which measures them."
-        )
     if not records:
         raise ReproError(f"No run of {study.slug} is stored yet: give it more minutes, or run it again to go on.")
     store.export(records, folder / "runs.jsonl")

@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from repro import interrupts
 from repro.bench import alone
 from repro.errors import DoesNotFit, ReproError
 from repro.progress import Progress
@@ -36,8 +37,6 @@ RUNNERS = {
     "StepSpec": "repro.bench.step:run",
     "ViewsSpec": "repro.bench.views:run",
 }
-
-STOPPING = {signal.SIGINT, signal.SIGTERM}  # Ctrl-C, and what a cluster or `timeout` sends first
 
 
 class Stopped(Exception):
@@ -93,7 +92,7 @@ def measure(
             else:
                 large += _in_workers(specs, store, min(most, len(specs)), deadline, with_keep, progress)
     if large:
-        raise DoesNotFit(" ".join(dict.fromkeys(large)))
+        raise DoesNotFit(*large)
     missing |= {k: s for k, s in starts.items() if k in wanted}
     found |= {k: store.get(k) for k in missing if k in store}
     return [found[k] for k in wanted if k in found]
@@ -128,7 +127,7 @@ def _in_process(missing, store, deadline, options, progress, watch) -> list[str]
     stop = threading.Event()
     queue, large = list(missing), []
     try:
-        with _interrupt_sets(stop):
+        with interrupts.setting(stop):
             while queue and time.time() < deadline and not stop.is_set():
                 name = queue.pop(0)
                 try:
@@ -149,27 +148,6 @@ def _in_process(missing, store, deadline, options, progress, watch) -> list[str]
     return large
 
 
-@contextlib.contextmanager
-def _interrupt_sets(stop: threading.Event):
-    """Ctrl-C, or a cluster's SIGTERM, sets `stop`, so that a run ends between two steps and can write its checkpoint; a
-    second one interrupts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals can only be handled in the main thread
-        return
-
-    def handler(*_):
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, handler) for number in STOPPING}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
 def _in_workers(missing, store, workers, deadline, options, progress) -> list[str]:
     # forked from a server that has imported torch and started no thread; fork and a process's threads do not go together
     context = multiprocessing.get_context("forkserver")
@@ -184,7 +162,7 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> list[st
                 while running or (queue and time.time() < deadline and not stop.is_set()):
                     try:
                         while queue and len(running) < workers and time.time() < deadline and not stop.is_set():
-                            with no_interrupt():
+                            with interrupts.held():
                                 name = queue.pop(0)
                                 running[pool.submit(_in_worker, missing[name], store.root, deadline, options)] = name
                         done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
@@ -216,17 +194,6 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> list[st
     if interrupted:
         raise KeyboardInterrupt
     return large
-
-
-@contextlib.contextmanager
-def no_interrupt():
-    """Ctrl-C and SIGTERM wait until the block is left, and the processes started in it never see them: they reach the
-    whole group, and what to do is the parent's to decide."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _stop = None

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from repro import engine, methods, optim, train
+from repro import methods
 from repro.bench.clock import median, now
+from repro.bench.engine import Ours
 from repro.errors import ReproError
 from repro.methods import BYOL, MSR
 from repro.spec import Optimiser, Projector, RunSpec
@@ -64,17 +65,16 @@ def ways() -> dict[str, tuple[methods.Method, Recipe]]:
 def run(spec: StepSpec) -> Result:
     """Measure one spec. The numbers of `metrics` depend on the spec alone, those of `timing` on the machine."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    engine.prepare(device, spec.precision)
     generator = torch.Generator().manual_seed(spec.seed)
     shape = (TURN * spec.batch_size, 3, spec.size, spec.size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
-    steppers = {name: _Stepper(spec, *way, images) for name, way in ways().items()}
-    seconds: dict[str, list[float]] = {f"{kind}{name}": [] for name in steppers for kind in ("", "views_")}
+    steps = {name: _step(spec, *way, images) for name, way in ways().items()}
+    seconds: dict[str, list[float]] = {f"{kind}{name}": [] for name in steps for kind in ("", "views_")}
     for turn in range(-1, spec.repeats):  # the first warms up and is not counted
-        order = list(steppers) if turn % 2 else list(steppers)[::-1]  # a slow moment meets all
-        for kind, views_only in (("", False), ("views_", True)):
+        order = list(steps) if turn % 2 else list(steps)[::-1]  # a slow moment meets all
+        for kind, last in (("", "optimiser"), ("views_", "views")):
             for name in order:
-                taken = steppers[name].turn(turn + 1, views_only)
+                taken = steps[name].run(TURN, last, now)
                 if turn >= 0:
                     seconds[f"{kind}{name}"].append(taken)
 
@@ -85,36 +85,16 @@ def run(spec: StepSpec) -> Result:
     for kind in ("", "views_"):
         timing |= {f"{kind}{way}_ratio": ratio(f"{kind}{way}", f"{kind}byol") for way in ("msr", "independent")}
     timing["staged_ratio"] = ratio("views_msr", "views_independent")
-    return Result({"parameters": float(steppers["msr"].parameters)}, timing=timing)
+    parameters = sum(p.numel() for p in steps["msr"].learner.trained())
+    return Result({"parameters": float(parameters)}, timing=timing)
 
 
-class _Stepper:
-    def __init__(self, spec: StepSpec, method: methods.Method, recipe: Recipe, images: torch.Tensor):
-        self.spec = RunSpec(
-            recipe=recipe, method=method, backbone=spec.backbone, projector=Projector(2, spec.width, spec.dim),
-            optimiser=Optimiser("sgd", lr=0.1), batch_size=spec.batch_size, precision=spec.precision, seed=spec.seed,
-        )  # fmt: skip
-        self.images = images
-        learner = train.build(self.spec, spec.size).train()
-        self.learner = learner.to(images.device, memory_format=torch.channels_last)
-        self.parameters = sum(p.numel() for p in learner.trained())
-        self.optimiser = optim.make(self.learner, self.spec.optimiser, spec.batch_size)
-        half = torch.full((3, 1, 1), 0.5, device=images.device)
-        ways = engine.ways(images.device)
-        self.both = train.passes(self.spec, self.learner, self.optimiser, half, half / 2, ways)
-        self.colours = engine.colours(images.device)
-        self.labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-
-    def turn(self, epoch: int, views_only: bool) -> float:
-        """The seconds of TURN steps, one epoch of the images."""
-        began = now(self.images)
-        steps = train.batches(self.spec, self.images, epoch * TURN, (epoch + 1) * TURN, self.colours)
-        for _, index, views in steps:
-            if not views_only:
-                self.both(views, self.labels[index], 0.5)
-                self.optimiser.step()
-                methods.after_step(self.learner, 0.5)
-        return now(self.images) - began
+def _step(spec: StepSpec, method: methods.Method, recipe: Recipe, images: torch.Tensor) -> Ours:
+    run = RunSpec(
+        recipe=recipe, method=method, backbone=spec.backbone, projector=Projector(2, spec.width, spec.dim),
+        optimiser=Optimiser("sgd", lr=0.1), batch_size=spec.batch_size, precision=spec.precision, seed=spec.seed,
+    )  # fmt: skip
+    return Ours(run, images)
 
 
 def main(argv: list[str]) -> int:

@@ -73,15 +73,10 @@ def title(name: str) -> str:
     """A data set's name as figures print it, without loading it."""
     from repro.data import prepared
 
-    if name not in EMBEDDED and (own := prepared.title(name) or _said(name)):
-        return own  # what its owner calls it: it may be a copy
-    return TITLES.get(name) or coco.TITLES.get(name) or folder.title(Path(name)) or name
-
-
-def _said(name: str) -> str:
-    """What the NAME.txt of a folder in `root()` says; "" where there is none."""
-    path = root() / name
-    return folder.title(path) if (path / "NAME.txt").is_file() else ""
+    if name in EMBEDDED:
+        return TITLES[name]
+    own = prepared.title(name) or folder.given_title(root() / name)  # what its owner calls it: it may be a copy
+    return own or TITLES.get(name) or coco.TITLES.get(name) or folder.title(Path(name)) or name
 
 
 def tasks(name: str) -> tuple[str, ...]:
@@ -134,7 +129,7 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
             f"folders in {root() / name}."
         )
     if name in TITLES:
-        return _from_folder(root() / name, size, _said(name) or TITLES[name], limit)
+        return _from_folder(root() / name, size, title(name), limit)
     if Path(name).is_dir():
         return _from_folder(Path(name), size, folder.title(Path(name)), limit)
     known = ", ".join([*EMBEDDED, *prepared.KNOWN])

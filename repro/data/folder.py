@@ -16,11 +16,16 @@ from repro.errors import ReproError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 
 
-def title(path: Path) -> str:
-    """What to call a folder's images in figures: the first line of its NAME.txt, else its own name."""
+def given_title(path: Path) -> str:
+    """The first line of a folder's NAME.txt; "" if there is none."""
     name = path / "NAME.txt"
     said = name.read_text().strip().splitlines() if name.is_file() else []
-    return said[0].strip() if said else path.name
+    return said[0].strip() if said else ""
+
+
+def title(path: Path) -> str:
+    """What to call a folder's images in figures: what its NAME.txt says, else its own name."""
+    return given_title(path) or path.name
 
 
 def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tensor]], list[str]]:
