@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro import data, figures, places, store, sweep
+from repro import data, figures, notebook, places, store, sweep
 from repro.claims import instance_simclr as claim_instance
 from repro.claims import msr_beta_decay, start_here
 from repro.claims import single_gpu as gpu_grids
 from repro.claims.common import floor_levels, semantic, trained
+from repro.claims.kit import by
 from repro.errors import ReproError
 from repro.methods import DECAYS, MSR, SimCLR, beta_at
 from repro.profiles import base
@@ -386,7 +387,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
     on the embedded data) unless it is stored, and drawn among the measured ones."""
     profile = study.profile
     spec = msr_beta_decay.standard(profile, MSR())
-    mine = runs[runs["key"].isin({key(s) for s in study.plan(study.claims[0])})]
+    scale, mine = msr_beta_decay.SCALES[profile.name], notebook.rows(study, runs, study.claims[0])
     column = f"linear_test_{semantic(mine)}"
     shifts = msr_beta_decay.SHIFTS if profile.data == "scenes" else (0.0,)
     standard = msr_beta_decay.SHIFT if profile.data == "scenes" else 0.0
@@ -397,9 +398,9 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
     }
 
     def draw(beta: float, decay: str, shift: float) -> Any:
-        method = replace(spec.method, beta=beta, decay=decay, ema=msr_beta_decay.ema(profile))
+        method = replace(spec.method, beta=beta, decay=decay, ema=scale.ema)
         chosen = msr_beta_decay.standard(profile, method, shift=shift)
-        found = runs[runs["key"].isin({key(chosen), key(msr_beta_decay.watched(chosen, profile))})]
+        found = runs[runs["key"].isin({key(chosen), key(chosen.but(pairs=scale.pairs))})]
         row = _found(runs, chosen) if found.empty else found.iloc[0]
         score = float("nan") if row is None else float(row[column])
         fig, (left, right) = figures.figure(1, 2, height=3.0)
@@ -407,7 +408,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
         left.plot(share, [beta_at(method, p) for p in share])
         left.set(xlabel="share of the run", ylabel="weight of the aggressive pair", ylim=(-0.02, 1.02))
         level = mine[mine["fragile"].fillna(0.0) == shift] if "fragile" in mine else mine
-        for i, (name, scores) in enumerate(msr_beta_decay.by_variant(level, column).items()):
+        for i, (name, scores) in enumerate(by(level, "variant").items()):
             right.plot([i], [scores.mean()], **figures.style(i))
             figures.end_label(right, i, scores.mean(), name, figures.PALETTE[i % 6], 7)
         right.plot(-1, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")

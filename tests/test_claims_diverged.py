@@ -39,8 +39,7 @@ def test_claims_are_drawn_and_judged(slug, seeds):
             continue  # which needs a first checkpoint of every setting, and says so
         first = runs[0].spec | {"seed": 0}
         broken = {r.key for r in runs if r.spec["seed"] in seeds and (len(seeds) == 1 or r.spec | {"seed": 0} == first)}
-        frame = store.frame([diverged(r) if r.key in broken else r for r in mine]).dropna(axis=1, how="all")
-        frame.attrs["profile"] = "quick"
+        frame = notebook.rows(study, store.frame([diverged(r) if r.key in broken else r for r in mine]), claim)
         with figures.theme("light"):
             assert claim.draw(frame).alt
         found = claim.judge(frame)

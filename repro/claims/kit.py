@@ -23,7 +23,7 @@ from repro import data, figures, stats
 from repro.claims import Drawing, Verdict
 from repro.methods import Untrained
 from repro.profiles import Profile, base
-from repro.spec import key
+from repro.spec import RunSpec, key
 
 CARRIES = 10.0  # points by which tuned SSL must beat both floors before a stand-in may carry a claim
 Panel = Callable[[Any], None]
@@ -58,16 +58,19 @@ class Plan(list):
                 self.labels[key(run)] = mine
         return self
 
-    def floors(self, **changes: Any) -> Plan:
-        """Add the random encoder at every seed, and raw pixels once: what every accuracy is compared with. changes: as
-        for `RunSpec.but`, for example the probes of the trained runs."""
-        floor = base(self.profile, method=Untrained()).but(**changes)
+    def floors(self, like: RunSpec | None = None, **changes: Any) -> Plan:
+        """Add the random encoder at every seed, and raw pixels once: what every accuracy is compared with. like: a run
+        whose data and probes they have, the profile's standard one if none is given; changes to it as for `RunSpec.but`.
+        """
+        floor = (like or base(self.profile)).but(method=Untrained(), **changes)
         return self.add(floor).add(replace(floor, backbone="pixels"), seeds=1)
 
     def rows(self, runs: pd.DataFrame) -> pd.DataFrame:
-        """The rows of this plan's runs, with the labels as columns (None where a run lacks one that others have) and the
-        profile's name in `attrs`."""
-        rows = runs[runs["key"].isin(self.labels)].reset_index(drop=True).dropna(axis=1, how="all")
+        """The rows of this plan's runs in its order, with the labels as columns (None where a run lacks one that others
+        have) and the profile's name in `attrs`."""
+        order = {k: i for i, k in enumerate(self.labels)}
+        rows = runs[runs["key"].isin(order)].sort_values("key", key=lambda keys: keys.map(order))
+        rows = rows.reset_index(drop=True).dropna(axis=1, how="all")
         for name in dict.fromkeys(name for labels in self.labels.values() for name in labels):
             if name in rows:
                 raise ValueError(f"the label {name!r} is already a column: give it another name")
@@ -84,7 +87,8 @@ def profile_name(frame: pd.DataFrame) -> str:
 
 
 def trained(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[frame["method"] != "Untrained"]
+    """The pretraining runs, without the floors and without specs of another kind."""
+    return frame[frame["method"].notna() & (frame["method"] != "Untrained")]
 
 
 def tasks(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -136,6 +140,13 @@ def by(frame: pd.DataFrame, *axes: str, name: str = "") -> dict[Any, np.ndarray]
     name = name or column(frame)
     parts = runs_by(frame, *axes)
     return {k: rows[name].to_numpy(float) if name in rows else np.full(len(rows), np.nan) for k, rows in parts.items()}
+
+
+def epoch_ends(run: pd.Series) -> np.ndarray:
+    """Seconds of training at the end of each epoch (epochs,), views included and probes left out; on a CPU by the process's
+    own clock, which busy neighbours do not lengthen."""
+    clock = "epoch_cpu_seconds" if str(run.get("device", "cpu")).startswith("cpu") else "epoch_seconds"
+    return np.asarray(run[clock], float)
 
 
 @dataclass(frozen=True)
