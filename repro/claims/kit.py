@@ -142,6 +142,11 @@ def by(frame: pd.DataFrame, *axes: str, name: str = "") -> dict[Any, np.ndarray]
     return {k: rows[name].to_numpy(float) if name in rows else np.full(len(rows), np.nan) for k, rows in parts.items()}
 
 
+def curve(runs: pd.DataFrame, name: str) -> np.ndarray:
+    """A curve of each run (runs, readings). Leave out what diverged before: such a run lacks the later readings."""
+    return np.array([curves[name] for curves in runs["curves"]], float)
+
+
 def epoch_ends(run: pd.Series) -> np.ndarray:
     """Seconds of training at the end of each epoch (epochs,), views included and probes left out; on a CPU by the process's
     own clock, which busy neighbours do not lengthen."""
@@ -321,7 +326,8 @@ def drawing(fig: Any, frame: pd.DataFrame, knobs: Sequence[str], alt: str, colum
     named = knobs if "method" in knobs else ("method", *knobs)
     axes = [k for k in (*named, "seed") if k in frame]
     shown = [c for c in (columns or (column(frame, "val"), column(frame))) if c in frame]
-    return Drawing(fig, frame[[*axes, "backbone", *shown]].sort_values(axes).reset_index(drop=True), alt)
+    table = frame[list(dict.fromkeys([*axes, "backbone", *shown]))].sort_values(axes)
+    return Drawing(fig, table.reset_index(drop=True), alt)
 
 
 def page(
