@@ -157,7 +157,8 @@ def epoch_ends(run: pd.Series) -> np.ndarray:
 @dataclass(frozen=True)
 class Cells:
     """A grid as measured. val, test: accuracy (seeds, *axes), NaN also where a cell is not in the plan; levels: of each
-    axis, rising. What is chosen is chosen on `val`, of the semantic task; `test` is of any task and probe."""
+    axis, numbers rising, names in the plan's order. What is chosen is chosen on `val`, of the semantic task; `test` is of
+    any task and probe."""
 
     val: np.ndarray
     test: np.ndarray
@@ -185,13 +186,18 @@ def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear")
     rows = trained(frame)
     if rows.duplicated(["seed", *axes]).any():
         raise ValueError(f"several runs have the same seed, {', '.join(axes)}: name the axis in which they differ")
-    levels = [sorted(rows[a].unique()) for a in ("seed", *axes)]
+    levels = [_levels(rows[a]) for a in ("seed", *axes)]
     whole = rows.set_index(["seed", *axes]).reindex(pd.MultiIndex.from_product(levels, names=["seed", *axes]))
     val, test = (
         whole[name].to_numpy(float).reshape([len(x) for x in levels])
         for name in (column(frame, "val"), column(frame, "test", task, probe))
     )
     return Cells(val, test, levels[1:])
+
+
+def _levels(values: pd.Series) -> list:
+    found = list(values.unique())
+    return found if isinstance(found[0], str) else sorted(found)
 
 
 # --- judge ------------------------------------------------------------------------------------------------------------
@@ -261,6 +267,12 @@ def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:
     return f"tuned SSL reaches {best:.1f} %, {above}"
 
 
+def cannot_carry_each(frame: pd.DataFrame, titles: dict[str, str]) -> str:
+    """As `cannot_carry`, for each method on its own. titles: by the method's class name."""
+    runs = {title: frame[frame["method"].isin((method, "Untrained"))] for method, title in titles.items()}
+    return "; ".join(f"{title}: {why}" for title, rows in runs.items() if (why := cannot_carry(rows)))
+
+
 # --- draw -------------------------------------------------------------------------------------------------------------
 
 
@@ -303,6 +315,16 @@ def line(frame: pd.DataFrame, axis: str, probe: str = "linear", log: bool = Fals
         ax.set(**{"ylabel": label(frame)} | look)
 
     return panel
+
+
+def task_bars(
+    ax: Any, frame: pd.DataFrame, values: np.ndarray, names: Sequence[str], colours: Sequence, ncols: int
+) -> None:
+    """Bars by task, with each task's floors as lines. values: (seeds, tasks, bars). ncols: of the legend above."""
+    levels = [floor_levels(frame, column(frame, task=t)) for t in tasks(frame)]
+    figures.bars(ax, values, list(names), task_names(frame), list(colours), levels)
+    ax.set_ylabel("linear probe accuracy (%)")
+    ax.legend(ncols=ncols, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def dots(ax: Any, x: float, values: np.ndarray, index: int) -> None:
