@@ -223,7 +223,7 @@ def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
     """Choose patch, noise and temperature; the three views are drawn, and the run is trained (seconds on the embedded
     data) unless it is stored, and drawn beside what the other variants reach on each task."""
     size, tasks = study.profile.size, data.tasks(study.profile.data)
-    centre, mine = claim_instance.settings(study.profile)[0], claim_instance.table(runs)
+    centre, mine = claim_instance.settings(study.profile)[0], notebook.rows(study, runs, study.claims[0])
     patches = sorted({round(size * k / 16) for k in range(2, 15, 2)} | {centre.patch})
     knobs = {
         "patch": _slider(patches, centre.patch, "patch (px)"),
@@ -232,7 +232,7 @@ def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
         "everywhere": _slider((("the positive", False), ("all views", True)), False, "noise on"),
     }
     columns = [f"linear_test_{t}" for t in tasks]
-    reached = {claim_instance.KINDS[v]: claim_instance.best(mine, v)[columns].mean() for v in claim_instance.KINDS}
+    reached = {name: claim_instance.best(mine, v)[columns].mean() for v, name in claim_instance.VARIANTS.items()}
     levels = [floor_levels(runs, c) for c in columns]
 
     def draw(**chosen: Any) -> Any:
