@@ -15,7 +15,7 @@ import pandas as pd
 from repro import data, figures, stats
 from repro.bench.views import ViewsSpec
 from repro.claims import Claim, Drawing, Verdict, kit
-from repro.claims.kit import Cells, Plan, column, drawing, eq, read, sup, tasks, verdict
+from repro.claims.kit import Cells, Plan, column, drawing, eq, read, sup, task_columns, tasks, verdict
 from repro.methods import BarlowTwins
 from repro.profiles import Profile, base
 from repro.spec import Optimiser, RunSpec
@@ -158,7 +158,7 @@ def _other_tasks(frame: pd.DataFrame, method: str, stack: int, other: int) -> st
 
 
 def _drawing(fig, frame: pd.DataFrame, alt: str, more: Sequence[str] = ()) -> Drawing:
-    columns = [column(frame, "val"), *(column(frame, task=t) for t in tasks(frame)), "diverged", *more]
+    columns = [column(frame, "val"), *task_columns(frame), "diverged", *more]
     return drawing(fig, frame[frame["kind"] == "RunSpec"], ["recipe", "lr"], alt, columns)
 
 

@@ -226,7 +226,6 @@ def _best(frame: pd.DataFrame, axis: str) -> str:
 
 def draw_tasks(frame: pd.DataFrame) -> Drawing:
     values, batches = _by_task(frame)
-    columns = [column(frame, task=t) for t in tasks(frame)]
 
     def panel(ax) -> None:
         names, colours = [f"batch {b}" for b in batches], figures.ordered(len(batches))
@@ -234,7 +233,7 @@ def draw_tasks(frame: pd.DataFrame) -> Drawing:
 
     where = "; ".join(f"{t}: batch {batches[b]}" for t, b in zip(tasks(frame), values.mean(0).argmax(0)))
     return page(
-        frame, ("batch_size", "lr"), [panel], height=3.4, columns=columns,
+        frame, ("batch_size", "lr"), [panel], height=3.4, columns=kit.task_columns(frame),
         alt="Bars of test accuracy by task, one bar a batch size, each at its tuned learning rate, with the random encoder's "
         f"and raw pixels' accuracy as lines. Best batch by task: {where}.",
     )  # fmt: skip

@@ -14,7 +14,7 @@ import pandas as pd
 
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
-from repro.claims.kit import Part, Plan, column, drawing, floor_levels, runs_by, sup, tasks, verdict
+from repro.claims.kit import Part, Plan, column, drawing, floor_levels, runs_by, sup, task_columns, tasks, verdict
 from repro.methods import InstanceSimCLR
 from repro.profiles import Profile, base
 from repro.spec import RunSpec
@@ -84,13 +84,9 @@ def plan(profile: Profile) -> Plan:
 # --- judge ------------------------------------------------------------------------------------------------------------
 
 
-def _columns(frame: pd.DataFrame, split: str = "test") -> list[str]:
-    return [column(frame, split, task) for task in tasks(frame)]
-
-
 def _mean(runs: pd.DataFrame, split: str) -> np.ndarray:
     """The mean over the tasks (runs,)"""
-    return runs[_columns(runs, split)].mean(axis=1, skipna=False).to_numpy(float)
+    return runs[task_columns(runs, split)].mean(axis=1, skipna=False).to_numpy(float)
 
 
 def best(frame: pd.DataFrame, variant: str) -> pd.DataFrame:
@@ -101,7 +97,7 @@ def best(frame: pd.DataFrame, variant: str) -> pd.DataFrame:
 
 def _gains(frame: pd.DataFrame, split: str) -> dict[str, np.ndarray]:
     """By variant: points over the random encoder (seeds, tasks), each variant in its best setting."""
-    columns = _columns(frame, split)
+    columns = task_columns(frame, split)
     random = frame[(frame["method"] == "Untrained") & (frame["backbone"] != "pixels")].sort_values("seed")
     return {v: best(frame, v)[columns].to_numpy(float) - random[columns].to_numpy(float) for v in VARIANTS}
 
@@ -115,24 +111,20 @@ def judge(frame: pd.DataFrame) -> Verdict:
     names, validation, test = tasks(frame), _gains(frame, "val"), _gains(frame, "test")
     counts = [t for t in range(len(names)) if not stats.paired(validation["full"][:, t]).low <= 0]
     task = max(counts or range(len(names)), key=lambda t: np.nan_to_num(validation["instance"][:, t].mean(), nan=-1e9))
-    ours, full, noise = (stats.paired(test[v][:, task]) for v in ("instance", "full", "noise"))
-    part = _keeps(ours, full)
-    both = [
-        names[t]
-        for t in counts
-        if _keeps(stats.paired(test["instance"][:, t]), stats.paired(test["full"][:, t])).word == stats.REPRODUCED
-    ]
+    gains = [{v: stats.paired(test[v][:, t]) for v in VARIANTS} for t in range(len(names))]
+    ours, full = gains[task]["instance"], gains[task]["full"]
+    both = [names[t] for t in counts if _keeps(gains[t]["instance"], gains[t]["full"]).word == stats.REPRODUCED]
     share = "full SimCLR gains none"
     if full.mean > 0:
         share = f"{100 * ours.mean / full.mean:.0f} % of the {full.text()} that full SimCLR gains"
     accuracy = column(frame, task=names[task])
     level, pixels = best(frame, "instance")[accuracy].mean(), floor_levels(frame, accuracy)["raw pixels"]
     return verdict(
-        frame, [part], ours, "points",
+        frame, [_keeps(ours, full)], ours, "points",
         f"On {names[task]}, the task on which it gains most on the validation split, instance SimCLR gains {ours.text()} "
         f"points over the random encoder (asked: 5), {share} (asked: {100 * KEPT:.0f} %); it is "
         f"{'above' if level > pixels else 'not above'} raw pixels ({level:.1f} against {pixels:.1f} %). Noise with batch "
-        f"negatives gains {noise.text()}. Both conditions hold on: {', '.join(both) or 'no task'}.",
+        f"negatives gains {gains[task]['noise'].text()}. Both conditions hold on: {', '.join(both) or 'no task'}.",
         cannot=kit.cannot_carry(frame[frame["variant"].isna() | (frame["variant"] == "full")]),
     )  # fmt: skip
 
@@ -148,7 +140,7 @@ def _keeps(ours: stats.Interval, full: stats.Interval) -> Part:
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
-    columns = _columns(frame)
+    columns = task_columns(frame)
     values = np.stack([best(frame, v)[columns].to_numpy(float) for v in VARIANTS], -1)  # (seeds, tasks, variants)
     fig = figures.figure(height=5.6)[0]
     fig.clear()
@@ -156,14 +148,15 @@ def draw(frame: pd.DataFrame) -> Drawing:
     kit.task_bars(fig.add_subplot(grid[0, :]), frame, values, VARIANTS.values(), figures.PALETTE, ncols=3)
     levels = [floor_levels(frame, c) for c in columns]
     floors = {name: float(np.mean([x[name] for x in levels])) for name in levels[0]}
-    low: list = []
+    first = None
     for i, (knob, title) in enumerate(KNOBS.items()):
-        low.append(fig.add_subplot(grid[1, i], sharey=low[0] if low else None))
-        _draw_sweep(low[i], frame, knob, note=i == 0)
-        figures.floors(low[i], floors, labels=i == len(KNOBS) - 1)
-        low[i].set_xlabel(title)
-        low[i].tick_params(labelleft=i == 0)
-    low[0].set_ylabel("mean over tasks (%)")
+        ax = fig.add_subplot(grid[1, i], sharey=first)
+        first = first or ax
+        _draw_sweep(ax, frame, knob, note=ax is first)
+        figures.floors(ax, floors, labels=i == len(KNOBS) - 1)
+        ax.set_xlabel(title)
+        ax.tick_params(labelleft=ax is first)
+    first.set_ylabel("mean over tasks (%)")
     said = "; ".join(
         f"{task}: " + ", ".join(f"{name} {values[:, t, i].mean():.1f} %" for i, name in enumerate(VARIANTS.values()))
         for t, task in enumerate(tasks(frame))
@@ -174,7 +167,7 @@ def draw(frame: pd.DataFrame) -> Drawing:
         "Above: bars of test accuracy by task for instance SimCLR, noise with batch negatives and full SimCLR, with the "
         f"random encoder and raw pixels as lines. {said}. Below: the mean over tasks against the instance method's knobs, "
         "one at a time, with a hollow star where image and patch carry noise too.",
-        [*_columns(frame, "val"), *columns, "diverged"],
+        [*task_columns(frame, "val"), *columns, "diverged"],
     )  # fmt: skip
 
 

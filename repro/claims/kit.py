@@ -110,6 +110,11 @@ def column(frame: pd.DataFrame, split: str = "test", task: str = "", probe: str 
     return f"{probe}_{split}_{task or tasks(frame)[0]}"
 
 
+def task_columns(frame: pd.DataFrame, split: str = "test") -> list[str]:
+    """As `column`, of every task."""
+    return [column(frame, split, task) for task in tasks(frame)]
+
+
 def label(frame: pd.DataFrame) -> str:
     """The axis of the linear probe's accuracy on the semantic task."""
     return f"{tasks(frame)[0]} accuracy, linear probe (%)"
@@ -321,7 +326,7 @@ def task_bars(
     ax: Any, frame: pd.DataFrame, values: np.ndarray, names: Sequence[str], colours: Sequence, ncols: int
 ) -> None:
     """Bars by task, with each task's floors as lines. values: (seeds, tasks, bars). ncols: of the legend above."""
-    levels = [floor_levels(frame, column(frame, task=t)) for t in tasks(frame)]
+    levels = [floor_levels(frame, name) for name in task_columns(frame)]
     figures.bars(ax, values, list(names), task_names(frame), list(colours), levels)
     ax.set_ylabel("linear probe accuracy (%)")
     ax.legend(ncols=ncols, loc="lower center", bbox_to_anchor=(0.5, 1.0))
