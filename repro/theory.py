@@ -28,8 +28,8 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 from scipy.integrate import solve_ivp
 
+from repro.core.store import Result
 from repro.errors import ReproError
-from repro.store import Result
 
 
 def run(spec: GraphSpec | DynamicsSpec | ToySpec | KernelSpec | PredictiveSpec) -> Result:

@@ -26,9 +26,10 @@ from functools import partial
 from itertools import product, zip_longest
 from pathlib import Path
 
-from repro import claims, figures, notebook
-from repro.profiles import PROFILES, profile
-from repro.spec import key
+from repro import claims, figures
+from repro.core.profiles import PROFILES, profile
+from repro.core.spec import key
+from repro.pages import notebook
 
 KEYS = Path(__file__).with_name("keys.txt")
 COMMITTED = Path(__file__).resolve().parent.parent / "figures"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from repro import figures, notebook
+from repro import figures
+from repro.pages import notebook
 
 KNOBS = {
     "smoke": {"profile": "smoke"},

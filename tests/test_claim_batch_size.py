@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from studies import check_finished, every_study
 
-from repro import figures, notebook, store
+from repro import figures
 from repro.claims import batch_size
-from repro.provenance import machine
-from repro.spec import key, to_dict
-from repro.store import Record
+from repro.core import store
+from repro.core.provenance import machine
+from repro.core.spec import key, to_dict
+from repro.core.store import Record
+from repro.pages import notebook
 
 STUDY = notebook.study("batch_size", profile="quick")
 CLAIMS = {c.id: c for c in batch_size.CLAIMS}

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from repro import data, figures, notebook, pairs, store, train
+from repro import data, figures
 from repro.bench import step
 from repro.claims import msr_beta_decay as msr
-from repro.methods import BYOL, MSR, SimCLR, SimSiam, SimSiamMSR, Untrained
-from repro.provenance import machine
-from repro.spec import key, to_dict
-from repro.store import Record
+from repro.core import store
+from repro.core.provenance import machine
+from repro.core.spec import key, to_dict
+from repro.core.store import Record
+from repro.pages import notebook
+from repro.ssl import pairs, train
+from repro.ssl.methods import BYOL, MSR, SimCLR, SimSiam, SimSiamMSR, Untrained
 from repro.views.recipe import preset
 
 STUDY = notebook.study("msr_beta_decay", profile="quick")

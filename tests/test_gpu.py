@@ -7,10 +7,12 @@ import pytest
 import torch
 from test_views import pictures, same
 
-from repro import data, engine, methods, sweep, train
+from repro import data
+from repro.core import sweep
+from repro.core.profiles import base, profile
+from repro.core.spec import DataSpec
 from repro.errors import DoesNotFit
-from repro.profiles import base, profile
-from repro.spec import DataSpec
+from repro.ssl import engine, methods, train
 from repro.views import batched
 from repro.views.recipe import _presets, preset
 

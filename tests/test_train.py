@@ -9,11 +9,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from repro import data, methods, networks, optim, probes, spectra, sweep, train
+from repro import data
+from repro.core import sweep
+from repro.core.spec import DataSpec, Optimiser, Projector, key
+from repro.core.store import frame
 from repro.errors import ReproError
-from repro.methods import BYOL, METHODS, VIEWS, BarlowTwins, MoCo, SimCLR, SimSiam, Untrained
-from repro.spec import DataSpec, Optimiser, Projector, key
-from repro.store import frame
+from repro.ssl import methods, networks, optim, probes, spectra, train
+from repro.ssl.methods import BYOL, METHODS, VIEWS, BarlowTwins, MoCo, SimCLR, SimSiam, Untrained
 from repro.views.recipe import Recipe, View, preset, repeat
 
 # -------------------------------------------------------------------------------------------------------- optimisers

@@ -24,14 +24,14 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from repro import engine, methods, optim, train
-from repro.bench import alone
 from repro.bench.clock import median
+from repro.core.io import write_atomic
+from repro.core.lock import alone
+from repro.core.provenance import commit, machine
+from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.errors import ReproError
-from repro.methods import MSR, SimCLR
-from repro.provenance import commit, machine
-from repro.spec import Optimiser, Projector, RunSpec
-from repro.store import write_atomic
+from repro.ssl import engine, methods, optim, train
+from repro.ssl.methods import MSR, SimCLR
 from repro.views.recipe import preset
 
 PARTS = ("views", "forward", "backward", "optimiser")
@@ -70,7 +70,7 @@ def ceiling(device: torch.device, precision: torch.dtype, side: int = 0, repeats
 
 
 class Ours:
-    """The step that `repro.train` makes, up to any of its PARTS."""
+    """The step that `repro.ssl.train` makes, up to any of its PARTS."""
 
     def __init__(self, spec: RunSpec, images: Tensor):
         self.spec, self.images, self.step = spec, images, 0

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
-from repro import losses, methods, optim, train
-from repro.spec import Optimiser, RunSpec
+from repro.core.spec import Optimiser, RunSpec
+from repro.ssl import losses, methods, optim, train
 from repro.views.recipe import View
 
 

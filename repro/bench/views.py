@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from repro import data, engine
+from repro import data
 from repro.bench.clock import median, now
+from repro.core.spec import DataSpec
+from repro.core.store import Result
 from repro.errors import ReproError
-from repro.spec import DataSpec
-from repro.store import Result
-from repro.train import make_views
+from repro.ssl import engine
+from repro.ssl.train import make_views
 from repro.views.recipe import STACKS, Recipe, preset
 
 

@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from repro import data, figures, ledger, stats
-from repro.claims import Claim, Drawing, Verdict
+from repro import data, figures, stats
+from repro.claims import Claim, Drawing, Verdict, ledger
 from repro.claims.common import (
     accuracy_column,
     accuracy_label,
@@ -27,9 +27,9 @@ from repro.claims.common import (
     tuned,
     verdict,
 )
-from repro.methods import BYOL, BarlowTwins, SimCLR, VICReg
-from repro.profiles import Profile, base
-from repro.spec import RunSpec
+from repro.core.profiles import Profile, base
+from repro.core.spec import RunSpec
+from repro.ssl.methods import BYOL, BarlowTwins, SimCLR, VICReg
 
 BATCHES = {"smoke": (16, 64), "quick": (16, 64, 256), "gpu": (128, 256, 1024), "paper": (256, 512, 1024, 2048)}
 RATES = {  # LARS, base rate (times batch / 256)

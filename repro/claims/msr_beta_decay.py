@@ -14,13 +14,14 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from repro import data, figures, pairs, stats
+from repro import data, figures, stats
 from repro.bench.step import StepSpec
 from repro.claims import Claim, Drawing, Verdict, registry
 from repro.claims.common import CARRIES, accuracy_column, accuracy_label, floor_levels, min_seeds, trained, verdict
-from repro.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR, Untrained
-from repro.profiles import Profile, base
-from repro.spec import DataSpec, Optimiser, Projector, RunSpec
+from repro.core.profiles import Profile, base
+from repro.core.spec import DataSpec, Optimiser, Projector, RunSpec
+from repro.ssl import pairs
+from repro.ssl.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR, Untrained
 from repro.views.recipe import Recipe, preset
 
 BETA = 0.5  # Table 1's beta_base

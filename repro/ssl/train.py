@@ -20,12 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro import data, engine, methods, networks, optim, pairs, probes, spectra
-from repro.data.loader import Images
+from repro import data
+from repro.core.io import write_atomic
+from repro.core.spec import RunSpec, key
+from repro.core.store import Result
 from repro.errors import DoesNotFit, ReproError
-from repro.spec import RunSpec, key
-from repro.store import Result, write_atomic
-from repro.views import batched, compiled
+from repro.loader import compiled
+from repro.loader.loader import Images
+from repro.ssl import engine, methods, networks, optim, pairs, probes, spectra
+from repro.views import batched
 from repro.views.draw import Params, permutation
 from repro.views.recipe import Recipe, View, repeat
 

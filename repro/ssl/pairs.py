@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro import data, networks
+from repro import data
+from repro.core.spec import RunSpec
 from repro.data import scenes
-from repro.methods import Learner
-from repro.spec import RunSpec
+from repro.ssl import networks
+from repro.ssl.methods import Learner
 from repro.views import batched
 from repro.views.recipe import staged
 

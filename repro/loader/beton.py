@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from repro.errors import ReproError
-from repro.views.compiled import JPEG, RAW
+from repro.loader.compiled import JPEG, RAW
 
 _VERSION, _PAGE = 2, 1 << 23
 _HEADER = np.dtype(
@@ -34,7 +34,7 @@ _MODES = np.array([JPEG, RAW])  # FFCV's numbers 0 and 1
 @dataclass(frozen=True)
 class Beton:
     """An open file. data: its bytes, mapped, not read. offsets, lengths, heights, widths, kinds: int64 (N,), as
-    `repro.views.compiled.make_views` takes them. labels: (N,) int64 or float64 by name."""
+    `repro.loader.compiled.make_views` takes them. labels: (N,) int64 or float64 by name."""
 
     path: Path
     data: np.ndarray

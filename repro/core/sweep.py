@@ -16,17 +16,17 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from repro import interrupts
-from repro.bench import alone
+from repro.core import stopping
+from repro.core.lock import alone
+from repro.core.progress import Progress
+from repro.core.provenance import commit, machine
+from repro.core.spec import key, to_dict
+from repro.core.store import Record, Store
 from repro.errors import DoesNotFit, ReproError
-from repro.progress import Progress
-from repro.provenance import commit, machine
-from repro.spec import key, to_dict
-from repro.store import Record, Store
 
 # which function measures which kind of spec; it takes the spec and returns a Result
 RUNNERS = {
-    "RunSpec": "repro.train:run",
+    "RunSpec": "repro.ssl.train:run",
     "GraphSpec": "repro.theory:run",
     "DynamicsSpec": "repro.theory:run",
     "ToySpec": "repro.theory:run",
@@ -127,7 +127,7 @@ def _in_process(missing, store, deadline, options, progress, watch) -> list[str]
     stop = threading.Event()
     queue, large = list(missing), []
     try:
-        with interrupts.setting(stop):
+        with stopping.setting(stop):
             while queue and time.time() < deadline and not stop.is_set():
                 name = queue.pop(0)
                 try:
@@ -151,7 +151,7 @@ def _in_process(missing, store, deadline, options, progress, watch) -> list[str]
 def _in_workers(missing, store, workers, deadline, options, progress) -> list[str]:
     # forked from a server that has imported torch and started no thread; fork and a process's threads do not go together
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["repro.train"])
+    context.set_forkserver_preload(["repro.ssl.train"])
     stop = context.Event()
     queue, running, large = list(missing), {}, []
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(stop,))
@@ -162,7 +162,7 @@ def _in_workers(missing, store, workers, deadline, options, progress) -> list[st
                 while running or (queue and time.time() < deadline and not stop.is_set()):
                     try:
                         while queue and len(running) < workers and time.time() < deadline and not stop.is_set():
-                            with interrupts.held():
+                            with stopping.held():
                                 name = queue.pop(0)
                                 running[pool.submit(_in_worker, missing[name], store.root, deadline, options)] = name
                         done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
@@ -256,7 +256,7 @@ def _one(spec, root: Path, deadline: float, options: dict, stopping, step=lambda
         weights = None
         try:
             if kind == "RunSpec":
-                from repro import train
+                from repro.ssl import train
 
                 scratch = store.scratch(name)
                 with alone() if spec.timed else contextlib.nullcontext():
@@ -295,7 +295,7 @@ def _title(spec) -> dict[str, str]:
 def dry_run(specs: list[Any]) -> Iterator[str]:
     """Print the plan, then build every distinct network, recipe and loader of it and train one step on views that the
     loader makes of a small fake data set in the same format; one line each."""
-    from repro import ledger
+    from repro.claims import ledger
 
     yield from ledger.lines(specs)
     done: dict[Any, int] = {}
@@ -338,7 +338,7 @@ def _way(loading) -> str:
 def _dry_step(spec, folder: Path, files: dict[int, Path]) -> int:
     """One step of a spec on fake images, read from a `.beton` file by its loader, or by ours where it has none; the
     number of parameters."""
-    from repro import methods, train
+    from repro.ssl import methods, train
 
     if isinstance(spec.method, methods.Untrained):
         return train.dry_run(spec)

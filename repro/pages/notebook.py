@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repro import claims, figures, ledger, places, stats, store, sweep
-from repro.claims import Claim, Verdict, registry
+from repro import claims, figures, stats
+from repro.claims import Claim, Verdict, ledger, registry
+from repro.core import places, store, sweep
+from repro.core.io import write_atomic
+from repro.core.profiles import PROFILES, Profile
+from repro.core.profiles import profile as find_profile
+from repro.core.spec import key
 from repro.errors import ReproError
-from repro.profiles import PROFILES, Profile
-from repro.profiles import profile as find_profile
-from repro.spec import key
 
 RESULTS = ("measure", "stored")
 
@@ -136,7 +138,7 @@ def overview() -> None:
     """Display the table of all claims, as the README shows it."""
     from IPython.display import Markdown, display
 
-    from repro import table as claims_table
+    from repro.pages import table as claims_table
 
     display(Markdown(claims_table.as_markdown(claims_table.rows())))
 
@@ -251,7 +253,7 @@ def verdict(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
     path = places.drawn() / study.profile.name / study.slug / "verdicts.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     known = {k: v for k, v in known.items() if k in {c.id for c in study.claims}} | {claim_id: asdict(found)}
-    store.write_atomic(path, json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
     sign = figures.VERDICTS[found.verdict]
     headline = registry.entry(claim_id).headline if claim_id in registry.load().claims else ""
     beside = f"<br><small>The paper: {html.escape(headline)}</small>" if headline else ""

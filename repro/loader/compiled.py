@@ -1,6 +1,6 @@
 """The view recipe compiled for the CPU: an image's pixels stay in cache while its views are made.
 
-Same parameters (`repro.views.draw`), same pictures as `repro.views.batched` and `repro.views.reference`. Everything is
+Same parameters (`repro.views.draw`), same pictures as `repro.views.batched` and `tests/reference.py`. Everything is
 float32 and planar, so that the compiler makes vector instructions of the loops: `numba.float32` constants keep it from
 widening to 64 bits, and flips, which would read backwards, are folded into the resampling's weights.
 """

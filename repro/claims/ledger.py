@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from repro.claims import registry
-from repro.spec import DataSpec, flatten, key
+from repro.core.spec import DataSpec, flatten, key
 
 IMAGES = {
     "imagenet": 1_281_167, "imagenet100": 126_689, "tiny_imagenet": 100_000, "stl10": 105_000, "scenes": 2_048, "digits": 1_000,
@@ -25,7 +25,7 @@ TARGETS = ("BYOL", "MoCo", "MSR", "SimSiamMSR")
 
 def hours(spec: Any) -> tuple[float, float]:
     """Estimated hours of a RunSpec on one A100 and on eight. An untrained encoder costs none."""
-    from repro.profiles import base, profile
+    from repro.core.profiles import base, profile
 
     said = registry.numbers("A1")["hours"]
     share = _work(spec) / _work(base(profile("paper")))
@@ -62,7 +62,7 @@ def count(backbone: str, size: int) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from repro import networks
+    from repro.ssl import networks
 
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         net, _ = networks.backbone(backbone, size)

@@ -16,7 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from repro import claims, interrupts, places
+from repro import claims
+from repro.core import places, stopping
 from repro.errors import ReproError
 
 
@@ -78,7 +79,7 @@ def execute(jobs: list[tuple[str, dict[str, Any]]], profile: str, parallel: int 
     context.set_forkserver_preload(["papermill"])  # its import takes a second or two: once for all of them
     with ProcessPoolExecutor(min(parallel, len(work)), context, _surround, (dict(os.environ),)) as pool:
         try:
-            with interrupts.held():
+            with stopping.held():
                 made = [pool.submit(_execute, *item) for item in work]
             return [m.result() for m in made]
         except BrokenProcessPool:
@@ -103,7 +104,7 @@ def _end(folder: Path) -> None:
 def _surround(environment: dict[str, str]) -> None:
     os.environ.update(environment)  # a fork server keeps those of its own start
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the whole group, and what to do is the parent's to decide
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.STOPPING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.STOPPING)
 
 
 def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:

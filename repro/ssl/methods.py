@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro import losses, networks
 from repro.errors import ReproError
+from repro.ssl import losses, networks
 
 
 @dataclass(frozen=True)

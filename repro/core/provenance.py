@@ -14,7 +14,7 @@ from pathlib import Path
 def commit() -> str:
     """The checked-out commit, with "+" if files of the package differ from it; outside a git checkout, as on a machine
     that got a copy of the files, $REPRO_COMMIT, else "unknown"."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout

@@ -22,8 +22,9 @@ from typing import Any
 
 import pandas as pd
 
+from repro.core import io
+from repro.core.spec import flatten
 from repro.errors import ReproError
-from repro.spec import flatten
 
 FORMAT = 1  # raise it when a stored run of an older version can no longer be read as one of this
 
@@ -40,7 +41,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Record:
-    """A stored run. kind: the spec's class name; spec: `repro.spec.to_dict` of it; provenance: where, when, with what."""
+    """A stored run. kind: the spec's class name; spec: `repro.core.spec.to_dict` of it; provenance: where, when, with what."""
 
     key: str
     kind: str
@@ -94,20 +95,20 @@ class Store:
         tmp = None
         try:
             tmp = Path(tempfile.mkdtemp(prefix=f".tmp-{record.key}-", dir=self.root))
-            _write(tmp / "run.json", json.dumps(_document(record), indent=1))
+            io.write(tmp / "run.json", json.dumps(_document(record), indent=1))
             if weights is not None:
                 shutil.copyfile(weights, tmp / "weights.pt")
             # rename onto an existing non-empty folder fails: then another process was first, with the same numbers
             os.rename(tmp, self.root / record.key)
-            _sync(self.root)
+            io.sync(self.root)
         except OSError as e:
             if tmp is not None:
                 shutil.rmtree(tmp, ignore_errors=True)
             if e.errno in (errno.EEXIST, errno.ENOTEMPTY) and record.key in self:
                 if weights is not None and not self.weights(record.key).exists():
-                    write_atomic(self.weights(record.key), weights.read_bytes())
+                    io.write_atomic(self.weights(record.key), weights.read_bytes())
                 return
-            raise _disk_error(e, self.root) from e
+            raise io.disk_error(e, self.root) from e
 
     def keys(self) -> list[str]:
         return sorted(p.name for p in self.root.iterdir() if not p.name.startswith(".") and (p / "run.json").exists())
@@ -118,7 +119,7 @@ class Store:
         try:
             path.mkdir(exist_ok=True)
         except OSError as e:
-            raise _disk_error(e, self.root) from e
+            raise io.disk_error(e, self.root) from e
         return path
 
     def left(self, key: str) -> bool:
@@ -137,7 +138,7 @@ class Store:
             folder.mkdir(exist_ok=True)
             handle = (folder / key).open("w")
         except OSError as e:
-            raise _disk_error(e, self.root) from e
+            raise io.disk_error(e, self.root) from e
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,23 +148,10 @@ class Store:
             yield True
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    tmp = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(tmp, content)
-        os.replace(tmp, path)
-    except OSError as e:
-        with contextlib.suppress(OSError):
-            tmp.unlink(missing_ok=True)
-        raise _disk_error(e, path.parent) from e
-
-
 def export(records: Iterable[Record], path: Path) -> None:
     """Write runs as one JSON line each, sorted by key: the small text file that is committed beside its figures."""
     lines = [json.dumps(_document(r), separators=(",", ":")) for r in sorted(records, key=lambda r: r.key)]
-    write_atomic(path, "\n".join(lines) + "\n")
+    io.write_atomic(path, "\n".join(lines) + "\n")
 
 
 def load(path: Path) -> list[Record]:
@@ -186,7 +174,7 @@ def load(path: Path) -> list[Record]:
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a run: key, kind, the spec's fields as `repro.spec.flatten` names them, the metrics, the curves (a dict),
+    """One row a run: key, kind, the spec's fields as `repro.core.spec.flatten` names them, the metrics, the curves (a dict),
     and its provenance (data_title, hardware, device, wall_seconds, train_seconds, commit, versions, started)."""
     rows = []
     for r in records:
@@ -239,28 +227,3 @@ def _none_to_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_none_to_nan(v) for v in value]
     return math.nan if value is None else value
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    with path.open("wb") as f:
-        f.write(content.encode() if isinstance(content, str) else content)
-        f.flush()
-        os.fsync(f.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _disk_error(e: OSError, folder: Path) -> ReproError:
-    if e.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ReproError(
-            f"The disk under {folder} is full: free some space and run again; all stored runs are intact."
-        )
-    return ReproError(
-        f"{folder} cannot be written ({e.strerror}): check its permissions and run again; stored runs are intact."
-    )

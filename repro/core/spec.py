@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repro.errors import ReproError
-from repro.methods import Method, SimCLR
+from repro.ssl.methods import Method, SimCLR
 from repro.views.recipe import Recipe, preset
 
 
@@ -82,7 +82,7 @@ class Probes:
         FFCV-SSL authors' code has them.
     pairs: every so many steps, and before the first, the alignment of clean and of destroyed pairs (MSR's premise),
         among the curves; 0 for never.
-    sgd: a published recipe of a linear probe by SGD, "moco" or "mean-shift" (`repro.probes.SGD_RECIPES`).
+    sgd: a published recipe of a linear probe by SGD, "moco" or "mean-shift" (`repro.ssl.probes.SGD_RECIPES`).
     """
 
     tasks: tuple[str, ...] = ()

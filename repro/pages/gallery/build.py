@@ -21,10 +21,10 @@ from markupsafe import Markup
 
 from repro.claims import NOTEBOOKS
 from repro.claims.registry import Registry, load
+from repro.core.profiles import PROFILES
 from repro.errors import ReproError
 from repro.figures import VERDICTS
-from repro.gallery.notebook import Rendered, inline, marks, render
-from repro.profiles import PROFILES
+from repro.pages.gallery.notebook import Rendered, inline, marks, render
 
 MARKER = ".repro-gallery"  # only a folder that holds it is ever replaced
 NUMBERS = 40  # rows of a figure's table shown on the page; the rest is in the CSV
@@ -307,7 +307,9 @@ def _write(
     tmp: Path, profiles: list[str], registry: Registry, figures_root: Path, runs_root: Path, sources: Path | None
 ) -> None:
     entries = _entries(registry.claims.values())
-    env = Environment(loader=PackageLoader("repro.gallery"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    env = Environment(
+        loader=PackageLoader("repro.pages.gallery"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     env.globals |= {"VERDICTS": VERDICTS, "PROFILES": PROFILES, "PAPERS": registry.papers}
     blocks = env.get_template("blocks.html").module
     css = Path(__file__).with_name("style.css").read_text()

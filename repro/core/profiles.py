@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from repro.errors import ReproError
 
 if TYPE_CHECKING:
-    from repro.spec import RunSpec
+    from repro.core.spec import RunSpec
 
 
 @dataclass(frozen=True)
 class Profile:
-    """data: the pretraining set. backbone: see `repro.networks.BACKBONES`. size: pixels a side. epochs: of a standard
+    """data: the pretraining set. backbone: see `repro.ssl.networks.BACKBONES`. size: pixels a side. epochs: of a standard
     run. seeds: runs a cell. precision: of the forward pass. judged: whether a verdict may be given at all."""
 
     name: str
@@ -70,8 +70,8 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
     prepared set is read from its own files at every step, so that views are cut from whole images.
     """
     from repro import data
-    from repro.methods import SimCLR
-    from repro.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
+    from repro.core.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
+    from repro.ssl.methods import SimCLR
     from repro.views.recipe import preset
 
     semantic = data.tasks(profile.data)[:1]

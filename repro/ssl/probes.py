@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro import engine
+from repro.ssl import engine
 from repro.views.draw import permutation
 
 PENALTIES = (1e-3, 1e-2, 1e-1)  # L2 penalties of the linear probe, chosen on validation

@@ -38,7 +38,7 @@ def library() -> ctypes.CDLL:
 
 
 class Decoder:
-    """What `repro.views.compiled.make_views` calls for a JPEG; one thread at a time may use it."""
+    """What `repro.loader.compiled.make_views` calls for a JPEG; one thread at a time may use it."""
 
     def __init__(self, fast: bool = False):
         self._library = library()

@@ -16,15 +16,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro import data, figures, places, store, sweep
+from repro import data, figures
 from repro.claims import instance_simclr as claim_instance
 from repro.claims import msr_beta_decay, start_here
 from repro.claims import single_gpu as gpu_grids
 from repro.claims.common import floor_levels, semantic, trained
+from repro.core import places, store, sweep
+from repro.core.profiles import base
+from repro.core.spec import key
 from repro.errors import ReproError
-from repro.methods import DECAYS, MSR, SimCLR, beta_at
-from repro.profiles import base
-from repro.spec import key
+from repro.ssl.methods import DECAYS, MSR, SimCLR, beta_at
 from repro.views.recipe import Recipe, View, preset
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def root() -> Path:
     """The checkout this package lies in; the current folder if it was installed without one."""
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parents[2]
     return here if (here / "notebooks").is_dir() else Path.cwd()
 
 

@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as F
 
-from repro.data.loader import Batch, check, order, samples
 from repro.errors import ReproError
-from repro.views import compiled
+from repro.loader import compiled
+from repro.loader.loader import Batch, check, order, samples
 from repro.views.draw import BRIGHTNESS, CONTRAST, SATURATION
 from repro.views.recipe import Recipe
 
 
 class PlainLoader:
     """Batches of views of image files, made by torchvision in worker processes; arguments and batches as
-    `repro.data.loader.Loader`, which gives the same pictures up to Pillow's rounding to bytes after every step.
+    `repro.loader.loader.Loader`, which gives the same pictures up to Pillow's rounding to bytes after every step.
 
     files: the images, numbered in this order. labels: by name, one number a file.
     """

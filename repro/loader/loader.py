@@ -20,10 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repro.data import beton
-from repro.data.jpeg import Decoder
 from repro.errors import ReproError
-from repro.views import compiled
+from repro.loader import beton, compiled
+from repro.loader.jpeg import Decoder
 from repro.views.draw import permutation
 from repro.views.recipe import Recipe
 
@@ -78,7 +77,7 @@ class Loader:
     (`central` of the shorter side), nothing random. size: pixels a side of the views, or a function of the epoch
     (`ramp`). seed: of order and views. workers: threads, 0 for one a core. shuffle: False takes the samples in their
     order. indices: a part of the data set. rank, world: this process among those that share the data set. fast: see
-    `repro.views.compiled`. dtype: torch.uint8 (rounded) or torch.float32. device: where the batches are handed over; to a
+    `repro.loader.compiled`. dtype: torch.uint8 (rounded) or torch.float32. device: where the batches are handed over; to a
     GPU from pinned memory, while the next ones are made. labels: the names to read; None for all. ahead: batches made
     before they are asked for.
 

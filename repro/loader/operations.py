@@ -6,7 +6,7 @@
         views.prepare(epoch, size(epoch))
         for images, labels in loader:  # images: (B, V, 3, S, S) uint8
 
-Gives the pictures of `repro.data.loader.Loader`, which starts faster (FFCV compiles anew in every process) and ends with
+Gives the pictures of `repro.loader.loader.Loader`, which starts faster (FFCV compiles anew in every process) and ends with
 an error where FFCV's would wait for ever. Importing this module needs FFCV.
 """
 
@@ -24,9 +24,9 @@ from ffcv.pipeline.state import State
 from numba import types
 from numba.extending import intrinsic
 
-from repro.data.jpeg import Decoder
-from repro.views import compiled
-from repro.views.compiled import JPEG, RAW, make_views
+from repro.loader import compiled
+from repro.loader.compiled import JPEG, RAW, make_views
+from repro.loader.jpeg import Decoder
 from repro.views.recipe import Recipe
 
 

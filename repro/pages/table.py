@@ -14,8 +14,8 @@ from typing import Any
 
 from repro.claims import Verdict
 from repro.claims.registry import ClaimEntry, Paper, entry, load
+from repro.core.profiles import PROFILES
 from repro.errors import ReproError
-from repro.profiles import PROFILES
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 COST_BEGIN, COST_END = "<!-- cost:begin -->", "<!-- cost:end -->"
@@ -175,7 +175,7 @@ def cost(figures_root: Path) -> str:
 
 def _root() -> Path:
     """The repository: around the package when it runs from a checkout, else the working directory."""
-    checkout = Path(__file__).resolve().parents[1]
+    checkout = Path(__file__).resolve().parents[2]
     return checkout if (checkout / "figures").is_dir() else Path.cwd()
 
 
