@@ -17,7 +17,15 @@ from repro import claims
 from repro.core import places, stopping
 from repro.errors import DoesNotFit, ReproError
 
-BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long")  # modules of repro.bench that have a `main`
+BENCHMARKS = (
+    "loader",
+    "engine",
+    "views",
+    "step",
+    "loss",
+    "long",
+    "gpu-day",
+)  # modules of repro.bench that have a `main`
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -304,7 +312,7 @@ def _data(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace) -> int:
     if args.what not in BENCHMARKS:
         raise ReproError(f"There is no benchmark {args.what!r}: choose from {', '.join(BENCHMARKS)}.")
-    return importlib.import_module(f"repro.bench.{args.what}").main(args.rest) or 0
+    return importlib.import_module(f"repro.bench.{args.what.replace('-', '_')}").main(args.rest) or 0
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -72,7 +72,7 @@ def cost(spec: DataSpec, recipe: Recipe, plain: Recipe, images: int = 256, repea
 
 
 def _seconds(images: Tensor, recipe: Recipe, seed: int, epoch: int) -> float:
-    index, colours = torch.arange(len(images), device=images.device), engine.colours(images.device)
+    index, colours = torch.arange(len(images), device=images.device), engine.colours(engine.ways(images.device))
     began = now(images)
     make_views(images, recipe, seed, epoch, index, colours)
     return now(images) - began

@@ -28,7 +28,7 @@ def hours(spec: Any) -> tuple[float, float]:
     from repro.core.profiles import base, profile
 
     said = registry.numbers("A1")["hours"]
-    share = _work(spec) / _work(base(profile("paper")))
+    share = work(spec) / work(base(profile("paper")))
     return said["one_gpu"] * share, said["eight_gpus"] * share
 
 
@@ -37,13 +37,14 @@ def images_of(data: DataSpec) -> int:
     return int(dict(data.options).get("images", IMAGES.get(data.name, OTHER)))
 
 
-def _work(spec: Any) -> float:
+def work(spec: Any) -> float:
+    """Operations of a RunSpec's training; an untrained encoder has none."""
     method = type(spec.method).__name__
     if method == "Untrained":
         return 0.0
     images = spec.data.fraction * images_of(spec.data)
     seen = spec.steps * spec.batch_size if spec.steps else spec.epochs * images
-    each = _forward(spec.backbone, spec.data.size or 32) * (4 if method in TARGETS else 3)
+    each = forward(spec) * (4 if method in TARGETS else 3)
     weak = sum(v.parent >= 0 for v in spec.recipe.views)  # the views that others are made from are the targets'
     return seen * (len(spec.recipe.views) - weak) * each
 
@@ -52,8 +53,10 @@ FORWARD = {("resnet50", 224): 8_174_272_512, ("resnet18", 64): 4_443_340_800, ("
 """What `count` finds for the networks that plans take, so that printing a plan need not import and build them."""
 
 
-def _forward(backbone: str, size: int) -> float:
-    return FORWARD.get((backbone, size)) or count(backbone, size)
+def forward(spec: Any) -> float:
+    """Operations of a forward pass of one image through a spec's backbone."""
+    shape = spec.backbone, spec.data.size or 32
+    return FORWARD.get(shape) or count(*shape)
 
 
 @functools.cache

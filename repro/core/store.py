@@ -173,6 +173,13 @@ def load(path: Path) -> list[Record]:
     return out
 
 
+def take_up(store: Store, path: Path) -> None:
+    """Put the runs that `export` wrote into a store, so that they are not measured again."""
+    for record in load(path):
+        if record.key not in store:
+            store.put(record)
+
+
 def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row a run: key, kind, the spec's fields as `repro.core.spec.flatten` names them, the metrics, the curves (a dict),
     and its provenance (data_title, hardware, device, wall_seconds, train_seconds, commit, versions, started)."""

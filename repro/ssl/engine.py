@@ -27,11 +27,17 @@ WARM = 3  # calls before a capture, in which libraries choose their algorithms a
 
 def ways(device: torch.device) -> tuple[str, ...]:
     """The ways that $REPRO_ENGINE names, () on a CPU."""
-    named = tuple(w.strip() for w in os.environ.get("REPRO_ENGINE", "").split(",") if w.strip())
+    named = parse(os.environ.get("REPRO_ENGINE", ""))
+    return named if device.type == "cuda" else ()
+
+
+def parse(text: str) -> tuple[str, ...]:
+    """The ways in a text such as "views,graph"; none in an empty one."""
+    named = tuple(w.strip() for w in text.split(",") if w.strip())
     for way in named:
         if way not in WAYS:
             raise ReproError(f"$REPRO_ENGINE names {way!r}: choose from {', '.join(WAYS)}, with commas between.")
-    return named if device.type == "cuda" else ()
+    return named
 
 
 def prepare(device: torch.device, precision: str) -> None:
@@ -63,9 +69,9 @@ def compiled(function: Callable) -> Callable:
     return call
 
 
-def colours(device: torch.device) -> Callable | None:
-    """What makes the views' colours in place of `batched.appearance`, one for the whole process."""
-    return _colours() if "views" in ways(device) else None
+def colours(ways: tuple[str, ...]) -> Callable | None:
+    """What makes the views' colours in place of `batched.appearance`, one for the whole process; None as it is written."""
+    return _colours() if "views" in ways else None
 
 
 @functools.cache

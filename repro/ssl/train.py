@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from repro import data
 from repro.core.io import write_atomic
-from repro.core.spec import RunSpec, key
+from repro.core.spec import DataSpec, Loading, Optimiser, Probes, RunSpec, key
 from repro.core.store import Result
 from repro.errors import DoesNotFit, ReproError
 from repro.loader import compiled
@@ -106,7 +106,7 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
         state |= resume_checkpoint(checkpoint, parts)
         state["loss"] = state["loss"].to(device)
     curves, mean, std = state["curves"], *(x.to(device).view(3, 1, 1) for x in (dataset.mean, dataset.std))
-    colours = engine.colours(device)
+    colours = engine.colours(ways)
     two = dataset.train.images[chosen[:2]].to(device)
     make_views(two, spec.recipe, spec.seed, 0, torch.arange(2, device=device))  # compiled before the clock runs
 
@@ -126,12 +126,13 @@ def _run(spec, scratch, tick, checkpoint_seconds, keep_weights) -> Result:
     both = passes(spec, learner, optimiser, mean, std, ways)
     learner.train()
     if device.type == "cuda":
-        _find_convolutions(replace(spec, seed=0, epochs=1, steps=0, data=replace(spec.data, size=size)))
+        _find_convolutions(spec, size)
 
     def read(final: bool) -> dict[str, float]:
         scores = probe(spec, learner.backbone, dataset, tasks, final, curves)
         if spec.probes.online:
-            scores |= _online(learner, online, dataset, tasks[0], ("val", "test") if final else ("val",))
+            splits = ("val", "test") if final else ("val",)
+            scores |= _online(learner, online, dataset, tasks[0], splits, spec.precision)
         return scores
 
     watched = pairs.make(spec, dataset).to(device) if spec.probes.pairs else None
@@ -278,10 +279,17 @@ def _trial(spec: RunSpec) -> None:
         optimiser.step()
 
 
-@functools.lru_cache(maxsize=64)
-def _find_convolutions(spec: RunSpec) -> None:
-    """A process searches for the fastest convolution of each shape at its first step, for seconds: before the clock runs."""
-    _trial(spec)
+def _find_convolutions(spec: RunSpec, size: int) -> None:
+    """A process searches for the fastest convolution of each shape at its first step, for seconds: before the clock runs.
+    Cells of a grid that differ in what changes no shape share one search."""
+    plain = tuple(View(parent=v.parent) for v in spec.recipe.views)
+    _search(replace(
+        spec, seed=0, epochs=1, steps=0, data=DataSpec("scenes", size), recipe=Recipe("plain", plain),
+        optimiser=Optimiser(), probes=Probes(), loading=Loading(),
+    ))  # fmt: skip
+
+
+_search = functools.lru_cache(maxsize=64)(_trial)
 
 
 def _clocks() -> tuple[float, float]:
@@ -384,21 +392,30 @@ def make_views(
 
 
 @torch.no_grad()
-def features_of(backbone: nn.Module, images: Tensor | Images, mean: Tensor, std: Tensor) -> Tensor:
+def features_of(
+    backbone: nn.Module, images: Tensor | Images, mean: Tensor, std: Tensor, precision: str = "float32"
+) -> Tensor:
     """Features (N, F) float32 of whole images (N, 3, H, W) uint8, in eval mode; the mode is put back. Those of a set that
-    memory has no room for are decoded some at a time, each its middle square (`repro.data.CENTRAL`)."""
+    memory has no room for are decoded some at a time, each its middle square (`repro.data.CENTRAL`). precision: of the
+    forward pass, a run's own."""
     mode = backbone.training
     backbone.eval()
-    out = [_forward(backbone, part, mean, std) for part in images.split(512)]
+    parts = images.split(2048 if _device(backbone).type == "cuda" else 512)
+    out = [_forward(backbone, part, mean, std, precision) for part in parts]
     backbone.train(mode)
     return torch.cat(out)
 
 
 @torch.no_grad()
-def _forward(backbone: nn.Module, part: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+def _forward(backbone: nn.Module, part: Tensor, mean: Tensor, std: Tensor, precision: str) -> Tensor:
+    device = _device(backbone)
     x = (part.to(device).float() / 255 - mean.to(device).view(3, 1, 1)) / std.to(device).view(3, 1, 1)
-    return backbone(x.contiguous(memory_format=torch.channels_last)).float()
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        return backbone(x.contiguous(memory_format=torch.channels_last)).float()
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
 @torch.no_grad()
@@ -415,10 +432,12 @@ def mean_features(
 
 def _view_features(spec, backbone, dataset, images: Tensor | Images, recipe: Recipe, number: int) -> Iterator[Tensor]:
     """Features (V, part, F) of the views of some images at a time."""
-    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+    device = _device(backbone)
+    count = 1024 if device.type == "cuda" else 256
     # an epoch that no run reaches: the views are new, and the same at every checkpoint
-    for views in _views_of(images, recipe, spec.seed, 2**30 + number, device, 256):
-        yield features_of(backbone, views.flatten(0, 1), dataset.mean, dataset.std).unflatten(0, views.shape[:2])
+    for views in _views_of(images, recipe, spec.seed, 2**30 + number, device, count):
+        features = features_of(backbone, views.flatten(0, 1), dataset.mean, dataset.std, spec.precision)
+        yield features.unflatten(0, views.shape[:2])
 
 
 def _views_of(
@@ -435,7 +454,7 @@ def _views_of(
 
 @torch.no_grad()
 def projections_of(learner: methods.Learner, dataset: data.Dataset, count: int = 1000) -> Tensor:
-    """Projections (N, D), each of length one, of the first `count` validation images, in eval mode."""
+    """Projections (N, D), each of length one, of the first `count` validation images, in eval mode and float32."""
     h = features_of(learner.backbone, dataset.val.images[:count], dataset.mean, dataset.std)
     mode = learner.training
     z = learner.eval().projector(h)
@@ -455,7 +474,8 @@ def probe(
     split is not read."""
     wanted = spec.probes
     splits = (_labelled(dataset.train, wanted.labels), dataset.val, dataset.test if final else dataset.val)
-    features = [features_of(backbone, s.images, dataset.mean, dataset.std) for s in splits[: 3 if final else 2]]
+    read = functools.partial(features_of, backbone, mean=dataset.mean, std=dataset.std, precision=spec.precision)
+    features = [read(s.images) for s in splits[: 3 if final else 2]]
     features += features[1:2] * (3 - len(features))
     metrics: dict[str, float] = {}
     if wanted.spectrum:
@@ -498,11 +518,11 @@ def _other_protocols(spec, backbone, dataset, splits) -> dict[str, tuple[int, li
     """Standardised features of train, val and test as others take them, and how often the train labels repeat."""
     mean, std = dataset.mean, dataset.std
     training = copy.deepcopy(backbone).train()  # a copy: reading in train mode moves batch norm's averages
-    mode = [torch.cat([_forward(training, x, mean, std) for x in s.images.split(256)]) for s in splits]
+    mode = [torch.cat([_forward(training, x, mean, std, spec.precision) for x in s.images.split(256)]) for s in splits]
     view = spec.recipe.views[0]
     crops = repeat(Recipe("crop", (View(crop=view.crop, ratio=view.ratio, flip=view.flip),)), CROPS)
     cropped = torch.cat([*_view_features(spec, backbone, dataset, splits[0].images, crops, 9)], 1).flatten(0, 1)
-    clean = [features_of(backbone, s.images, mean, std) for s in splits[1:]]
+    clean = [features_of(backbone, s.images, mean, std, spec.precision) for s in splits[1:]]
     return {"trainmode": (1, probes.standardise(*mode)), "cropped": (CROPS, probes.standardise(cropped, *clean))}
 
 
@@ -510,7 +530,10 @@ def _other_protocols(spec, backbone, dataset, splits) -> dict[str, tuple[int, li
 def _by_layer(spec, learner: methods.Learner, dataset, tasks) -> dict[str, float]:
     """Linear probes behind each layer of the projector: `layer1_...` is the first."""
     splits = (_labelled(dataset.train, spec.probes.labels), dataset.val, dataset.test)
-    features = [features_of(learner.backbone, s.images, dataset.mean, dataset.std) for s in splits]
+    read = functools.partial(
+        features_of, learner.backbone, mean=dataset.mean, std=dataset.std, precision=spec.precision
+    )
+    features = [read(s.images) for s in splits]
     found, mode, number = {}, learner.training, 0
     learner.eval()
     for block in learner.projector if spec.projector.layers else ():
@@ -530,17 +553,18 @@ def _by_layer(spec, learner: methods.Learner, dataset, tasks) -> dict[str, float
 def sgd_probe(spec: RunSpec, backbone: nn.Module, dataset: data.Dataset, task: str) -> dict[str, float]:
     """The published recipe `spec.probes.sgd`: each epoch on new crops of the labelled images, read on the clean ones."""
     recipe = probes.SGD_RECIPES[spec.probes.sgd]
-    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+    device = _device(backbone)
     seen = _labelled(dataset.train, spec.probes.labels)
     crop = Recipe("crop and flip", (View(),))
     images = seen.images.to(device) if isinstance(seen.images, Tensor) else seen.images
+    read = functools.partial(features_of, backbone, mean=dataset.mean, std=dataset.std, precision=spec.precision)
 
     def features(epoch: int) -> Tensor:
         # epochs that no run reaches: the crops are new, and the same for every backbone
         parts = _views_of(images, crop, spec.seed, 2**29 + epoch, device, CHUNK)
-        return torch.cat([features_of(backbone, views[0], dataset.mean, dataset.std) for views in parts])
+        return torch.cat([read(views[0]) for views in parts])
 
-    clean = [features_of(backbone, s.images, dataset.mean, dataset.std) for s in (seen, dataset.val, dataset.test)]
+    clean = [read(s.images) for s in (seen, dataset.val, dataset.test)]
     labels = [s.labels[task].to(device) for s in (seen, dataset.val, dataset.test)]
     return probes.sgd(features, clean, labels, dataset.tasks[task], spec.seed, recipe)
 
@@ -568,12 +592,12 @@ def _finite(learner: nn.Module) -> bool:
     return math.isfinite(torch.stack(torch._foreach_norm(list(learner.parameters()))).sum().item())
 
 
-def _online(learner, online, dataset, task, splits) -> dict[str, float]:
+def _online(learner, online, dataset, task, splits, precision) -> dict[str, float]:
     out, mode = {}, online.training
     online.eval()
     for name in splits:
         split: data.Split = getattr(dataset, name)
-        features = features_of(learner.backbone, split.images, dataset.mean, dataset.std)
+        features = features_of(learner.backbone, split.images, dataset.mean, dataset.std, precision)
         with torch.no_grad():
             out[f"online_{name}_{task}"] = probes.accuracy(online(features), split.labels[task].to(features.device))
     online.train(mode)
