@@ -57,33 +57,32 @@ class Part:
 # --- the parts --------------------------------------------------------------------------------------------------------
 
 
-def run_tests(out: Path, limit: float, tests: str, name: str, which: str) -> str:
-    """Run those of the GPU's tests that pytest's expression `which` selects, and write which passed, failed and were not
-    reached; a failure does not raise."""
+def run_tests(out: Path, limit: float, tests: str, which: str) -> str:
+    """Run those of the GPU's tests that pytest's expression `which` selects: how many passed, and which failed. A failure
+    does not raise."""
     command = [sys.executable, "-m", "pytest", tests, "-v", "--color=no", "-o", "filterwarnings=default", "-k", which]
     command += ["-n", str(min(6, len(os.sched_getaffinity(0))))]
-    _, text = _call(command, limit, out / name.replace(".json", ".log"), "")
-    found = _outcomes(text)
-    counts = {
-        word: sorted(t for t, w in found.items() if w == word) for word in ("PASSED", "FAILED", "ERROR", "SKIPPED")
-    }
-    ended = bool(re.search(r"(?m)^=+ .* in [\d.]+s", text))
-    content = {"commit": commit(), **machine(), "ended": ended, **{k.lower(): v for k, v in counts.items()}}
-    write_atomic(out / name, json.dumps(content, indent=1) + "\n")
-    said = ", ".join(f"{len(v)} {k.lower()}" for k, v in counts.items() if v) or "none ran"
-    return said + ("" if ended else "; stopped by the time limit")
+    _, text = _call(command, limit, out, "")
+    outcomes = _outcomes(text)
+    said = []
+    for word in ("passed", "skipped", "failed", "error"):
+        names = [test.split("::")[-1] for test, found in outcomes.items() if found == word]
+        if names:
+            said.append(f"{len(names)} {word}" + (f" ({'; '.join(names)})" if word in ("failed", "error") else ""))
+    ended = re.search(r"(?m)^=+ .* in [\d.]+s", text)
+    return (", ".join(said) or "none ran") + ("" if ended else "; stopped by the time limit")
 
 
 def _outcomes(text: str) -> dict[str, str]:
     """The word of each test in what pytest's workers print, line by line."""
     found = re.findall(r"(?m)^\[gw\d+\] \[ *\d+%\] (PASSED|FAILED|ERROR|SKIPPED) (.+?) *$", text)
-    return {test: word for word, test in found}
+    return {test: word.lower() for word, test in found}
 
 
 def run_engine(out: Path, limit: float, options: list[str], ways: str, name: str) -> str:
     """Measure a training step by some of the engine's ways."""
     command = [*_repro("bench", "engine"), "--out", str(out / name), *options]
-    code, text = _call(command, limit, out / name.replace(".json", ".log"), ways)
+    code, text = _call(command, limit, out, ways)
     if not (out / name).exists():
         return f"ended with code {code}: {_last_line(text)}"
     return f"{json.loads((out / name).read_text())['summary']['views_s']:,.0f} views/s"
@@ -92,7 +91,7 @@ def run_engine(out: Path, limit: float, options: list[str], ways: str, name: str
 def run_notebook(out: Path, limit: float, slug: str, scale: str) -> str:
     """Measure a notebook's runs for so many seconds, in a process of its own."""
     command = [*_repro("bench", "gpu-day"), "--runs", slug, "--profile", scale, "--out", str(out)]
-    code, text = _call([*command, "--minutes", str(limit / 60)], limit + 30, out / f"{slug}.log", "graph")
+    code, text = _call([*command, "--minutes", str(limit / 60)], limit + 30, out, "graph")
     specs = planned(slug, scale)
     there = {r.key for r in load(out / f"{slug}.jsonl")} if (out / f"{slug}.jsonl").exists() else set()
     said = f"{sum(key(s) in there for s in specs)} of {len(specs)} runs"
@@ -108,7 +107,7 @@ def run_long(out: Path, limit: float, scale: str) -> str:
     epochs = max(epochs, 1) if scale != "smoke" else 1
     command = [*_repro("bench", "long"), "--profile", scale, "--methods", "simclr", "--epochs", str(epochs)]
     command += ["--every", str(max(1, epochs // 10)), "--minutes", str(limit / 60), "--out", str(out / "long.jsonl")]
-    code, text = _call(command, limit + 30, out / "long.log", "views,graph")
+    code, text = _call(command, limit + 30, out, "views,graph")
     return f"{epochs} epochs" if code == 0 else f"ended with code {code}: {_last_line(text)}"
 
 
@@ -162,8 +161,11 @@ def seconds(spec: Any, rate: float) -> float:
 def parts(out: Path, notebooks: tuple[str, ...], scale: str, tests: str, engine: list[str]) -> list[Part]:
     """All parts in the order of value. engine: options of `bench engine`."""
 
-    def missing(*names: str) -> Callable[[], str]:
-        return lambda: ", ".join(n for n in names if not (out / n).exists())
+    def missing(file: str) -> Callable[[], str]:
+        return lambda: "" if (out / file).exists() else file
+
+    def untold(name: str) -> Callable[[], str]:
+        return lambda: "" if any(d["part"] == name for d in days(out)) else "all"
 
     def runs_left(slug: str) -> str:
         there = {r.key for r in load(out / f"{slug}.jsonl")} if (out / f"{slug}.jsonl").exists() else set()
@@ -173,19 +175,22 @@ def parts(out: Path, notebooks: tuple[str, ...], scale: str, tests: str, engine:
     def of_engine(name: str, ways: str, *options: str) -> Callable[[float], str]:
         return lambda s: run_engine(out, s, [*engine, *options], ways, name)
 
-    def of_tests(name: str, which: str) -> Callable[[float], str]:
-        return lambda s: run_tests(out, s, tests, name, which)
+    def of_tests(which: str) -> Callable[[float], str]:
+        return lambda s: run_tests(out, s, tests, which)
 
     rate = views_s(out) * 3 * ledger.forward(base(profile("gpu")))
     first = {
-        "tests": ("tests.json", of_tests("tests.json", "not bfloat16")),
-        "engine": ("engine.json", of_engine("engine.json", "views,graph", "--against", "", "--against", "graph")),
-        "engine, compiled": ("compiled.json", of_engine("compiled.json", "views,graph,compile", "--no-peers")),
-        "precision": ("precision.json", of_tests("precision.json", "bfloat16")),
+        "tests": (untold("tests"), of_tests("not bfloat16")),
+        "engine": (
+            missing("engine.json"),
+            of_engine("engine.json", "views,graph", "--against", "", "--against", "graph"),
+        ),
+        "engine, compiled": (missing("compiled.json"), of_engine("compiled.json", "views,graph,compile", "--no-peers")),
+        "precision": (untold("precision"), of_tests("bfloat16")),
     }
     made = [
-        Part(name, LIMITS[name], missing(file), lambda s, name=name, run=run: run(min(s, LIMITS[name])))
-        for name, (file, run) in first.items()
+        Part(name, LIMITS[name], left, lambda s, name=name, run=run: run(min(s, LIMITS[name])))
+        for name, (left, run) in first.items()
     ]
     for slug in notebooks:
         cost = sum(seconds(s, rate) for s in planned(slug, scale))
@@ -221,10 +226,14 @@ def spend(todo: list[Part], limit: float, out: Path, say: Callable[[str], None] 
         outcome = part.run(left)
         entry = {"part": part.name, "seconds": round(time.monotonic() - started, 1), "outcome": outcome}
         say(f"{part.name}: {outcome} ({entry['seconds']:.0f} s)")
-        path = out / "day.json"
-        done = json.loads(path.read_text()) if path.exists() else []
         about = {"when": time.strftime("%Y-%m-%d", time.gmtime()), "commit": commit(), **machine()}
-        write_atomic(path, json.dumps([*done, about | entry], indent=1) + "\n")
+        write_atomic(out / "day.json", json.dumps([*days(out), about | entry], indent=1) + "\n")
+
+
+def days(out: Path) -> list[dict]:
+    """What was done in this folder, part by part: when, on which hardware, in how many seconds, with which outcome."""
+    path = out / "day.json"
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -234,11 +243,13 @@ def _repro(*words: str) -> list[str]:
     return [sys.executable, "-m", "repro.cli", *words]
 
 
-def _call(command: list[str], limit: float, log: Path, ways: str) -> tuple[int, str]:
-    """Run a command for so many seconds at most, by the engine's `ways`: its exit code, and what it printed, which goes to
-    `log` too. A command that is stopped has ten seconds to write its checkpoint."""
+def _call(command: list[str], limit: float, out: Path, ways: str) -> tuple[int, str]:
+    """Run a command for so many seconds at most, by the engine's `ways`: its exit code, and what it printed, which
+    log.txt keeps too. A command that is stopped has ten seconds to write its checkpoint."""
+    log = out / "log.txt"
     env = {**os.environ, "REPRO_ENGINE": ways, "PYTHONUNBUFFERED": "1"}
-    with log.open("w") as handle:
+    with log.open("a") as handle:
+        before = handle.tell()
         process = subprocess.Popen(command, stdout=handle, stderr=subprocess.STDOUT, env=env, start_new_session=True)
         try:
             code = process.wait(timeout=max(limit, 1.0))
@@ -246,7 +257,7 @@ def _call(command: list[str], limit: float, log: Path, ways: str) -> tuple[int, 
             code = 124
         finally:
             _end(process)
-    return code, log.read_text()
+    return code, log.read_bytes()[before:].decode(errors="replace")
 
 
 def _end(process: subprocess.Popen) -> None:
