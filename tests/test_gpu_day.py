@@ -55,7 +55,7 @@ def test_tests_that_fail_or_are_not_reached_are_reported(tmp_path):
 def test_runs_go_on_on_another_machine(few, tmp_path, monkeypatch):
     monkeypatch.setenv("REPRO_STORE", str(tmp_path / "one"))
     gpu_day.measure_runs("augmentations", "gpu", tmp_path, 1e-9)  # no time at all
-    assert not (tmp_path / "augmentations.jsonl").exists()
+    assert not (gpu_day.file_of(tmp_path, "augmentations")).exists()
     stops = iter([True, True, False])
     real = gpu_day.sweep.measure
 
@@ -67,13 +67,13 @@ def test_runs_go_on_on_another_machine(few, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_day.sweep, "measure", until)
     with pytest.raises(KeyboardInterrupt):
         gpu_day.measure_runs("augmentations", "gpu", tmp_path, 10)
-    first = load(tmp_path / "augmentations.jsonl")
+    first = load(gpu_day.file_of(tmp_path, "augmentations"))
     assert {r.key for r in first} == {key(s) for s in few if s.seed == 0 and s.batch_size > 16}
 
     monkeypatch.setattr(gpu_day.sweep, "measure", real)
     monkeypatch.setenv("REPRO_STORE", str(tmp_path / "another"))
     gpu_day.measure_runs("augmentations", "gpu", tmp_path, 10)
-    found = {r.key: r for r in load(tmp_path / "augmentations.jsonl")}
+    found = {r.key: r for r in load(gpu_day.file_of(tmp_path, "augmentations"))}
     assert set(found) == {key(s) for s in few}
     assert all(found[r.key] == r for r in first)  # with the day it was measured on: it was not measured again
     assert set(Store(tmp_path / "another").keys()) == set(found)
@@ -114,7 +114,7 @@ def test_a_day_is_rehearsed_on_a_cpu(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gpu_day, "LEAST", 0.5)
     tests = tmp_path / "test_them.py"
     tests.write_text(TESTS)
-    for name in ("engine.json", "compiled.json"):
+    for name in ("engine.json", "engine-compiled.json"):
         (tmp_path / name).write_text('{"summary": {"views_s": 4000.0}}')
     given = ["start_here", "--profile", "smoke", "--minutes", "4", "--out", str(tmp_path), "--tests", str(tests)]
     assert gpu_day.main(given) == 0

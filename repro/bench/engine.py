@@ -112,10 +112,11 @@ def measure(
     say: Callable[[str], None] = lambda text: None,
     with_peers: bool = True,
     against: tuple[tuple[str, ...], ...] = (),
+    keep: Callable[[dict], None] = lambda found: None,
 ) -> dict:
     """Seconds a step: for each of PARTS ours takes up to there, for each of the engine's ways `against` it, and for each
     peer; a list over turns each. And what else the report needs. `say` hears of a peer that cannot run here and is left
-    out."""
+    out; `keep` gets what is there after each turn."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (steps * spec.batch_size, 3, size, size), dtype=torch.uint8, generator=generator)
@@ -128,8 +129,19 @@ def measure(
         other = Ours(spec, images.to(device), ways)
         paces["ours, " + (", ".join(ways) or PLAIN)] = functools.partial(_own_pace, other, number, "optimiser")
     others = peers.contestants(spec, images.to(device), workers, cores) if with_peers else {}
-    paces |= {name: functools.partial(_pace, peer, steps, device) for name, peer in others.items()}
+    paces |= {name: functools.partial(_pace, peer, device) for name, peer in others.items()}
     seconds: dict[str, list[float]] = {name: [] for name in paces}
+    forward, both = flops(spec, size)
+    precision = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
+    found = {
+        **machine(), "commit": commit(), "backbone": spec.backbone, "size": size, "batch": spec.batch_size,
+        "views": len(spec.recipe.views), "recipe": spec.recipe.name, "precision": spec.precision,
+        "ways": list(engine.ways(device)), "cores": cores, "steps": steps, "seconds": seconds,
+        "flops_forward": forward, "flops": both,
+        "ceiling": ceiling(device, precision), "ceiling_float32": ceiling(device, torch.float32),
+        "workers": {name: peer.workers for name, peer in others.items()},
+        "precisions": {name: str(peer.precision).split(".")[-1] for name, peer in others.items()},
+    }  # fmt: skip
     for turn in range(-1, repeats):  # the first warms up, compiles and captures, and is not counted
         say(f"turn {turn + 1} of {repeats}")
         for name, pace in list(paces.items()):
@@ -141,30 +153,23 @@ def measure(
                 if name not in others:
                     raise
                 say(f"{name} cannot run here and is left out: {e}")
-                del others[name], paces[name], seconds[name]
+                for known in (others, paces, seconds, found["workers"], found["precisions"]):
+                    del known[name]
                 continue
             if turn >= 0:
                 seconds[name].append(value)
-    forward, both = flops(spec, size)
-    precision = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
-    return {
-        **machine(), "commit": commit(), "backbone": spec.backbone, "size": size, "batch": spec.batch_size,
-        "views": len(spec.recipe.views), "precision": spec.precision, "ways": list(engine.ways(device)),
-        "cores": cores, "steps": steps, "seconds": seconds, "flops_forward": forward, "flops": both,
-        "ceiling": ceiling(device, precision), "ceiling_float32": ceiling(device, torch.float32),
-        "workers": {name: peer.workers for name, peer in others.items()},
-        "precisions": {name: str(peer.precision).split(".")[-1] for name, peer in others.items()},
-    }  # fmt: skip
+        if turn >= 0:
+            keep(found)
+    return found
 
 
 def _own_pace(mine: Ours, steps: int, last: str) -> float:
     return mine.run(steps, last) / steps
 
 
-def _pace(peer, steps: int, device: torch.device) -> float:
-    """Seconds a step of a peer whose workers are at their pace: as many steps as they are, at least, since their batches
-    come in bursts."""
-    number = max(steps, 2 * peer.workers)
+def _pace(peer, device: torch.device) -> float:
+    """Seconds a step of a peer whose workers are at their pace, over two steps a worker, since batches come in bursts."""
+    number = 2 * peer.workers
     walk = peer.steps(number)
     next(walk)
     began = _now(device)
@@ -269,13 +274,16 @@ def main(argv: list[str]) -> int:
     if args.memory:
         print(memory(replace(spec, data=replace(spec.data, size=args.size))))
         return 0
+
+    def keep(found: dict) -> None:
+        if args.out:
+            write_atomic(args.out, json.dumps(found | {"summary": summary(found)}, indent=1) + "\n")
+
     with alone():
         found = measure(
             spec, args.size, args.steps, args.repeats, args.workers,
             lambda text: print(text, file=sys.stderr, flush=True), args.peers,
-            tuple(engine.parse(text) for text in args.against),
+            tuple(engine.parse(text) for text in args.against), keep,
         )  # fmt: skip
     print(report(found))
-    if args.out:
-        write_atomic(args.out, json.dumps(found | {"summary": summary(found)}, indent=1) + "\n")
     return 0
