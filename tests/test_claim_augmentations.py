@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from studies import check_finished, every_study
 
-from repro import figures, notebook, stats, store
+from repro import figures, stats
 from repro.bench import views as bench
 from repro.claims import augmentations
+from repro.core import store
+from repro.core.profiles import profile
+from repro.core.provenance import machine
+from repro.core.spec import DataSpec, key, to_dict
+from repro.core.store import Record
 from repro.errors import ReproError
-from repro.profiles import profile
-from repro.provenance import machine
-from repro.spec import DataSpec, key, to_dict
-from repro.store import Record
+from repro.pages import notebook
 from repro.views.recipe import STACKS, View, preset
 
 STUDY = notebook.study("augmentations", profile="quick")

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from repro import figures, stats, train
+from repro import figures, stats
 from repro.claims import data_loading
+from repro.core.profiles import base, profile
+from repro.core.spec import DataSpec, Loading, RunSpec, flatten, key
 from repro.data import disk, scenes
 from repro.errors import ReproError
-from repro.profiles import base, profile
-from repro.spec import DataSpec, Loading, RunSpec, flatten, key
+from repro.ssl import train
 
 SMALL = DataSpec("scenes", 16, options=(("images", 96),))
 

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from studies import check_finished, every_study
 
-from repro import figures, notebook, store
+from repro import figures
 from repro.claims import batch_size, instance_simclr
-from repro.methods import InstanceSimCLR
-from repro.profiles import profile
-from repro.provenance import machine
-from repro.spec import key, to_dict
-from repro.store import Record
+from repro.core import store
+from repro.core.profiles import profile
+from repro.core.provenance import machine
+from repro.core.spec import key, to_dict
+from repro.core.store import Record
+from repro.pages import notebook
+from repro.ssl.methods import InstanceSimCLR
 
 STUDY = notebook.study("instance_simclr", profile="quick")
 (CLAIM,) = instance_simclr.CLAIMS

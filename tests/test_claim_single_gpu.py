@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro import figures, notebook, store
+from repro import figures
 from repro.claims import evaluation_protocol, registry, single_gpu
-from repro.profiles import profile
-from repro.provenance import machine
-from repro.spec import key, to_dict
-from repro.store import Record
+from repro.core import store
+from repro.core.profiles import profile
+from repro.core.provenance import machine
+from repro.core.spec import key, to_dict
+from repro.core.store import Record
+from repro.pages import notebook
 
 GPU, PROBES = (notebook.study(slug, profile="quick") for slug in ("single_gpu", "evaluation_protocol"))
 GRIDS = {g.claim: g for g in single_gpu.GRIDS}

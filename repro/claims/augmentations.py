@@ -27,9 +27,9 @@ from repro.claims.common import (
     tuned,
     verdict,
 )
-from repro.methods import BarlowTwins
-from repro.profiles import Profile, base
-from repro.spec import Optimiser, RunSpec
+from repro.core.profiles import Profile, base
+from repro.core.spec import Optimiser, RunSpec
+from repro.ssl.methods import BarlowTwins
 from repro.views.recipe import STACKS, preset
 
 GRAY, ALL = STACKS.index("crop+gray"), STACKS.index("all")

@@ -25,11 +25,11 @@ from repro.bench.contestants import COLUMNS
 from repro.bench.loader import LoaderSpec
 from repro.claims import Claim, Drawing, Verdict, registry
 from repro.claims.common import floor_levels, min_seeds, semantic, trained, verdict
-from repro.data.loader import Loader
-from repro.methods import Untrained
-from repro.profiles import Profile, base
-from repro.profiles import profile as find_profile
-from repro.spec import Loading, RunSpec
+from repro.core.profiles import Profile, base
+from repro.core.profiles import profile as find_profile
+from repro.core.spec import Loading, RunSpec
+from repro.loader.loader import Loader
+from repro.ssl.methods import Untrained
 from repro.views.recipe import Recipe, View, repeat
 
 PARTS = ("decode", "crop", "blur", "gray", "solarize", "jitter")

@@ -15,9 +15,9 @@ import pandas as pd
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict
 from repro.claims.common import cannot_carry, floor_levels, floors, min_seeds, semantic, trained, verdict
-from repro.methods import BYOL
-from repro.profiles import Profile, base
-from repro.spec import RunSpec
+from repro.core.profiles import Profile, base
+from repro.core.spec import RunSpec
+from repro.ssl.methods import BYOL
 
 EPOCHS = {"smoke": 2, "quick": 2, "gpu": 0.3, "paper": 1}
 """Times the profile's own: whether a probe overfits shows in a long run only, and a minute of a GPU is short."""

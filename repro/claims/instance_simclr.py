@@ -15,9 +15,9 @@ import pandas as pd
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict
 from repro.claims.common import cannot_carry, floors, grid, min_seeds, semantic, task_names, trained, verdict
-from repro.methods import InstanceSimCLR
-from repro.profiles import Profile, base
-from repro.spec import RunSpec
+from repro.core.profiles import Profile, base
+from repro.core.spec import RunSpec
+from repro.ssl.methods import InstanceSimCLR
 from repro.views.recipe import instance, noisy
 
 KEPT = 0.75  # share of full SimCLR's gain that the instance method must keep

@@ -18,9 +18,9 @@ from matplotlib.patches import Rectangle
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, registry
 from repro.claims.common import cannot_carry, floor_levels, floors, grid, min_seeds, semantic, tuned, verdict
-from repro.methods import BYOL, BarlowTwins, Method, SimCLR, VICReg
-from repro.profiles import Profile, base
-from repro.spec import RunSpec
+from repro.core.profiles import Profile, base
+from repro.core.spec import RunSpec
+from repro.ssl.methods import BYOL, BarlowTwins, Method, SimCLR, VICReg
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict
 from repro.claims.common import CARRIES, floor_levels, floors, min_seeds, semantic, trained, verdict
+from repro.core.profiles import Profile, base
+from repro.core.spec import RunSpec
 from repro.errors import ReproError
-from repro.profiles import Profile, base
-from repro.spec import RunSpec
 from repro.views import batched
 from repro.views.recipe import Recipe
 
