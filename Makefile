@@ -1,13 +1,14 @@
 # make reproduce [PROFILE=quick] [NOTEBOOKS="batch_size small_projectors"]
 #                                  everything: install, measure, execute the notebooks (all, or those named), draw, build the gallery
 # make test                        what CI runs
+# make same                        the net under a change: same plans, same verdicts and figures, byte for byte
 PROFILE ?= quick
 NOTEBOOKS ?=
 REPRO = .venv/bin/repro
 export OMP_NUM_THREADS ?= 1
 export PYTHONWARNINGS ?= ignore::FutureWarning
 
-.PHONY: reproduce test lab gallery bench redraw clean
+.PHONY: reproduce test lab gallery bench redraw same same-update clean
 
 build/.ready: pyproject.toml uv.lock .ci/setup
 	@.ci/setup
@@ -33,6 +34,12 @@ test: build/.ready
 	.venv/bin/pytest tests -n 2 --dist loadfile
 	REPRO_STORE=$(CURDIR)/build/nbval/store REPRO_FIGURES=$(CURDIR)/build/nbval/figures .venv/bin/pytest notebooks -n 2 --dist loadfile \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -o filterwarnings=default
+
+same: build/.ready  ## nothing changed: every plan's keys, and the committed runs' verdicts and figures, byte for byte
+	@.venv/bin/python tests/same.py
+
+same-update: build/.ready  ## after a deliberate change of a plan
+	@.venv/bin/python tests/same.py --update
 
 clean:
 	rm -rf build

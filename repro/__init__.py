@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.notebook import costs, judge, measure, overview, show, study, takeaways, verdict, watch
+    from repro.pages.notebook import costs, judge, measure, overview, show, study, takeaways, verdict, watch
 
 __all__ = ["costs", "judge", "measure", "overview", "show", "study", "takeaways", "verdict", "watch"]
 
@@ -16,7 +16,7 @@ __all__ = ["costs", "judge", "measure", "overview", "show", "study", "takeaways"
 def __getattr__(name: str) -> Any:
     """`repro.study(...)` and its companions, imported when first used: importing repro stays quick."""
     if name in __all__:
-        from repro import notebook
+        from repro.pages import notebook
 
         return getattr(notebook, name)
     raise AttributeError(f"module 'repro' has no attribute {name!r}")

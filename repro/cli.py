@@ -13,17 +13,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from repro import claims, interrupts, places
+from repro import claims
+from repro.core import places, stopping
 from repro.errors import DoesNotFit, ReproError
 
-BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long")  # modules of repro.bench that have a `main`
+BENCHMARKS = (
+    "loader",
+    "engine",
+    "views",
+    "step",
+    "loss",
+    "long",
+    "gpu-day",
+)  # modules of repro.bench that have a `main`
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 130 at Ctrl-C or
     SIGTERM, by which clusters stop a job."""
     try:
-        with interrupts.sigterm_as_ctrl_c():
+        with stopping.sigterm_as_ctrl_c():
             args = _parser().parse_args(argv)
             return args.command(args) or 0
     except ReproError as e:
@@ -111,7 +120,8 @@ def _slugs(names: list[str], there: list[str]) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from repro import execute, profiles
+    from repro.core import profiles
+    from repro.pages import execute
 
     began = time.monotonic()
     given = dict(_pair(text) for text in args.given)
@@ -131,8 +141,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.reference:
         os.environ["REPRO_FIGURES"] = str(places.reference())
     if given.get("results") != "stored":
-        from repro import notebook, sweep
-        from repro.store import Store
+        from repro.core import sweep
+        from repro.core.store import Store
+        from repro.pages import notebook
 
         studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
         for study in studies:
@@ -154,12 +165,12 @@ def _run(args: argparse.Namespace) -> int:
         raise DoesNotFit(*large.values())
     print(f"executing {_many(len(jobs), 'notebook')}", file=sys.stderr, flush=True)
     # a kernel waits for much of its start: so three at a time, and the next step's imports meanwhile
-    threading.Thread(target=importlib.import_module, args=("repro.gallery",)).start()
+    threading.Thread(target=importlib.import_module, args=("repro.pages.gallery",)).start()
     execute.execute(jobs, args.profile, parallel=3)
     if args.reference and given.get("results") != "stored":
         _write_cost(args.profile)
     page = _build_gallery("all")
-    from repro import table
+    from repro.pages import table
 
     print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
     print(
@@ -185,9 +196,10 @@ def _write_cost(profile: str) -> None:
     """What the reference runs of a profile took: the runs' own time shared by their processes, and drawing it all."""
     import json
 
-    from repro import sweep
-    from repro.provenance import machine
-    from repro.store import load, write_atomic
+    from repro.core import sweep
+    from repro.core.io import write_atomic
+    from repro.core.provenance import machine
+    from repro.core.store import load
 
     folder = places.reference() / profile
     files = sorted(folder.glob("*/runs.jsonl"))
@@ -217,8 +229,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    from repro import notebook, sweep
-    from repro.store import Store, export, frame
+    from repro.core import sweep
+    from repro.core.store import Store, export, frame
+    from repro.pages import notebook
 
     began, to_go, large = time.monotonic(), 0, []
     there = [slug for slug in claims.NOTEBOOKS if claims.of(slug)]
@@ -260,7 +273,7 @@ def _gallery(args: argparse.Namespace) -> int:
 
 
 def _build_gallery(profile: str, figures: Path | None = None, out: Path | None = None) -> Path:
-    from repro import gallery
+    from repro.pages import gallery
 
     if figures and not figures.is_dir():
         raise ReproError(f"There is no folder {figures}: name the one that holds the profiles' figures.")
@@ -270,7 +283,7 @@ def _build_gallery(profile: str, figures: Path | None = None, out: Path | None =
 
 
 def _claims(args: argparse.Namespace) -> int:
-    from repro import table
+    from repro.pages import table
 
     rows = table.rows(args.figures, places.notebooks())
     if args.readme:
@@ -299,7 +312,7 @@ def _data(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace) -> int:
     if args.what not in BENCHMARKS:
         raise ReproError(f"There is no benchmark {args.what!r}: choose from {', '.join(BENCHMARKS)}.")
-    return importlib.import_module(f"repro.bench.{args.what}").main(args.rest) or 0
+    return importlib.import_module(f"repro.bench.{args.what.replace('-', '_')}").main(args.rest) or 0
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -318,7 +331,7 @@ def _doctor(args: argparse.Namespace) -> int:
         except Exception as e:  # a compiled package can fail in many ways
             state = f"missing ({type(e).__name__}: {e}): needed for {purpose}"
         print(f"{name}: {state}")
-    from repro.train import make_views
+    from repro.ssl.train import make_views
     from repro.views.recipe import preset
 
     began = time.monotonic()

@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repro import data, networks, train
+from repro import data
+from repro.core.spec import DetectSpec, RunSpec
+from repro.core.store import Result
 from repro.data import coco
 from repro.errors import ReproError
-from repro.methods import Untrained
-from repro.spec import DetectSpec, RunSpec
-from repro.store import Result
+from repro.ssl import networks, train
+from repro.ssl.methods import Untrained
 from repro.views.draw import permutation, stream, uniform
 
 METRICS = {"mask": ("bbox", "segm"), "keypoint": ("bbox", "keypoints")}
@@ -45,7 +46,7 @@ def run(
     what was detected on a few validation images.
 
     weights: those of `spec.start`, as a run stores them; none are needed if it is untrained. scratch and tick: as
-    `repro.train.run` has them. Raises ReproError for data or a backbone that cannot be used.
+    `repro.ssl.train.run` has them. Raises ReproError for data or a backbone that cannot be used.
     """
     trained = not isinstance(spec.start.method, Untrained)
     if trained and (weights is None or not weights.exists()):

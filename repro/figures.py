@@ -557,7 +557,7 @@ def data_title(name: str) -> str:
 def caption(frame: pd.DataFrame, profile: str) -> str:
     """Where a figure's numbers come from: data, backbone, profile, seeds, runs, time, hardware, commit, versions, date.
 
-    Reads the columns of `repro.store.frame`; what a column lacks is left out.
+    Reads the columns of `repro.core.store.frame`; what a column lacks is left out.
     """
 
     def names(column: str) -> list[str]:

@@ -29,8 +29,8 @@ from scipy import optimize
 from scipy.integrate import solve_ivp
 
 from repro import stats
+from repro.core.store import Result
 from repro.errors import ReproError
-from repro.store import Result
 
 
 def run(spec: GraphSpec | DynamicsSpec | ToySpec | KernelSpec | PredictiveSpec) -> Result:

@@ -9,8 +9,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 
-from repro.profiles import PROFILES, base
-from repro.store import Store
+from repro.core.profiles import PROFILES, base
+from repro.core.store import Store
 
 torch.set_num_threads(1)
 

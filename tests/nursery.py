@@ -97,9 +97,9 @@ def patience(seconds: float = 120.0) -> Iterator:
 
 
 def specs() -> dict:
-    from repro.methods import BYOL, MoCo
-    from repro.profiles import PROFILES, base
-    from repro.spec import Optimiser, Projector
+    from repro.core.profiles import PROFILES, base
+    from repro.core.spec import Optimiser, Projector
+    from repro.ssl.methods import BYOL, MoCo
 
     plain = base(PROFILES["smoke"])
     probed = replace(plain.probes, labels=64, online=True, knn=True, every=2)
@@ -118,7 +118,7 @@ def specs() -> dict:
 def die_at(place: str, number: int) -> None:
     """Kill this process by SIGKILL when it comes to a place for the `number`-th time: before a call of the module os, or
     half-way through "write", the writing of a file's content."""
-    from repro import store
+    from repro.core import io
 
     left = [number]
 
@@ -135,15 +135,16 @@ def die_at(place: str, number: int) -> None:
         return called
 
     if place == "write":
-        store._write = mortal(store._write)
+        io.write = mortal(io.write)
     else:
         setattr(os, place, mortal(getattr(os, place)))
 
 
 def job(store: str, name: str, seeds: int, log: str = "", die: tuple[str, int] | None = None, **options) -> int:
     """Measure; each start and each resumption of a run is a line in `log`. 130 if interrupted."""
-    from repro import sweep, train
-    from repro.store import Store
+    from repro.core import sweep
+    from repro.core.store import Store
+    from repro.ssl import train
 
     def note(word: str) -> None:
         if log:
@@ -173,8 +174,9 @@ def job(store: str, name: str, seeds: int, log: str = "", die: tuple[str, int] |
 
 
 def main() -> None:
-    from repro import sweep, train  # noqa: F401  (for the children)
-    from repro.provenance import commit, machine
+    from repro.core import sweep  # noqa: F401  (for the children)
+    from repro.core.provenance import commit, machine
+    from repro.ssl import train
 
     commit(), machine()
     for spec in specs().values():  # compile, load the data

@@ -8,10 +8,12 @@ import math
 import numpy as np
 import pytest
 
-from repro import figures, notebook, store
-from repro.methods import Untrained
-from repro.provenance import machine
-from repro.spec import RunSpec, key, to_dict
+from repro import figures
+from repro.core import store
+from repro.core.provenance import machine
+from repro.core.spec import RunSpec, key, to_dict
+from repro.pages import notebook
+from repro.ssl.methods import Untrained
 
 KNOBS = {
     "smoke": {"profile": "smoke"},

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from repro import cli, execute, notebook, places
+from repro import cli
+from repro.core import places
+from repro.core.store import FORMAT, Store
 from repro.errors import ReproError
-from repro.store import FORMAT, Store
+from repro.pages import execute, notebook
 
 ROOT = Path(__file__).parent.parent
 
@@ -154,7 +156,8 @@ def test_papermill_gets_typed_values_of_known_names_only(slug):
 @pytest.fixture
 def ran(monkeypatch, tmp_path):
     """ran(*words): what `repro run` would measure, (specs, minutes) a notebook, and then execute: jobs and profile."""
-    from repro import sweep, table
+    from repro.core import sweep
+    from repro.pages import table
 
     def run(*words: str) -> tuple[list, list, str]:
         measured, executed = [], []

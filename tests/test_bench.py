@@ -8,15 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from repro import figures, stats, store
+from repro import figures, stats
 from repro.bench import contestants, loader, peers, photographs
 from repro.bench import engine as step_engine
 from repro.bench.contestants import COLUMNS
 from repro.bench.loader import LoaderSpec
 from repro.claims import data_loading
+from repro.core import store
+from repro.core.profiles import profile
+from repro.core.spec import key, to_dict
 from repro.errors import ReproError
-from repro.profiles import profile
-from repro.spec import key, to_dict
 
 
 def rows(jitter: float = 0.2, slow: float = 6.0, turns: int = 5) -> pd.DataFrame:

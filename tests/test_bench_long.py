@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from repro import sweep
 from repro.bench import long
+from repro.core import sweep
+from repro.core.profiles import profile
+from repro.core.store import load
 from repro.errors import ReproError
-from repro.profiles import profile
-from repro.store import load
 
 
 def test_a_long_run_is_stored_and_read_again(tmp_path, monkeypatch, capsys):

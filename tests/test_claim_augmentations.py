@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from studies import check_finished, every_study, made_up
 
-from repro import figures, notebook, stats
+from repro import figures, stats
 from repro.bench import views as bench
 from repro.claims import augmentations
+from repro.core.profiles import profile
+from repro.core.spec import DataSpec, key
 from repro.errors import ReproError
-from repro.profiles import profile
-from repro.spec import DataSpec, key
+from repro.pages import notebook
 from repro.views.recipe import STACKS, View, preset
 
 STUDY = notebook.study("augmentations", profile="quick")

@@ -7,8 +7,9 @@ import math
 import pytest
 from studies import check_finished, every_study, made_up
 
-from repro import figures, notebook
+from repro import figures
 from repro.claims import batch_size
+from repro.pages import notebook
 
 STUDY = notebook.study("batch_size", profile="quick")
 CLAIMS = {c.id: c for c in batch_size.CLAIMS}

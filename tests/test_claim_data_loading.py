@@ -8,12 +8,14 @@ import pytest
 import torch
 from studies import made_up
 
-from repro import figures, notebook, stats, train
+from repro import figures, stats
 from repro.claims import data_loading
+from repro.core.profiles import base, profile
+from repro.core.spec import DataSpec, Loading, RunSpec, key
 from repro.data import disk, scenes
 from repro.errors import ReproError
-from repro.profiles import base, profile
-from repro.spec import DataSpec, Loading, RunSpec, key
+from repro.pages import notebook
+from repro.ssl import train
 
 SMALL = DataSpec("scenes", 16, options=(("images", 96),))
 

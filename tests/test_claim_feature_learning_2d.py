@@ -9,10 +9,10 @@ from PIL import Image
 
 from repro import figures
 from repro.claims import feature_learning_2d as claim
+from repro.core.profiles import PROFILES
+from repro.core.spec import key, to_dict
+from repro.core.store import Record, frame
 from repro.errors import ReproError
-from repro.profiles import PROFILES
-from repro.spec import key, to_dict
-from repro.store import Record, frame
 from repro.theory import (
     ARMS,
     CONDITION_HOLDS,

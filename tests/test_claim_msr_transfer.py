@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from repro import figures, notebook, store
+from repro import figures
 from repro.claims import msr_transfer, registry
+from repro.core import store
+from repro.core.provenance import machine
+from repro.core.spec import DetectSpec, RunSpec, key, to_dict
+from repro.core.store import Record
 from repro.data import coco
-from repro.provenance import machine
-from repro.spec import DetectSpec, RunSpec, key, to_dict
-from repro.store import Record
+from repro.pages import notebook
 
 CLAIMS = {c.id: c for c in msr_transfer.CLAIMS}
 

@@ -6,15 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro import figures, notebook
+from repro import figures
 from repro.bench.loss import LossSpec, run
 from repro.claims import multi_augmentation as claim
 from repro.claims import registry
 from repro.claims.multi_augmentation import Cell
-from repro.methods import Untrained
-from repro.profiles import PROFILES
-from repro.spec import key, to_dict
-from repro.store import Record, frame
+from repro.core.profiles import PROFILES
+from repro.core.spec import key, to_dict
+from repro.core.store import Record, frame
+from repro.pages import notebook
+from repro.ssl.methods import Untrained
 
 QUICK = PROFILES["quick"]
 CLAIMS = {c.id: c for c in claim.CLAIMS}

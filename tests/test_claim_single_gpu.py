@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from studies import made_up
 
-from repro import figures, notebook
+from repro import figures
 from repro.claims import evaluation_protocol, registry, single_gpu
-from repro.profiles import profile
-from repro.spec import key
+from repro.core.profiles import profile
+from repro.core.spec import key
+from repro.pages import notebook
 
 GPU, PROBES = (notebook.study(slug, profile="quick") for slug in ("single_gpu", "evaluation_protocol"))
 GRIDS = {g.claim: g for g in single_gpu.GRIDS}

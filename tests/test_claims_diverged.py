@@ -1,4 +1,4 @@
-"""A run that diverges, as `repro.train` returns it, breaks neither figure nor verdict of any claim."""
+"""A run that diverges, as `repro.ssl.train` returns it, breaks neither figure nor verdict of any claim."""
 
 import math
 from dataclasses import replace
@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from repro import explore, figures, notebook, stats, store, sweep
+from repro import figures, stats
 from repro.bench import long
 from repro.claims import NOTEBOOKS, augmentations, multi_augmentation
-from repro.spec import key
+from repro.core import store, sweep
+from repro.core.spec import key
+from repro.pages import explore, notebook
 
 QUICK = Path(__file__).resolve().parent.parent / "figures" / "quick"
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from studies import made_up
 
-from repro import notebook, stats
+from repro import stats
 from repro.claims import kit
-from repro.methods import BYOL
-from repro.profiles import base, profile
-from repro.spec import key
+from repro.core.profiles import base, profile
+from repro.core.spec import key
+from repro.pages import notebook
+from repro.ssl.methods import BYOL
 
 QUICK = profile("quick")
 SPEC = base(QUICK)

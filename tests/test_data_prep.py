@@ -16,15 +16,16 @@ import pytest
 import torch
 from PIL import Image
 
-from repro import data, train
+from repro import data
 from repro.cli import main
-from repro.data import beton, coco, disk, prepared
-from repro.data.loader import Images, Loader
+from repro.core.profiles import base, profile
+from repro.core.spec import DataSpec, Loading
+from repro.data import coco, disk, prepared
 from repro.errors import ReproError
-from repro.methods import Untrained
-from repro.profiles import base, profile
-from repro.spec import DataSpec, Loading
-from repro.views import compiled
+from repro.loader import beton, compiled
+from repro.loader.loader import Images, Loader
+from repro.ssl import train
+from repro.ssl.methods import Untrained
 from repro.views.recipe import preset
 
 SCRIPTS = Path(__file__).parent.parent / "data_prep"

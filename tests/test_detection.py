@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from repro import detection, sweep, train
+from repro import detection
+from repro.core import sweep
+from repro.core.profiles import PROFILES, base
+from repro.core.spec import DataSpec, DetectSpec, Probes, Projector, key
+from repro.core.store import frame
 from repro.data import coco
 from repro.errors import ReproError
-from repro.methods import MSR, Supervised, Untrained
-from repro.profiles import PROFILES, base
-from repro.spec import DataSpec, DetectSpec, Probes, Projector, key
-from repro.store import frame
+from repro.ssl import train
+from repro.ssl.methods import MSR, Supervised, Untrained
 from repro.views.recipe import preset
 
 SCENES = DataSpec(coco.SCENES, 64, options=(("images", 8),))
@@ -324,7 +326,7 @@ def test_published_probes_report_the_last_epoch_and_the_best(tiny):
 
 
 def test_an_sgd_probe_lowers_its_rate_at_the_published_epochs(monkeypatch):
-    from repro import probes
+    from repro.ssl import probes
 
     seen = []
 

@@ -9,10 +9,12 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from repro import engine, methods, networks, optim, sweep, train
+from repro.core import sweep
+from repro.core.spec import Optimiser, key
 from repro.errors import DoesNotFit, ReproError
-from repro.spec import Optimiser, key
-from repro.views import batched, compiled, draw
+from repro.loader import compiled
+from repro.ssl import engine, methods, networks, optim, train
+from repro.views import batched, draw
 from repro.views.recipe import Recipe, View, instance, preset
 
 MSR_VIEWS = preset("msr")
@@ -157,8 +159,9 @@ def test_the_command_line_goes_on_with_the_next_notebook(tmp_path, monkeypatch, 
 
 
 def test_running_draws_the_notebooks_that_fit(tmp_path, monkeypatch, capsys):
-    import repro.gallery  # noqa: F401  here, since a thread of the command does not know what pytest lets pass
-    from repro import cli, execute
+    import repro.pages.gallery  # noqa: F401  here, since a thread of the command does not know what pytest lets pass
+    from repro import cli
+    from repro.pages import execute
 
     drawn, asked = [], []
 

@@ -3,8 +3,10 @@
 import ipywidgets
 import pytest
 
-from repro import explore, figures, places, theory
+from repro import figures, theory
+from repro.core import places
 from repro.errors import ReproError
+from repro.pages import explore
 
 
 def test_moving_a_knob_trains_the_toy_anew(monkeypatch):

@@ -18,12 +18,12 @@ from bs4 import BeautifulSoup
 from matplotlib.colors import to_rgb
 
 from repro import figures
-from repro import gallery as gallery_module
 from repro.claims.registry import load
 from repro.errors import ReproError
-from repro.gallery import build
-from repro.gallery.build import _natural, glyph, numbers
-from repro.gallery.notebook import clean, inline, markdown, render
+from repro.pages import gallery as gallery_module
+from repro.pages.gallery import build
+from repro.pages.gallery.build import _natural, glyph, numbers
+from repro.pages.gallery.notebook import clean, inline, markdown, render
 
 PIXEL = base64.b64encode(
     base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")

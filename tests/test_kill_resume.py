@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from nursery import Nursery, cpu_seconds, group, patience
 
-from repro import claims, train
-from repro.profiles import PROFILES
-from repro.spec import key
+from repro import claims
+from repro.core.profiles import PROFILES
+from repro.core.spec import key
+from repro.ssl import train
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="reads CPU times from /proc")
 

@@ -12,14 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import reference
 import torch
 from PIL import Image
 
-from repro.data import beton, loader
-from repro.data.loader import Loader
-from repro.data.plain import PlainLoader
 from repro.errors import ReproError
-from repro.views import compiled, reference
+from repro.loader import beton, compiled, loader
+from repro.loader.loader import Loader
+from repro.loader.plain import PlainLoader
 from repro.views.recipe import Recipe, View, preset
 
 COUNT = 26
@@ -140,7 +140,7 @@ def test_a_batch_is_not_overwritten_while_it_is_held(path):
 
 _GROWTH = """
 import sys
-from repro.data.loader import Loader
+from repro.loader.loader import Loader
 from repro.views.recipe import preset
 
 def anonymous():  # MiB that are the process's own, not the file's
@@ -454,7 +454,7 @@ def test_ffcvs_own_loader_gives_the_same_views(path):
         from ffcv.loader import OrderOption
         from ffcv.transforms import ToTensor
 
-        from repro.data.operations import Views
+        from repro.loader.operations import Views
 
         operation = Views(ALL, 48, seed=2)
         stock = Stock(
@@ -478,5 +478,5 @@ def test_ffcvs_own_loader_gives_the_same_views(path):
 
 
 def test_nothing_but_the_operation_needs_ffcv():
-    code = "import sys, repro.data.loader, repro.data.plain; sys.exit('ffcv' in sys.modules)"
+    code = "import sys, repro.loader.loader, repro.loader.plain; sys.exit('ffcv' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from repro import losses
+from repro.ssl import losses
 
 # Values that anybody can check: float64, N = 8, D = 6 (official code, or the libraries that agree on it).
 _I = torch.arange(48, dtype=torch.float64).reshape(8, 6)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from repro import data, losses, methods, spectra, train
+from repro import data
 from repro.bench import loss as bench
+from repro.core.spec import DataSpec, Optimiser, Projector, RunSpec, key
 from repro.errors import ReproError
-from repro.methods import BarlowMultiView, SimCLR, Untrained, VICRegMultiView
-from repro.spec import DataSpec, Optimiser, Projector, RunSpec, key
+from repro.ssl import losses, methods, spectra, train
+from repro.ssl.methods import BarlowMultiView, SimCLR, Untrained, VICRegMultiView
 from repro.views.recipe import preset, repeat
 
 _I = torch.arange(48, dtype=torch.float64).reshape(8, 6)

@@ -7,13 +7,16 @@ import math
 from dataclasses import replace
 
 import pytest
+import reference
 import torch
 
-from repro import data, losses, methods, train
+from repro import data
+from repro.core.spec import Optimiser, Projector, RunSpec, key
 from repro.errors import ReproError
-from repro.methods import BYOL, MSR, SimSiam, SimSiamMSR
-from repro.spec import Optimiser, Projector, RunSpec, key
-from repro.views import batched, compiled, reference
+from repro.loader import compiled
+from repro.ssl import losses, methods, train
+from repro.ssl.methods import BYOL, MSR, SimSiam, SimSiamMSR
+from repro.views import batched
 from repro.views.draw import permutation
 from repro.views.recipe import Recipe, preset
 

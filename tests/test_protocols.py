@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from repro import data, ledger, notebook, probes, sweep, train
-from repro.claims import registry
-from repro.methods import BYOL, SimCLR, SimSiam, Untrained
-from repro.profiles import base, profile
-from repro.spec import Projector, key
+from repro import data
+from repro.claims import ledger, registry
+from repro.core import sweep
+from repro.core.profiles import base, profile
+from repro.core.spec import Projector, key
+from repro.pages import notebook
+from repro.ssl import probes, train
+from repro.ssl.methods import BYOL, SimCLR, SimSiam, Untrained
 from repro.views.recipe import preset
 
 

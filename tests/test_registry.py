@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from repro import stats, table
+from repro import stats
 from repro.claims import NOTEBOOKS
 from repro.claims.registry import FILE, entry, load, numbers
 from repro.errors import ReproError
 from repro.figures import VERDICTS
+from repro.pages import table
 
 IDS = [*(f"A{i}" for i in range(1, 18)), *(f"B{i}" for i in range(1, 11)), *(f"C{i}" for i in range(1, 11))]
 KEYS = {"id", "paper", "source", "claim", "notebook", "smallest_profile", "verdicts"}
@@ -155,7 +156,7 @@ def test_unknown_claim():
 
 
 def test_needs_no_torch():
-    code = "import sys, repro.table, repro.claims.registry as r; r.load(); sys.exit('torch' in sys.modules)"
+    code = "import sys, repro.pages.table, repro.claims.registry as r; r.load(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from repro import store as stores
+from repro.core import store as stores
+from repro.core.io import write_atomic
+from repro.core.spec import DataSpec, Loading, Optimiser, Probes, RunSpec, flatten, key, to_dict
+from repro.core.store import Record, Store, export, frame, load
 from repro.errors import ReproError
-from repro.methods import BarlowTwins, SimCLR, VICReg
-from repro.spec import DataSpec, Loading, Optimiser, Probes, RunSpec, flatten, key, to_dict
-from repro.store import Record, Store, export, frame, load, write_atomic
+from repro.ssl.methods import BarlowTwins, SimCLR, VICReg
 from repro.views.recipe import Recipe, View, preset
 
 ROOT = bool(os.name == "posix" and os.geteuid() == 0)

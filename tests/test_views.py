@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import reference
 import torch
 from scipy import stats
 from torchvision.transforms import RandomResizedCrop
 
 from repro.errors import ReproError
-from repro.views import batched, reference
+from repro.views import batched
 from repro.views.draw import GOLDEN, draw, mix, permutation, stream, uniform
 from repro.views.recipe import Recipe, View, _presets, instance, noisy, preset, repeat
 

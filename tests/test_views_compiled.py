@@ -5,10 +5,11 @@ from dataclasses import replace
 import numba
 import numpy as np
 import pytest
+import reference
 import torch
 
 from repro.errors import ReproError
-from repro.views import compiled, reference
+from repro.loader import compiled
 from repro.views.draw import draw
 from repro.views.recipe import Recipe, View, preset
 

@@ -40,7 +40,7 @@ Epoch = Callable[[], int]  # one pass over the data; the number of images
 
 
 def ours(job: dict, column: str, views: int, workers: int) -> Epoch:
-    from repro.data.loader import Loader
+    from repro.loader.loader import Loader
     from repro.views.recipe import Recipe, View
 
     look = {
@@ -62,8 +62,7 @@ def decode(job: dict, column: str, views: int, workers: int) -> Epoch:
     """libjpeg-turbo alone, on the same bytes and as many threads: what no loader of whole JPEGs can be faster than."""
     import numpy as np
 
-    from repro.data import beton, jpeg
-    from repro.views import compiled
+    from repro.loader import beton, compiled, jpeg
 
     file = beton.read(job["beton"])
     count = len(file) // job["batch"] * job["batch"]

@@ -12,6 +12,7 @@ Times are of the wall; ratios are of measurements of one turn, and medians are p
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -24,22 +25,23 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from repro import engine, methods, optim, train
-from repro.bench import alone
 from repro.bench.clock import median
+from repro.core.io import write_atomic
+from repro.core.lock import alone
+from repro.core.provenance import commit, machine
+from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.errors import ReproError
-from repro.methods import MSR, SimCLR
-from repro.provenance import commit, machine
-from repro.spec import Optimiser, Projector, RunSpec
-from repro.store import write_atomic
+from repro.ssl import engine, methods, optim, train
+from repro.ssl.methods import MSR, SimCLR
 from repro.views.recipe import preset
 
 PARTS = ("views", "forward", "backward", "optimiser")
+PLAIN = "as it is written"
 
 
 def spec_of(backbone: str, batch: int, precision: str) -> RunSpec:
     return RunSpec(
-        recipe=preset("simclr-small"), method=SimCLR(), backbone=backbone, projector=Projector(2, 2048, 256),
+        recipe=preset("all"), method=SimCLR(), backbone=backbone, projector=Projector(2, 2048, 256),
         optimiser=Optimiser("lars", lr=0.4, eta=0.02), batch_size=batch, precision=precision,
     )  # fmt: skip
 
@@ -70,18 +72,19 @@ def ceiling(device: torch.device, precision: torch.dtype, side: int = 0, repeats
 
 
 class Ours:
-    """The step that `repro.train` makes, up to any of its PARTS."""
+    """The step that `repro.ssl.train` makes, up to any of its PARTS."""
 
-    def __init__(self, spec: RunSpec, images: Tensor):
+    def __init__(self, spec: RunSpec, images: Tensor, ways: tuple[str, ...] | None = None):
+        """ways: of the engine, those that $REPRO_ENGINE names if none are given."""
         self.spec, self.images, self.step = spec, images, 0
-        ways = engine.ways(images.device)
+        ways = engine.ways(images.device) if ways is None else ways
         engine.prepare(images.device, spec.precision)
         self.learner = train.build(spec, images.shape[-1]).train().to(images.device, memory_format=torch.channels_last)
         self.optimiser = optim.make(self.learner, spec.optimiser, spec.batch_size)
         half = torch.full((3, 1, 1), 0.5, device=images.device)
         given = (spec, self.learner, self.optimiser, half, half / 2, ways)
         self.forward, self.both = train.passes(*given, backward=False), train.passes(*given)
-        self.colours = engine.colours(images.device)
+        self.colours = engine.colours(ways)
         self.labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
     def run(self, steps: int, last: str, now: Callable[[Tensor], float] | None = None) -> float:
@@ -108,52 +111,65 @@ def measure(
     workers: int = 0,
     say: Callable[[str], None] = lambda text: None,
     with_peers: bool = True,
+    against: tuple[tuple[str, ...], ...] = (),
+    keep: Callable[[dict], None] = lambda found: None,
 ) -> dict:
-    """Seconds a step: for each of PARTS ours takes up to there, and for each peer; a list over turns each. And what else
-    the report needs. A peer that cannot run here is left out, which `say` is told."""
+    """Seconds a step: for each of PARTS ours takes up to there, for each of the engine's ways `against` it, and for each
+    peer; a list over turns each. And what else the report needs. `say` hears of a peer that cannot run here and is left
+    out; `keep` gets what is there after each turn."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (steps * spec.batch_size, 3, size, size), dtype=torch.uint8, generator=generator)
     from repro.bench import peers  # torchvision's transforms take a second to import
 
     mine = Ours(spec, images.to(device))
-    cores = len(os.sched_getaffinity(0))
-    others = {
-        name: peers.Peer(spec, way, images.to(device), workers or way.workers or cores)
-        for name, way in peers.WAYS.items()
-        if with_peers
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in (*PARTS, *others)}
-    for turn in range(-1, repeats):  # the first warms up, compiles and captures, and is not counted
-        say(f"turn {turn + 1} of {repeats}")
-        found = {}
-        for part in PARTS:
-            for _ in range(2 if turn < 0 else 1):
-                found[part] = mine.run(max(steps, engine.WARM + 1), part) / max(steps, engine.WARM + 1)
-        for name, peer in list(others.items()):
-            try:
-                found[name] = _pace(peer, steps, device)
-            except (RuntimeError, OSError) as e:  # its workers may lack shared memory, say
-                say(f"{name} cannot run here and is left out: {e}")
-                del others[name], seconds[name]
-        for name, value in found.items() if turn >= 0 else ():
-            seconds[name].append(value)
+    cores, number = len(os.sched_getaffinity(0)), max(steps, engine.WARM + 1)
+    paces = {part: functools.partial(_own_pace, mine, number, part) for part in PARTS}
+    for ways in against if device.type == "cuda" else ():
+        other = Ours(spec, images.to(device), ways)
+        paces["ours, " + (", ".join(ways) or PLAIN)] = functools.partial(_own_pace, other, number, "optimiser")
+    others = peers.contestants(spec, images.to(device), workers, cores) if with_peers else {}
+    paces |= {name: functools.partial(_pace, peer, device) for name, peer in others.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in paces}
     forward, both = flops(spec, size)
     precision = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
-    return {
+    found = {
         **machine(), "commit": commit(), "backbone": spec.backbone, "size": size, "batch": spec.batch_size,
-        "views": len(spec.recipe.views), "precision": spec.precision, "ways": list(engine.ways(device)),
-        "cores": cores, "steps": steps, "seconds": seconds, "flops_forward": forward, "flops": both,
+        "views": len(spec.recipe.views), "recipe": spec.recipe.name, "precision": spec.precision,
+        "ways": list(engine.ways(device)), "cores": cores, "steps": steps, "seconds": seconds,
+        "flops_forward": forward, "flops": both,
         "ceiling": ceiling(device, precision), "ceiling_float32": ceiling(device, torch.float32),
         "workers": {name: peer.workers for name, peer in others.items()},
         "precisions": {name: str(peer.precision).split(".")[-1] for name, peer in others.items()},
     }  # fmt: skip
+    for turn in range(-1, repeats):  # the first warms up, compiles and captures, and is not counted
+        say(f"turn {turn + 1} of {repeats}")
+        for name, pace in list(paces.items()):
+            try:
+                if turn < 0 and name not in others:
+                    pace()
+                value = pace()
+            except (RuntimeError, OSError) as e:  # a peer's workers may lack shared memory, say
+                if name not in others:
+                    raise
+                say(f"{name} cannot run here and is left out: {e}")
+                for known in (others, paces, seconds, found["workers"], found["precisions"]):
+                    del known[name]
+                continue
+            if turn >= 0:
+                seconds[name].append(value)
+        if turn >= 0:
+            keep(found)
+    return found
 
 
-def _pace(peer, steps: int, device: torch.device) -> float:
-    """Seconds a step of a peer whose workers are at their pace: as many steps as they are, at least, since their batches
-    come in bursts."""
-    number = max(steps, 2 * peer.workers)
+def _own_pace(mine: Ours, steps: int, last: str) -> float:
+    return mine.run(steps, last) / steps
+
+
+def _pace(peer, device: torch.device) -> float:
+    """Seconds a step of a peer whose workers are at their pace, over two steps a worker, since batches come in bursts."""
+    number = 2 * peer.workers
     walk = peer.steps(number)
     next(walk)
     began = _now(device)
@@ -188,7 +204,7 @@ def summary(found: dict) -> dict[str, float]:
 def report(found: dict) -> str:
     said = summary(found)
     whole = 1000 * median(found["seconds"]["optimiser"])
-    ways = ", ".join(found["ways"]) or "as it is written"
+    ways = ", ".join(found["ways"]) or PLAIN
     lines = [
         f"SimCLR, {found['backbone']}, {found['size']} px, batch {found['batch']}, {found['views']} views, "
         f"{found['precision']}, on {found['hardware']}; medians of {len(found['seconds']['views'])} turns of "
@@ -202,11 +218,11 @@ def report(found: dict) -> str:
         *(f"  {p:10} {said[f'{p}_ms']:8.2f} ms {said[f'{p}_ms'] / whole:6.1%}" for p in PARTS),
         "",
     ]
-    for name in found["workers"]:
+    for name in [n for n in found["seconds"] if n not in PARTS]:
         ratios = [t / o for t, o in zip(found["seconds"][name], found["seconds"]["optimiser"])]
+        how = f" ({found['precisions'][name]}, {found['workers'][name]} workers)" if name in found["workers"] else ""
         lines.append(
-            f"{name} ({found['precisions'][name]}, {found['workers'][name]} workers): "
-            f"{said[f'{name}_views_s']:,.0f} views/s; ours is {said[f'{name}_ratio']:.2f} times as fast "
+            f"{name}{how}: {said[f'{name}_views_s']:,.0f} views/s; ours is {said[f'{name}_ratio']:.2f} times as fast "
             f"({min(ratios):.2f} to {max(ratios):.2f})"
         )
     return "\n".join(lines)
@@ -241,6 +257,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=32 if gpu else 2, help="of one turn")
     parser.add_argument("--repeats", type=int, default=5 if gpu else 3, help="turns")
     parser.add_argument("--workers", type=int, default=0, help="of every peer (default: as its recipe has it)")
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="WAYS", help="the engine's other ways, in turn"
+    )
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="measure ours alone")
     parser.add_argument("--precision", default="bfloat16" if gpu else "float32", choices=["float32", "bfloat16"])
     parser.add_argument("--memory", action="store_true", help="the memory of a step by method and batch instead")
@@ -255,12 +274,16 @@ def main(argv: list[str]) -> int:
     if args.memory:
         print(memory(replace(spec, data=replace(spec.data, size=args.size))))
         return 0
+
+    def keep(found: dict) -> None:
+        if args.out:
+            write_atomic(args.out, json.dumps(found | {"summary": summary(found)}, indent=1) + "\n")
+
     with alone():
         found = measure(
             spec, args.size, args.steps, args.repeats, args.workers,
             lambda text: print(text, file=sys.stderr, flush=True), args.peers,
+            tuple(engine.parse(text) for text in args.against), keep,
         )  # fmt: skip
     print(report(found))
-    if args.out:
-        write_atomic(args.out, json.dumps(found | {"summary": summary(found)}, indent=1) + "\n")
     return 0

@@ -25,12 +25,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from repro import places
-from repro.bench import alone, photographs
+from repro.bench import photographs
 from repro.bench.contestants import ALONE, COLUMNS
-from repro.data import jpeg
+from repro.core import places
+from repro.core.lock import alone
+from repro.core.store import Result
 from repro.errors import ReproError
-from repro.store import Result
+from repro.loader import jpeg
 
 NAMES = ("decode", "ours", "ours fast", "torchvision", "torchvision v2")
 SSL = ("FFCV-SSL", "FFCV-SSL as shipped")
@@ -217,7 +218,7 @@ import json, sys, time
 began = time.monotonic()
 from repro.bench import contestants
 job = json.loads(sys.argv[1])
-from repro.data.loader import Loader
+from repro.loader.loader import Loader
 from repro.views.recipe import preset
 loader = Loader(job["beton"], preset("all", crop=(0.08, 1.0)), job["batch"], job["size"], workers=int(sys.argv[2]))
 next(loader.epoch(0))

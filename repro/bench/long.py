@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro import places, sweep
 from repro.claims import msr_beta_decay as msr
 from repro.claims.kit import tasks
+from repro.core import places, sweep
+from repro.core.profiles import Profile, base, profile
+from repro.core.spec import RunSpec
+from repro.core.store import Store, export, frame
 from repro.errors import ReproError
-from repro.methods import BYOL
-from repro.profiles import Profile, base, profile
-from repro.spec import RunSpec
-from repro.store import Store, export, frame
+from repro.ssl.methods import BYOL
 
 METHODS = ("simclr", "byol", "msr")
 MARKS = (80.0, 85.0, 90.0)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from repro import losses
 from repro.bench.clock import median
+from repro.core.store import Result
 from repro.errors import ReproError
-from repro.store import Result
+from repro.ssl import losses
 
 
 @dataclass(frozen=True)

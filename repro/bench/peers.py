@@ -1,25 +1,27 @@
-"""How others train on small images, written with plain torch and torchvision: what `repro bench engine` compares with.
+"""How others train on small images: what `repro bench engine` compares with.
 
-No line is of their code. A way is named after the library whose published CIFAR recipe works like that: where views are
+`Lightly` runs the library itself, where it is installed. The WAYS are written with plain torch and torchvision, and no
+line is of others' code: a way is named after the library whose published CIFAR recipe works like that: where views are
 made, how many forward passes a step takes, in which precision, by which optimiser. What each library does beside it,
 such as logging and probing, is left out, in its favour.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
-from repro import losses, methods, optim, train
-from repro.spec import Optimiser, RunSpec
+from repro.core.spec import Optimiser, RunSpec
+from repro.ssl import losses, methods, networks, optim, train
 from repro.views.recipe import View
 
 
@@ -56,6 +58,21 @@ class Pictures(Dataset):
         return [branch(image) for branch in self.branches]
 
 
+class Labelled(Dataset):
+    """Images (N, H, W, 3) uint8 with a label each, as torchvision's data sets give them; `transform` is lightly's to set."""
+
+    transform: Callable | None = None
+
+    def __init__(self, images: np.ndarray):
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> tuple[list[Tensor], int]:
+        return self.transform(Image.fromarray(self.images[number])), 0
+
+
 def _transforms(view: View, size: int) -> T.Compose:
     jitter = T.ColorJitter(view.brightness, view.contrast, view.saturation, view.hue)
     kernel = view.kernel or 2 * round(0.05 * size) + 1
@@ -65,6 +82,71 @@ def _transforms(view: View, size: int) -> T.Compose:
     steps += [T.RandomApply([T.GaussianBlur(kernel, view.sigma)], view.blur)] * (view.blur > 0)
     steps += [T.RandomSolarize(round(255 * view.threshold), view.solarize)] * (view.solarize > 0)
     return T.Compose([*steps, T.ToTensor(), T.Normalize((0.5,) * 3, (0.25,) * 3)])
+
+
+def _some(images: Tensor) -> np.ndarray:
+    """Few enough images (N, H, W, 3) that each worker can get them through a pipe."""
+    return images[:4096].permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _feed(pictures: Dataset, batch: int, workers: int, number: int, step: Callable[[list], None]) -> Iterator[None]:
+    """Take steps on batches that workers make; yields when the workers run at their pace, then after each of `number`."""
+    # forked from a server that has no thread and no device, and has imported what the workers need
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["repro.bench.peers", *["lightly.transforms"] * has_lightly()])
+    ahead = 2 * workers  # batches asked for at the start, which come all at once
+    wanted = [torch.randint(len(pictures), (batch,)).tolist() for _ in range(ahead + number)]
+    loader = DataLoader(
+        pictures, batch_sampler=wanted, num_workers=workers, pin_memory=torch.cuda.is_available(),
+        prefetch_factor=2, multiprocessing_context=context,
+    )  # fmt: skip
+    for i, made in enumerate(loader):
+        if i == ahead:
+            yield
+        step(made)
+        if i >= ahead:
+            yield
+
+
+def has_lightly() -> bool:
+    return importlib.util.find_spec("lightly") is not None
+
+
+class Lightly:
+    """lightly's own transform, data set, head and loss, as its example of SimCLR in plain PyTorch puts them together: two
+    forward passes in float32, SGD, eight workers. Backbone, batch, projector and the strength of the augmentations are the
+    spec's; its transform has no solarization, in its favour."""
+
+    precision = torch.float32
+
+    def __init__(self, spec: RunSpec, images: Tensor, workers: int = 0):
+        from lightly.data import LightlyDataset
+        from lightly.loss import NTXentLoss
+        from lightly.models.modules.heads import SimCLRProjectionHead
+        from lightly.transforms import SimCLRTransform
+
+        view, self.batch, self.workers, self.device = spec.recipe.views[0], spec.batch_size, workers or 8, images.device
+        transform = SimCLRTransform(
+            images.shape[-1], view.jitter, 1.0, view.brightness, view.contrast, view.saturation, view.hue, view.crop[0],
+            view.gray, view.blur, view.sigma, hf_prob=view.flip,
+        )  # fmt: skip
+        self.pictures = LightlyDataset.from_torch_dataset(Labelled(_some(images)), transform)
+        backbone, features = networks.backbone(spec.backbone, images.shape[-1])
+        head = SimCLRProjectionHead(features, spec.projector.width, spec.projector.dim)
+        self.learner = nn.Sequential(backbone, head).to(self.device)
+        self.loss = NTXentLoss(spec.method.temperature)
+        self.optimiser = torch.optim.SGD(self.learner.parameters(), lr=0.06)
+
+    def steps(self, number: int) -> Iterator[None]:
+        """As Peer.steps."""
+        yield from _feed(self.pictures, self.batch, self.workers, number, self._batch)
+
+    def _batch(self, made: list) -> None:
+        first, second = (v.to(self.device, non_blocking=True) for v in made[0])
+        loss = self.loss(self.learner(first), self.learner(second))
+        loss.backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
 
 
 class Peer:
@@ -79,26 +161,14 @@ class Peer:
         half = way.precision == "float16"
         self.precision = getattr(torch, "bfloat16" if half and self.device.type == "cpu" else way.precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
-        some = images[:4096].permute(0, 2, 3, 1).contiguous()  # each worker gets them through a pipe
-        self.pictures = Pictures(some.cpu().numpy(), spec.recipe.views)
-        # forked from a server that has no thread and no device, and has imported what the workers need
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["repro.bench.peers"])
+        self.pictures = Pictures(_some(images), spec.recipe.views)
 
     def steps(self, number: int) -> Iterator[None]:
         """Train; yields once when the workers run at their pace, then after every one of `number` steps."""
-        ahead = 2 * self.workers  # batches asked for at the start, which come all at once
-        wanted = [torch.randint(len(self.pictures), (self.spec.batch_size,)).tolist() for _ in range(ahead + number)]
-        loader = DataLoader(
-            self.pictures, batch_sampler=wanted, num_workers=self.workers, pin_memory=self.device.type == "cuda",
-            prefetch_factor=2, multiprocessing_context=self.context,
-        )  # fmt: skip
-        for i, views in enumerate(loader):
-            if i == ahead:
-                yield
-            self._step([v.to(self.device, non_blocking=True) for v in views])
-            if i >= ahead:
-                yield
+        yield from _feed(self.pictures, self.spec.batch_size, self.workers, number, self._batch)
+
+    def _batch(self, views: list[Tensor]) -> None:
+        self._step([v.to(self.device, non_blocking=True) for v in views])
 
     def _step(self, views: list[Tensor]) -> None:
         both, method = torch.stack(views), self.spec.method
@@ -123,3 +193,15 @@ class Peer:
         for p in self.learner.trained():
             if p.ndim > 1 and p.norm() != 0 and p.grad.norm() != 0:
                 p.grad.mul_(1.0)
+
+
+def contestants(spec: RunSpec, images: Tensor, workers: int, cores: int) -> dict[str, Peer | Lightly]:
+    """Every peer by name: lightly itself in place of its way, where it is installed. workers: of each, 0 as its recipe
+    has them."""
+    found: dict[str, Peer | Lightly] = {}
+    for name, way in WAYS.items():
+        if name == "lightly's way" and has_lightly():
+            found["lightly"] = Lightly(spec, images, workers)
+        else:
+            found[name] = Peer(spec, way, images, workers or way.workers or cores)
+    return found

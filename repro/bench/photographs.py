@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from repro.data import beton, jpeg
 from repro.data.folder import SUFFIXES
 from repro.errors import ReproError
+from repro.loader import beton, jpeg
 
 
 def synthetic(folder: Path, count: int, seed: int = 0) -> list[Path]:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from repro import methods
 from repro.bench.clock import median, now
 from repro.bench.engine import Ours
+from repro.core.spec import Optimiser, Projector, RunSpec
+from repro.core.store import Result
 from repro.errors import ReproError
-from repro.methods import BYOL, MSR
-from repro.spec import Optimiser, Projector, RunSpec
-from repro.store import Result
+from repro.ssl import methods
+from repro.ssl.methods import BYOL, MSR
 from repro.views.recipe import Recipe, preset
 
 TURN = 16  # steps in a turn; on a CPU views are made for as many small batches at once

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from repro import data, engine
+from repro import data
 from repro.bench.clock import median, now
+from repro.core.spec import DataSpec
+from repro.core.store import Result
 from repro.errors import ReproError
-from repro.spec import DataSpec
-from repro.store import Result
-from repro.train import make_views
+from repro.ssl import engine
+from repro.ssl.train import make_views
 from repro.views.recipe import STACKS, Recipe, preset
 
 
@@ -71,7 +72,7 @@ def cost(spec: DataSpec, recipe: Recipe, plain: Recipe, images: int = 256, repea
 
 
 def _seconds(images: Tensor, recipe: Recipe, seed: int, epoch: int) -> float:
-    index, colours = torch.arange(len(images), device=images.device), engine.colours(images.device)
+    index, colours = torch.arange(len(images), device=images.device), engine.colours(engine.ways(images.device))
     began = now(images)
     make_views(images, recipe, seed, epoch, index, colours)
     return now(images) - began

@@ -2,6 +2,9 @@
 
 One module a notebook, named by its slug (`batch_size` for `notebooks/01_batch_size.ipynb`), exports `CLAIMS`. The
 papers' sentences and numbers are in `registry.toml`, never in a module.
+
+May import everything but pages and the command line, and trains nothing. A first reader reads one module, e.g.
+batch_size.py, and common.py, which they share.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ if TYPE_CHECKING:  # listing the claims needs neither
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from repro.profiles import Profile
+    from repro.core.profiles import Profile
 
 NOTEBOOKS = {
     "start_here": "00_start_here",
@@ -62,7 +65,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Claim:
-    """plan(profile) lists the runs; judge(frame) and draw(frame) see only their numbers, as `repro.store.frame` has them.
+    """plan(profile) lists the runs; judge(frame) and draw(frame) see only their numbers, as `repro.core.store.frame` has them.
 
     `frame.attrs["profile"]` names the profile they were measured at.
     """

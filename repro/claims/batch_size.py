@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from repro import data, figures, ledger, stats
-from repro.claims import Claim, Drawing, Verdict, kit
+from repro import data, figures, stats
+from repro.claims import Claim, Drawing, Verdict, kit, ledger
 from repro.claims.kit import Cells, Panel, Part, Plan, column, curves, page, read, sup, tasks, trained, verdict
-from repro.methods import BYOL, BarlowTwins, VICReg
-from repro.profiles import PROFILES, Profile, base
-from repro.spec import RunSpec
+from repro.core.profiles import PROFILES, Profile, base
+from repro.core.spec import RunSpec
+from repro.ssl.methods import BYOL, BarlowTwins, VICReg
 
 
 class Scale(NamedTuple):

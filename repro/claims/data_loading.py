@@ -28,10 +28,10 @@ from repro.bench.contestants import COLUMNS
 from repro.bench.loader import LoaderSpec
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Part, Plan, by, column, curve, eq, sup, tasks, trained, verdict
-from repro.data.loader import Loader
-from repro.profiles import Profile, base
-from repro.profiles import profile as find_profile
-from repro.spec import Loading
+from repro.core.profiles import Profile, base
+from repro.core.profiles import profile as find_profile
+from repro.core.spec import Loading
+from repro.loader.loader import Loader
 from repro.views.recipe import Recipe, View, repeat
 
 # --- A1: accuracy against time ----------------------------------------------------------------------------------------

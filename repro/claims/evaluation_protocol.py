@@ -15,8 +15,8 @@ import pandas as pd
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
 from repro.claims.kit import Part, Plan, column, curve, drawing, eq, floor_levels, sup, tasks, verdict
-from repro.methods import BYOL
-from repro.profiles import Profile, base
+from repro.core.profiles import Profile, base
+from repro.ssl.methods import BYOL
 
 
 class Scale(NamedTuple):

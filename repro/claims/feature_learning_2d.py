@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict
+from repro.core.profiles import Profile
 from repro.errors import ReproError
-from repro.profiles import Profile
 from repro.theory import (
     ARMS,
     CONDITION_HOLDS,

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, msr_beta_decay, registry
 from repro.claims.common import cannot_carry, min_seeds, verdict
+from repro.core.profiles import PROFILES, Profile, base
+from repro.core.spec import DataSpec, DetectSpec, Optimiser, Probes, Projector, RunSpec
 from repro.data import coco, scenes
-from repro.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, Supervised, Untrained
-from repro.profiles import PROFILES, Profile, base
-from repro.spec import DataSpec, DetectSpec, Optimiser, Probes, Projector, RunSpec
+from repro.ssl.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, Supervised, Untrained
 from repro.views.recipe import preset
 
 STARTS = {"Untrained": "random", "Supervised": "supervised", "MSR": "MSR"}

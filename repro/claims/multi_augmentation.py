@@ -20,9 +20,9 @@ from repro.claims import Claim, Drawing, Verdict, registry
 from repro.claims.common import accuracy_column, floor_levels, floors, min_seeds, semantic, trained, verdict
 from repro.claims.small_projectors import EPOCHS as PROJECTOR_EPOCHS
 from repro.claims.small_projectors import authors_run, plain_log, staged
+from repro.core.profiles import Profile
+from repro.core.spec import RunSpec
 from repro.errors import ReproError
-from repro.profiles import Profile
-from repro.spec import RunSpec
 
 EPOCHS = {**PROJECTOR_EPOCHS, "gpu": 3}  # of a standard run; others are four and ten times as long
 FRACTIONS = (0.25, 0.5, 1.0)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.claims import NOTEBOOKS
+from repro.core.profiles import PROFILES
 from repro.errors import ReproError
-from repro.profiles import PROFILES
 
 FILE = Path(__file__).with_name("registry.toml")
 

@@ -1,6 +1,6 @@
 """Small projectors: claims C4 and C10 of the small projectors paper.
 
-Every run trains the authors' Barlow Twins (`repro.losses.barlow_mean_target`) with their recipe: Adam at a constant
+Every run trains the authors' Barlow Twins (`repro.ssl.losses.barlow_mean_target`) with their recipe: Adam at a constant
 rate (here AdamW, whose decay is decoupled; at their 1e-6 either is next to none), projector linear(d) - batch norm -
 ReLU - linear(d). Beta is tuned on the validation split; every accuracy shown is of the test split.
 """
@@ -17,9 +17,9 @@ from matplotlib import ticker
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, registry
 from repro.claims.common import accuracy_column, floor_levels, floors, min_seeds, semantic, trained, verdict
-from repro.methods import BarlowMultiView
-from repro.profiles import Profile, base
-from repro.spec import Optimiser, Projector, RunSpec
+from repro.core.profiles import Profile, base
+from repro.core.spec import Optimiser, Projector, RunSpec
+from repro.ssl.methods import BarlowMultiView
 from repro.theory import linear_failure_beta
 from repro.views.recipe import preset, repeat
 

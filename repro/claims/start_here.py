@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
 from repro.claims.kit import CARRIES, Plan, column, curve, drawing, floor_levels, runs_by, sup, tasks, verdict
+from repro.core.profiles import Profile, base
+from repro.core.spec import RunSpec
 from repro.errors import ReproError
-from repro.profiles import Profile, base
-from repro.spec import RunSpec
 from repro.views import batched
 from repro.views.recipe import Recipe
 

@@ -2,6 +2,12 @@
 
 Every data set has a train, a validation and a test split. Pretraining sees train's images without labels; probes are fitted
 on train's labels, chosen on validation, and read on test once.
+
+scenes.py, coco.py          made-up images: coloured shapes; the same as detection data (which reads COCO itself, too)
+folder.py, prepared.py      a reader's folder of images; sets that `data_prep/` made ready
+disk.py                     training images read from files, where memory would be short
+
+May import views, loader and core. A first reader needs this file alone.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
 
 if TYPE_CHECKING:
-    from repro.data.loader import Images
+    from repro.loader.loader import Images
 
 
 MEMORY = 8 * 2**30  # bytes of a prepared set's images, all splits together, that are held in memory

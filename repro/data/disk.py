@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from repro import data, places
-from repro.data import beton, prepared
-from repro.data.loader import Images, Loader, ramp
-from repro.store import write_atomic
-from repro.views import compiled
+from repro import data
+from repro.core import places
+from repro.core.io import write_atomic
+from repro.data import prepared
+from repro.loader import beton, compiled
+from repro.loader.loader import Images, Loader, ramp
 from repro.views.recipe import Recipe
 
 if TYPE_CHECKING:
-    from repro.data.plain import PlainLoader
+    from repro.loader.plain import PlainLoader
 
 QUALITY = 90
 
@@ -44,13 +45,13 @@ def loader(
     rest = {"seed": seed, "indices": indices, "device": device}
     if through == "ours":
         return Loader(file, recipe, batch, size, fast=fast, **rest)
-    from repro.data.plain import PlainLoader  # imports torchvision, which takes seconds
+    from repro.loader.plain import PlainLoader  # imports torchvision, which takes seconds
 
     return PlainLoader(unpacked(file), {}, recipe, batch, size, **rest)
 
 
 def growing(size: int, steps: tuple[int, ...]) -> int | Callable[[int], int]:
-    """The views' pixels, or how they grow by `repro.spec.Loading.ramp`: in steps of 32 pixels, or 8 for small images."""
+    """The views' pixels, or how they grow by `repro.core.spec.Loading.ramp`: in steps of 32 pixels, or 8 for small images."""
     if not steps:
         return size
     return ramp(steps[0], size, steps[1], steps[2], 32 if size >= 128 else 8)

@@ -27,12 +27,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from repro.data import beton, jpeg
+from repro.core.io import write_atomic
 from repro.data.folder import SUFFIXES, rgb
-from repro.data.loader import Images
 from repro.errors import ReproError
-from repro.store import write_atomic
-from repro.views import compiled
+from repro.loader import beton, compiled, jpeg
+from repro.loader.loader import Images
 from repro.views.draw import GOLDEN, mix, stream
 
 SPLITS = ("train", "val", "test")

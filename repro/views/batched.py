@@ -1,6 +1,6 @@
 """The view recipe applied to a whole batch by torch, on CPU or GPU, with other parameters for each image.
 
-Agrees with `repro.views.reference` (torchvision) image by image within rounding.
+Agrees with `tests/reference.py` (torchvision) image by image within rounding.
 """
 
 from __future__ import annotations

@@ -1,0 +1,123 @@
+"""What a plan would cost on the paper's hardware: an estimate for runs that nobody here can make.
+
+The FFCV-SSL paper says what its standard run takes on one and on eight A100s (claim A1 in the registry); a run's share of
+that is its images seen, times views, times the forward pass of its backbone, and a third more where a target network looks
+at every view as well. Loading, probing and idle time are taken to scale alike, so it is a size, not a promise.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from repro.claims import registry
+from repro.core.spec import DataSpec, flatten, key
+
+IMAGES = {
+    "imagenet": 1_281_167, "imagenet100": 126_689, "tiny_imagenet": 100_000, "stl10": 105_000, "scenes": 2_048, "digits": 1_000,
+}  # fmt: skip
+"""Pretraining images of a data set, so that a plan can be counted without it."""
+OTHER = 45_000  # CIFAR's less its validation split, for sets that are not in the list
+TARGETS = ("BYOL", "MoCo", "MSR", "SimSiamMSR")
+"""Methods with targets: as many views again, seen without a backward pass."""
+
+
+def hours(spec: Any) -> tuple[float, float]:
+    """Estimated hours of a RunSpec on one A100 and on eight. An untrained encoder costs none."""
+    from repro.core.profiles import base, profile
+
+    said = registry.numbers("A1")["hours"]
+    share = work(spec) / work(base(profile("paper")))
+    return said["one_gpu"] * share, said["eight_gpus"] * share
+
+
+def images_of(data: DataSpec) -> int:
+    """Pretraining images of the whole set, known without loading it."""
+    return int(dict(data.options).get("images", IMAGES.get(data.name, OTHER)))
+
+
+def work(spec: Any) -> float:
+    """Operations of a RunSpec's training; an untrained encoder has none."""
+    method = type(spec.method).__name__
+    if method == "Untrained":
+        return 0.0
+    images = spec.data.fraction * images_of(spec.data)
+    seen = spec.steps * spec.batch_size if spec.steps else spec.epochs * images
+    each = forward(spec) * (4 if method in TARGETS else 3)
+    weak = sum(v.parent >= 0 for v in spec.recipe.views)  # the views that others are made from are the targets'
+    return seen * (len(spec.recipe.views) - weak) * each
+
+
+FORWARD = {("resnet50", 224): 8_174_272_512, ("resnet18", 64): 4_443_340_800, ("resnet18", 32): 1_110_835_200}
+"""What `count` finds for the networks that plans take, so that printing a plan need not import and build them."""
+
+
+def forward(spec: Any) -> float:
+    """Operations of a forward pass of one image through a spec's backbone."""
+    shape = spec.backbone, spec.data.size or 32
+    return FORWARD.get(shape) or count(*shape)
+
+
+@functools.cache
+def count(backbone: str, size: int) -> float:
+    """Operations of one image's forward pass, counted on a network without memory."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from repro.ssl import networks
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        net, _ = networks.backbone(backbone, size)
+        net.eval()(torch.empty(1, 3, size, size))
+    return float(counter.get_total_flops())
+
+
+def total(specs: Iterable[Any]) -> str:
+    """The sum of a plan's runs in words."""
+    one, eight = (sum(h) for h in zip((0.0, 0.0), *(hours(s) for s in specs if _trains(s))))
+    if not one:
+        return "to need no GPU"
+    return f"{one:,.0f} h on one A100 or {eight:,.0f} h on eight"
+
+
+def lines(specs: Iterable[Any]) -> list[str]:
+    """Every run of a plan, a line for those that differ in their seed only: what sets it apart, and its estimated cost."""
+    unique = list({key(s): s for s in specs}.values())
+    runs = [s for s in unique if _trains(s)]
+    detectors = sum(type(s).__name__ == "DetectSpec" for s in unique)
+    rest = len(unique) - len(runs) - detectors
+    described = [_describe(s) for s in runs]
+    varying = {k for k in set().union(*described) if len({str(d.get(k)) for d in described}) > 1 or k == "epochs"}
+    groups: dict[str, list[Any]] = {}
+    for spec, said in zip(runs, described):
+        named = [f"{k} {said[k]}" for k in said if k in varying and k != "method"]
+        groups.setdefault(", ".join([said["method"], *named]), []).append(spec)
+    out = []
+    for name, same in groups.items():
+        one, eight = hours(same[0])
+        seeds = f"{len(same)} seed{'s' * (len(same) > 1)}"
+        out.append(f"{name}: {seeds}, each about {one:,.1f} h on one A100, {eight:,.1f} h on eight")
+    if rest:
+        out.append(f"{rest} runs of an untrained encoder, a toy or a timing, which cost little")
+    if detectors:
+        out.append(f"{detectors} fine-tuned detectors, whose time is not estimated")
+    if runs:
+        said = " ".join(f"{k} {v}" for k, v in described[0].items() if k not in varying and k != "method")
+        out += [f"all: {said}", f"estimated for the whole plan: {total(runs)}, scaled from the paper's standard run"]
+    return out
+
+
+def _trains(spec: Any) -> bool:
+    return type(spec).__name__ == "RunSpec" and type(spec.method).__name__ != "Untrained"
+
+
+def _describe(spec: Any) -> dict[str, Any]:
+    """A run's fields in the order of reading: method and its parameters first."""
+    import dataclasses
+
+    own = [f.name for f in dataclasses.fields(spec.method)]
+    flat = flatten(spec)
+    first = ["method", *own, "batch_size", "optimiser", "lr", "epochs", "steps", "recipe", "projector", "layers", "width",
+             "dim", "backbone", "data", "size", "fraction"]  # fmt: skip
+    return {k: flat[k] for k in first if k in flat and k != "projector" and not (k == "steps" and not flat[k])}

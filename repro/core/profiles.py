@@ -1,0 +1,114 @@
+"""The four scales a claim can be measured at. A claim's plan reads the scale from here; its grid is its own.
+
+| profile | data | who |
+| --- | --- | --- |
+| smoke | embedded, tiny | CI; mechanics only, never judged |
+| quick | embedded, 5 seeds | anybody: minutes on a laptop's CPU |
+| gpu | CIFAR-10 or any prepared set, 3 seeds | one GPU, about ten minutes a notebook |
+| paper | the papers' own | a cluster |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from repro.errors import ReproError
+
+if TYPE_CHECKING:
+    from repro.core.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Profile:
+    """data: the pretraining set. backbone: see `repro.ssl.networks.BACKBONES`. size: pixels a side. epochs: of a standard
+    run. seeds: runs a cell. precision: of the forward pass. judged: whether a verdict may be given at all."""
+
+    name: str
+    data: str
+    size: int
+    backbone: str
+    epochs: int
+    seeds: int
+    precision: str = "float32"
+    judged: bool = True
+
+    @property
+    def small(self) -> bool:
+        """Whether its runs take seconds of a CPU: the networks are tiny, and rates and weights are their own."""
+        return self.name in ("smoke", "quick")
+
+
+EMBEDDED = ("scenes", "digits", "digits-placed")
+QUICK_IMAGES = 4096  # of a reader's own data set; enough for a look on a laptop
+PROFILES = {
+    p.name: p
+    for p in (
+        Profile("smoke", data="scenes", size=16, backbone="convnet", epochs=1, seeds=2, judged=False),
+        Profile("quick", data="scenes", size=16, backbone="convnet", epochs=6, seeds=5),
+        Profile("gpu", data="cifar10", size=32, backbone="resnet18", epochs=50, seeds=3, precision="bfloat16"),
+        Profile("paper", data="imagenet", size=224, backbone="resnet50", epochs=100, seeds=3, precision="bfloat16"),
+    )
+}
+
+
+def profile(name: str, data: str = "", backbone: str = "", seeds: int = 0) -> Profile:
+    """The profile `name`, with what a reader changed; "" and 0 keep the profile's own."""
+    if name not in PROFILES:
+        raise ReproError(f"Unknown profile {name!r}: choose one of {', '.join(PROFILES)}.")
+    if seeds < 0:
+        raise ReproError(
+            f"seeds counts the runs of a cell and cannot be {seeds}: give 0 for the profile's own, or more."
+        )
+    changes = {k: v for k, v in {"data": data, "backbone": backbone, "seeds": seeds}.items() if v}
+    if data and data not in EMBEDDED and PROFILES[name].size < 32:
+        changes["size"] = 32  # a folder of images says little at 16 pixels
+    return replace(PROFILES[name], **changes)
+
+
+def base(profile: Profile, **changes: Any) -> RunSpec:
+    """The profile's standard SimCLR run, from which a claim varies what it is about.
+
+    smoke, quick: the convolutional net on 16 px stand-ins, 512 labels for the probes. Scenes are cropped to half of
+    their area at least, since a smaller crop cuts their one object to pieces; all else is cropped as the papers do.
+    gpu: the common CIFAR recipe (solo-learn's LARS, projector 512-2048-256). paper: FFCV-SSL's ImageNet recipe; a
+    prepared set is read from its own files at every step, so that views are cut from whole images.
+    """
+    from repro import data
+    from repro.core.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
+    from repro.ssl.methods import SimCLR
+    from repro.views.recipe import preset
+
+    semantic = data.tasks(profile.data)[:1]
+    spec = RunSpec(
+        data=DataSpec(profile.data, profile.size),
+        recipe=preset("simclr-small", crop=(0.5, 1.0)) if profile.data == "scenes" else preset("simclr-small"),
+        method=SimCLR(temperature=0.2),
+        backbone=profile.backbone,
+        epochs=profile.epochs,
+        precision=profile.precision,
+        probes=Probes(tasks=semantic),
+    )
+    if profile.small:
+        images = 256 if profile.name == "smoke" else QUICK_IMAGES
+        whole = profile.data == "digits" or (profile.data in EMBEDDED and profile.name == "quick")
+        options = () if whole else (("images", images),)
+        spec = replace(
+            spec,
+            data=replace(spec.data, options=options),
+            projector=Projector(2, 128, 64),
+            optimiser=Optimiser("lars", lr=1.2, eta=0.02),
+            batch_size=64,
+            probes=replace(spec.probes, labels=512),
+        )
+    elif profile.name == "gpu":
+        spec = replace(spec, projector=Projector(2, 2048, 256), optimiser=Optimiser("lars", lr=0.4, eta=0.02))
+    else:
+        spec = replace(
+            spec,
+            recipe=preset("ffcv-ssl"),
+            projector=Projector(3, 2048, 256),
+            optimiser=Optimiser("lars", lr=1.0, eta=0.001),
+            loading=Loading("ours", timed=False) if data.in_files(profile.data) else Loading(),
+        )
+    return replace(spec, **changes)

@@ -1,0 +1,47 @@
+"""Where a number comes from: commit, package versions, hardware."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+
+@functools.cache
+def commit() -> str:
+    """The checked-out commit, with "+" if files of the package differ from it; outside a git checkout, as on a machine
+    that got a copy of the files, $REPRO_COMMIT, else "unknown"."""
+    here = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return os.environ.get("REPRO_COMMIT", "unknown")
+
+
+@functools.cache
+def machine() -> dict[str, object]:
+    """hardware, device ("cpu" or "cuda") and versions of what the numbers depend on."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    names = ("torch", "torchvision", "numpy")
+    versions = {"python": platform.python_version(), **{n: metadata.version(n) for n in names}}
+    hardware = torch.cuda.get_device_name() if cuda else f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
+    return {"hardware": hardware, "device": "cuda" if cuda else "cpu", "versions": versions}
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

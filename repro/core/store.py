@@ -1,0 +1,236 @@
+"""Stored runs: one folder a run, named by its spec's key; a run is there whole or not at all.
+
+A run is written into a temporary folder beside its final place, flushed to disk and renamed, so that `kill -9`, a full
+disk or a second process at the same moment never leaves half a run. Folders whose name starts with a dot are work in
+progress (checkpoints, temporary folders, locks) and are never read as runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from repro.core import io
+from repro.core.spec import flatten
+from repro.errors import ReproError
+
+FORMAT = 1  # raise it when a stored run of an older version can no longer be read as one of this
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment returns: scalars (NaN allowed), JSON-able lists such as {"epoch": [...], "loss": [...]}, and
+    what differs from one measurement to the next, such as {"train_seconds": 2.1}, which goes into the provenance."""
+
+    metrics: dict[str, float]
+    curves: dict[str, list] = field(default_factory=dict)
+    timing: dict[str, float | list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored run. kind: the spec's class name; spec: `repro.core.spec.to_dict` of it; provenance: where, when, with what."""
+
+    key: str
+    kind: str
+    spec: dict[str, Any]
+    metrics: dict[str, float]
+    curves: dict[str, list]
+    provenance: dict[str, Any]
+
+
+class Store:
+    """The runs under one folder. Any number of processes may use the same one."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise ReproError(
+                f"The store {self.root} cannot be made ({e.strerror}): choose another with --store."
+            ) from e
+        if not os.access(self.root, os.W_OK):
+            raise ReproError(f"The store {self.root} is not writable: change its permissions or choose another folder.")
+
+    def __contains__(self, key: str) -> bool:
+        return (self.root / key / "run.json").exists()
+
+    def weights(self, key: str) -> Path:
+        """Where a run's weights lie, if they were kept."""
+        return self.root / key / "weights.pt"
+
+    def get(self, key: str) -> Record:
+        """The run named `key`. Raises ReproError if it is missing, damaged, or of another version."""
+        path = self.root / key / "run.json"
+        try:
+            record = _parse(json.loads(path.read_text()), str(path))
+            if record.key != key:
+                raise ValueError(record.key)
+            return record
+        except FileNotFoundError:
+            raise ReproError(f"No stored run {key} in {self.root}: measure it first with `repro measure`.") from None
+        except OSError as e:
+            raise ReproError(f"The stored run {path} cannot be read ({e.strerror}): check its permissions.") from e
+        except ValueError:
+            raise ReproError(
+                f"The stored run {path} is damaged: delete the folder {path.parent} and measure again; "
+                "the other runs are intact."
+            ) from None
+
+    def put(self, record: Record, weights: Path | None = None) -> None:
+        """Store a run, whole or not at all. A run already there stays as it is, but for weights that it lacks."""
+        tmp = None
+        try:
+            tmp = Path(tempfile.mkdtemp(prefix=f".tmp-{record.key}-", dir=self.root))
+            io.write(tmp / "run.json", json.dumps(_document(record), indent=1))
+            if weights is not None:
+                shutil.copyfile(weights, tmp / "weights.pt")
+            # rename onto an existing non-empty folder fails: then another process was first, with the same numbers
+            os.rename(tmp, self.root / record.key)
+            io.sync(self.root)
+        except OSError as e:
+            if tmp is not None:
+                shutil.rmtree(tmp, ignore_errors=True)
+            if e.errno in (errno.EEXIST, errno.ENOTEMPTY) and record.key in self:
+                if weights is not None and not self.weights(record.key).exists():
+                    io.write_atomic(self.weights(record.key), weights.read_bytes())
+                return
+            raise io.disk_error(e, self.root) from e
+
+    def keys(self) -> list[str]:
+        return sorted(p.name for p in self.root.iterdir() if not p.name.startswith(".") and (p / "run.json").exists())
+
+    def scratch(self, key: str) -> Path:
+        """A folder for a run's checkpoints; `done` removes it."""
+        path = self.root / f".work-{key}"
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as e:
+            raise io.disk_error(e, self.root) from e
+        return path
+
+    def left(self, key: str) -> bool:
+        return (self.root / f".work-{key}").exists()
+
+    def done(self, key: str) -> None:
+        """Remove what the making of a stored run left, also of processes that were killed at it."""
+        for path in (*self.root.glob(f".tmp-{key}-*"), self.root / f".work-{key}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """True for the one process that may work on `key` now. The kernel frees the claim when its holder dies."""
+        folder = self.root / ".locks"
+        try:
+            folder.mkdir(exist_ok=True)
+            handle = (folder / key).open("w")
+        except OSError as e:
+            raise io.disk_error(e, self.root) from e
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def export(records: Iterable[Record], path: Path) -> None:
+    """Write runs as one JSON line each, sorted by key: the small text file that is committed beside its figures."""
+    lines = [json.dumps(_document(r), separators=(",", ":")) for r in sorted(records, key=lambda r: r.key)]
+    io.write_atomic(path, "\n".join(lines) + "\n")
+
+
+def load(path: Path) -> list[Record]:
+    """Read what `export` wrote. Raises ReproError that names the broken line."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise ReproError(
+            f"No stored results at {path}: measure them first (results=measure, no --from-results)."
+        ) from None
+    out = []
+    for number, line in enumerate(lines, 1):
+        try:
+            out.append(_parse(json.loads(line), f"{path}, line {number}"))
+        except ValueError:
+            raise ReproError(
+                f"{path}, line {number} is damaged: restore the file from git, or measure again."
+            ) from None
+    return out
+
+
+def take_up(store: Store, path: Path) -> None:
+    """Put the runs that `export` wrote into a store, so that they are not measured again."""
+    for record in load(path):
+        if record.key not in store:
+            store.put(record)
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a run: key, kind, the spec's fields as `repro.core.spec.flatten` names them, the metrics, the curves (a dict),
+    and its provenance (data_title, hardware, device, wall_seconds, train_seconds, commit, versions, started)."""
+    rows = []
+    for r in records:
+        row = {"key": r.key, "kind": r.kind, **flatten(r.spec), "curves": r.curves}
+        row |= {k: v for k, v in r.provenance.items() if k != "profile"}
+        rows.append(row | r.metrics)
+    return pd.DataFrame(rows)
+
+
+def _document(record: Record) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        **asdict(record),
+        "metrics": _nan_to_none(record.metrics),
+        "curves": _nan_to_none(record.curves),
+    }
+
+
+def _parse(document: Any, where: str) -> Record:
+    if not isinstance(document, dict) or "format" not in document:
+        raise ValueError(where)
+    if document["format"] != FORMAT:
+        raise ReproError(
+            f"{where} was written by another version of repro (format {document['format']}, this one reads {FORMAT}): "
+            "use that version, or measure into a new store."
+        )
+    try:
+        fields = {k: document[k] for k in ("key", "kind", "spec", "metrics", "curves", "provenance")}
+    except KeyError:
+        raise ValueError(where) from None
+    if not all(isinstance(fields[k], str if k in ("key", "kind") else dict) for k in fields):
+        raise ValueError(where)
+    for name in ("metrics", "curves"):
+        fields[name] = _none_to_nan(fields[name])
+    return Record(**fields)
+
+
+def _nan_to_none(value: Any) -> Any:
+    """JSON has no NaN; a diverged run's numbers become null."""
+    if isinstance(value, dict):
+        return {k: _nan_to_none(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_nan_to_none(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _none_to_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _none_to_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_none_to_nan(v) for v in value]
+    return math.nan if value is None else value

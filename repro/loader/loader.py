@@ -1,0 +1,300 @@
+"""Batches of views for training from files: our loader of `.beton` files, and torchvision's for those who have none.
+
+Both give the same `Batch`es for the same recipe, seed and order. A view is a pure function of (seed, epoch, sample
+number, view number), so the stream of batches depends on no worker count, and an epoch may begin at any of its batches.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repro.errors import ReproError
+from repro.loader import beton, compiled
+from repro.loader.jpeg import Decoder
+from repro.views.draw import permutation
+from repro.views.recipe import Recipe
+
+
+class Batch(NamedTuple):
+    """views: (V, B, 3, S, S) uint8, or float32 in [0, 1]; index: (B,) int64, the samples' numbers in the data set;
+    labels: (B,) by name."""
+
+    views: Tensor
+    index: Tensor
+    labels: dict[str, Tensor]
+
+
+def ramp(start: int, end: int, first: int, last: int, to: int = 32) -> Callable[[int], int]:
+    """A resolution that grows with the epoch: `start` up to epoch `first`, `end` from epoch `last` on, between them in
+    a straight line rounded to `to` pixels (FFCV-SSL's code: 160 to 192 over epochs 70 to 85; the paper's Fig. 1: 160 to
+    224)."""
+
+    def size(epoch: int) -> int:
+        share = min(1.0, max(0.0, (epoch - first) / max(1, last - first)))
+        return start if share == 0 else end if share == 1 else round((start + share * (end - start)) / to) * to
+
+    return size
+
+
+def order(
+    seed: int,
+    epoch: int,
+    samples: np.ndarray,
+    shuffle: bool,
+    drop_last: bool,
+    batch: int,
+    rank: int = 0,
+    world: int = 1,
+) -> list[np.ndarray]:
+    """The batches of sample numbers of one rank in one epoch.
+
+    All ranks cut the same permutation, so together they see each sample once. With drop_last every rank has the same
+    number of full batches; without it nothing is left out and nothing is repeated, so the last ones may differ.
+    """
+    chosen = samples[permutation(seed, epoch, len(samples)).numpy()] if shuffle else samples
+    if drop_last:
+        chosen = chosen[: len(chosen) // (batch * world) * batch * world]
+    mine = chosen[rank::world]
+    return [mine[i : i + batch] for i in range(0, len(mine), batch)]
+
+
+class Loader:
+    """Batches of views of a `.beton` file, made in threads without Python's lock.
+
+    path: the file, or one that is open. recipe: the views; None gives one view for evaluation, the middle square
+    (`central` of the shorter side), nothing random. size: pixels a side of the views, or a function of the epoch
+    (`ramp`). seed: of order and views. workers: threads, 0 for one a core. shuffle: False takes the samples in their
+    order. indices: a part of the data set. rank, world: this process among those that share the data set. fast: see
+    `repro.loader.compiled`. dtype: torch.uint8 (rounded) or torch.float32. device: where the batches are handed over; to a
+    GPU from pinned memory, while the next ones are made. labels: the names to read; None for all. ahead: batches made
+    before they are asked for.
+
+    Raises ReproError for a missing, truncated or foreign file, and for options that cannot be.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | beton.Beton,
+        recipe: Recipe | None,
+        batch: int,
+        size: int | Callable[[int], int] = 224,
+        *,
+        seed: int = 0,
+        workers: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        indices: Sequence[int] | None = None,
+        rank: int = 0,
+        world: int = 1,
+        fast: bool = False,
+        dtype: torch.dtype = torch.uint8,
+        device: str | torch.device = "cpu",
+        labels: Sequence[str] | None = None,
+        central: float = 0.875,
+        ahead: int = 2,
+    ):
+        self.file = path if isinstance(path, beton.Beton) else beton.read(path, labels=labels)
+        check(batch, rank, world, workers, dtype)
+        self.recipe, self.batch, self.seed, self.central = recipe, batch, seed, central
+        self.size = size if callable(size) else lambda epoch: size
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.shuffle, self.drop_last, self.rank, self.world = shuffle, drop_last, rank, world
+        self.samples = samples(indices, len(self.file), self.file.path)
+        self.fast, self.dtype, self.device, self.ahead = fast, dtype, torch.device(device), max(1, ahead)
+        self.labels = {name: torch.from_numpy(values) for name, values in self.file.labels.items()}
+        self._memory = _Memory(self.device.type == "cuda", self.ahead + 4)
+        self._decoders: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+        compressed = (self.file.kinds[self.samples] == compiled.JPEG).any()
+        self._keep = [Decoder(fast) for _ in range(self.workers)] if compressed else []
+        for decoder in [d.address for d in self._keep] or [np.zeros(3, np.int64)] * self.workers:
+            self._decoders.put(decoder)
+        if not self.batches(0):
+            raise ReproError(
+                f"{self.file.path} leaves no full batch of {batch} for rank {rank}: choose a smaller batch."
+            )
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The sample numbers of each batch of this rank's epoch."""
+        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch, self.rank, self.world)
+
+    def __len__(self) -> int:
+        return len(self.batches(0))
+
+    def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from batch `first` on.
+
+        Raises ReproError that names a sample which cannot be decoded; any error in a worker ends the epoch.
+        """
+        size, views = self.size(epoch), 1 if self.recipe is None else len(self.recipe.views)
+        if self.recipe is None:
+            table, starts = compiled.central(self.central), np.zeros(1, np.int64)
+        else:
+            table, starts = compiled.table(self.recipe, size), compiled.starts(self.recipe, self.seed, epoch)
+        memory = self._memory
+        waiting: list[tuple[np.ndarray, np.ndarray, list[Future]]] = []
+        compiled.warm_up()
+
+        def submit(pool: ThreadPoolExecutor, index: np.ndarray) -> None:
+            count = len(index)
+            out = memory.take((views, count, 3, size, size), self.dtype)
+            rows = out.reshape(views * count, 3 * size * size)
+            none = np.empty((0, 1), np.float32 if self.dtype == torch.uint8 else np.uint8)
+            to = (rows, none) if self.dtype == torch.uint8 else (none, rows)
+            f = self.file
+            places = [a[index] for a in (f.offsets, f.lengths, f.heights, f.widths, f.kinds)]
+            rest = (table, starts, size, self.fast)
+
+            def work(begin: int, end: int) -> None:
+                decoder = self._decoders.get()
+                try:
+                    bad = compiled.make_views(
+                        f.data, *places, index, begin, end, *rest, decoder, *to, count, 1
+                    )  # fmt: skip
+                finally:
+                    self._decoders.put(decoder)
+                if bad >= 0:
+                    raise ReproError(
+                        f"Sample {index[bad]} of {f.path} cannot be decoded (its JPEG data are damaged): prepare the file "
+                        "again, or leave the sample out with `indices`."
+                    )
+
+            share = max(1, -(-count // (4 * self.workers)))  # small enough that no thread waits long for the last one
+            tasks = [pool.submit(work, a, min(count, a + share)) for a in range(0, count, share)]
+            waiting.append((index, out, tasks))
+
+        todo = iter(self.batches(epoch)[first:])
+        pool = ThreadPoolExecutor(self.workers, "loader")
+        try:
+            for index in todo:
+                submit(pool, index)
+                if len(waiting) > self.ahead:
+                    yield self._hand_over(memory, *waiting.pop(0))
+            while waiting:
+                yield self._hand_over(memory, *waiting.pop(0))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _hand_over(self, memory: _Memory, index: np.ndarray, out: np.ndarray, tasks: list[Future]) -> Batch:
+        for task in tasks:
+            try:
+                task.result()
+            except CancelledError:  # another task of this batch has the reason
+                continue
+        views, number = torch.from_numpy(out), torch.from_numpy(index)
+        labels = {name: values[number] for name, values in self.labels.items()}
+        if self.device.type == "cuda":
+            views = memory.send(out, views, self.device)
+            number = number.to(self.device, non_blocking=True)
+            labels = {name: values.to(self.device, non_blocking=True) for name, values in labels.items()}
+        return Batch(views, number, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images of a `.beton` file that are decoded when they are asked for, in place of a tensor (N, 3, size, size) uint8.
+
+    A part, `images[index]`, decodes nothing; `split` and `to` give tensors of the middle squares (`central` of the
+    shorter side), and `views` makes views of the whole images. numbers: (N,), which samples of the file they are.
+    """
+
+    file: beton.Beton
+    size: int
+    numbers: Tensor
+    central: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self), 3, self.size, self.size
+
+    def __getitem__(self, index: slice | Tensor) -> Images:
+        return replace(self, numbers=self.numbers[index])
+
+    def split(self, count: int) -> Iterator[Tensor]:
+        """Tensors of `count` images each, as of a tensor, but one after the other."""
+        return (views[0] for views in self.views(None, count))
+
+    def to(self, device: str | torch.device) -> Tensor:
+        """All of them in memory."""
+        out, done = torch.empty(self.shape, dtype=torch.uint8), 0
+        for part in self.split(256):
+            out[done : done + len(part)] = part
+            done += len(part)
+        return out.to(device)
+
+    def views(self, recipe: Recipe | None, count: int, seed: int = 0, epoch: int = 0) -> Iterator[Tensor]:
+        """Views (V, count, 3, size, size) uint8 of so many images at a time, in their order; see `Loader`."""
+        if not len(self):
+            return
+        options = {"seed": seed, "shuffle": False, "drop_last": False, "central": self.central}
+        options["workers"] = min(len(self), len(os.sched_getaffinity(0)))
+        for batch in Loader(self.file, recipe, count, self.size, indices=self.numbers.numpy(), **options).epoch(epoch):
+            yield batch.views
+
+
+class _Memory:
+    """Arrays for batches, used again as soon as nobody holds a tensor made of them: fresh memory costs page faults, the
+    more the more views. One for all epochs, since short ones would hardly use theirs again.
+
+    most: arrays to remember, so that a user who once kept a whole epoch does not cost its memory for good.
+    """
+
+    def __init__(self, pinned: bool, most: int):
+        self.pinned, self.most, self.arrays, self.stream = pinned, most, [], None
+        self.taking = threading.Lock()  # two epochs may run in two threads
+        self.sending: list[tuple[np.ndarray, torch.cuda.Event]] = []
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
+        with self.taking:
+            self.sending = [(array, sent) for array, sent in self.sending if not sent.query()]
+            for array in self.arrays:
+                # three references: the list's, this loop's, and the one that asks
+                if array.shape == shape and sys.getrefcount(array) == 3:
+                    return array
+            array = torch.empty(shape, dtype=dtype, pin_memory=self.pinned).numpy()
+            self.arrays = [*self.arrays, array][-self.most :]  # what leaves the list goes when its holder lets go
+            return array
+
+    def send(self, array: np.ndarray, host: Tensor, device: torch.device) -> Tensor:
+        """Copy to the GPU beside what it computes; the array stays taken until the copy is done."""
+        self.stream = self.stream or torch.cuda.Stream(device)
+        with torch.cuda.stream(self.stream):
+            there = host.to(device, non_blocking=True)
+            sent = torch.cuda.Event()
+            sent.record(self.stream)
+        torch.cuda.current_stream(device).wait_event(sent)
+        there.record_stream(torch.cuda.current_stream(device))
+        self.sending.append((array, sent))
+        return there
+
+
+def check(batch: int, rank: int, world: int, workers: int, dtype: torch.dtype) -> None:
+    if batch < 1 or workers < 0:
+        raise ReproError(f"A loader needs a batch of 1 or more and workers of 0 or more, not {batch} and {workers}.")
+    if not 0 <= rank < world:
+        raise ReproError(f"A rank lies between 0 and the number of processes, {world}, not at {rank}: correct it.")
+    if dtype not in (torch.uint8, torch.float32):
+        raise ReproError(f"A loader gives torch.uint8 or torch.float32, not {dtype}: convert on the device.")
+
+
+def samples(indices: Sequence[int] | None, count: int, what: str | Path) -> np.ndarray:
+    if indices is None:
+        return np.arange(count)
+    chosen = np.asarray(indices, np.int64)
+    if len(chosen) and (chosen.min() < 0 or chosen.max() >= count):
+        raise ReproError(f"{what} has {count} samples, numbered from 0: an index lies outside.")
+    return chosen

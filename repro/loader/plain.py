@@ -1,0 +1,178 @@
+"""The same batches from ordinary image files through Pillow and torchvision: needs no compiled package, and is slow."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import functional as F
+
+from repro.errors import ReproError
+from repro.loader import compiled
+from repro.loader.loader import Batch, check, order, samples
+from repro.views.draw import BRIGHTNESS, CONTRAST, SATURATION
+from repro.views.recipe import Recipe
+
+
+class PlainLoader:
+    """Batches of views of image files, made by torchvision in worker processes; arguments and batches as
+    `repro.loader.loader.Loader`, which gives the same pictures up to Pillow's rounding to bytes after every step.
+
+    files: the images, numbered in this order. labels: by name, one number a file.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str | Path],
+        labels: dict[str, Sequence[int] | Sequence[float]],
+        recipe: Recipe | None,
+        batch: int,
+        size: int | Callable[[int], int] = 224,
+        *,
+        seed: int = 0,
+        workers: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        indices: Sequence[int] | None = None,
+        rank: int = 0,
+        world: int = 1,
+        dtype: torch.dtype = torch.uint8,
+        device: str | torch.device = "cpu",
+        central: float = 0.875,
+    ):
+        check(batch, rank, world, workers, dtype)
+        self.files, self.recipe, self.batch, self.seed, self.central = list(files), recipe, batch, seed, central
+        self.size = size if callable(size) else lambda epoch: size
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.shuffle, self.drop_last, self.rank, self.world = shuffle, drop_last, rank, world
+        self.samples = samples(indices, len(self.files), "The list of files")
+        self.dtype, self.device = dtype, torch.device(device)
+        self.labels = {name: torch.tensor(values) for name, values in labels.items()}
+        if not self.batches(0):
+            raise ReproError(f"The files leave no full batch of {batch} for rank {rank}: choose a smaller batch.")
+        self.wanted: list[list[tuple[int, int, int]]] = []  # what the workers are to load next
+        self.loader: DataLoader | None = None
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch, self.rank, self.world)
+
+    def __len__(self) -> int:
+        return len(self.batches(0))
+
+    def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from batch `first` on. Raises ReproError that names a file which cannot be read."""
+        size = self.size(epoch)
+        self.wanted[:] = [[(epoch, size, number) for number in batch] for batch in self.batches(epoch)[first:]]
+        cuda = self.device.type == "cuda"
+        if self.loader is None:
+            self.loader = DataLoader(
+                _Views(self.files, self.recipe, self.seed, self.central, self.dtype),
+                batch_sampler=self.wanted,
+                num_workers=self.workers,
+                collate_fn=_collate,
+                pin_memory=cuda,
+                # started once, and as in anybody's script: a process of `repro measure` was itself started otherwise,
+                # and its children would import everything anew
+                persistent_workers=True,
+                multiprocessing_context=multiprocessing.get_all_start_methods()[0],
+            )
+        for views, number in self.loader:
+            if isinstance(views, str):
+                raise ReproError(views)
+            labels = {name: values[number] for name, values in self.labels.items()}
+            if cuda:
+                views, number = (t.to(self.device, non_blocking=True) for t in (views, number))
+                labels = {name: values.to(self.device, non_blocking=True) for name, values in labels.items()}
+            yield Batch(views, number, labels)
+
+
+class _Views(Dataset):
+    def __init__(self, files, recipe, seed, central, dtype):
+        self.files, self.recipe, self.seed, self.central, self.dtype = files, recipe, seed, central, dtype
+        self.known = self.table = self.starts = None
+        self._know(0, 32)
+        # compiled here, since each worker would compile it anew, or fetch it from disk
+        drawn = compiled.drawn(self.table[0], self.starts[0], 0, 8, 8)
+        compiled.add_noise(np.zeros(1, np.float32), drawn.state, 0, 0.0)
+
+    def _know(self, epoch: int, size: int) -> None:
+        """What the views of an epoch are drawn from."""
+        if self.known != (epoch, size):
+            plain = self.recipe is None
+            self.table = compiled.central(self.central) if plain else compiled.table(self.recipe, size)
+            self.starts = np.zeros(1, np.int64) if plain else compiled.starts(self.recipe, self.seed, epoch)
+            self.known = epoch, size
+
+    def __getitem__(self, which: tuple[int, int, int]) -> tuple[Tensor | str, int]:
+        """The views (V, 3, S, S) of (epoch, S, sample), or a sentence on what is wrong with its file."""
+        epoch, size, number = (int(n) for n in which)
+        self._know(epoch, size)
+        try:
+            with warnings.catch_warnings(), Image.open(self.files[number]) as image:
+                warnings.simplefilter("ignore")  # Pillow's about metadata
+                image = image.convert("RGB")
+        except (OSError, SyntaxError, ValueError) as e:
+            return (
+                f"Sample {number}, the file {self.files[number]}, cannot be read ({e}): replace it or delete it.",
+                number,
+            )
+        made: list[Image.Image] = []
+        out = torch.empty((len(self.table), 3, size, size), dtype=self.dtype)
+        for v, row in enumerate(self.table):
+            drawn = compiled.drawn(row, self.starts[v], number, image.height, image.width)
+            parent = -1 if self.recipe is None else self.recipe.views[v].parent
+            source = made[parent] if parent >= 0 else _crop(image, drawn, size)
+            made.append(source if self.recipe is None else _appearance(source, drawn, self.recipe.views[v], size))
+            pixels = F.pil_to_tensor(made[-1])
+            if self.recipe is not None and self.recipe.views[v].noise:
+                pixels = _noise(pixels, self.recipe.views[v].noise, drawn.state)
+            out[v] = pixels if self.dtype == torch.uint8 else pixels / 255
+        return out, number
+
+
+def _crop(image: Image.Image, drawn: compiled.Drawn, size: int) -> Image.Image:
+    image = F.resized_crop(image, drawn.top, drawn.left, drawn.height, drawn.width, [size, size], antialias=True)
+    return F.hflip(image) if drawn.flip else image
+
+
+def _appearance(image: Image.Image, drawn: compiled.Drawn, view, size: int) -> Image.Image:
+    if drawn.jitter:
+        for op in drawn.order:
+            factor = drawn.factors[op]
+            if op == BRIGHTNESS:
+                image = F.adjust_brightness(image, factor)
+            elif op == CONTRAST:
+                image = F.adjust_contrast(image, factor)
+            elif op == SATURATION:
+                image = F.adjust_saturation(image, factor)
+            else:
+                image = F.adjust_hue(image, factor)
+    if drawn.gray:
+        image = F.rgb_to_grayscale(image, num_output_channels=3)
+    if drawn.sigma > 0:
+        kernel = view.kernel or 2 * round(0.05 * size) + 1
+        image = F.gaussian_blur(image, [kernel, kernel], [drawn.sigma] * 2)
+    if drawn.solarize:
+        image = F.solarize(image, 255 * view.threshold)
+    return image
+
+
+def _noise(pixels: Tensor, amount: float, state: int) -> Tensor:
+    planes = (pixels / 255).numpy().reshape(3, -1)
+    for c in range(3):
+        compiled.add_noise(planes[c], state, c * planes.shape[1], amount)
+    return torch.from_numpy(planes * 255).round().to(torch.uint8).view(pixels.shape)
+
+
+def _collate(items: list[tuple[Tensor | str, int]]) -> tuple[Tensor | str, Tensor]:
+    numbers = torch.tensor([number for _, number in items])
+    wrong = [views for views, _ in items if isinstance(views, str)]
+    return (wrong[0] if wrong else torch.stack([views for views, _ in items], 1)), numbers

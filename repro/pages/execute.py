@@ -1,0 +1,141 @@
+"""Executing notebooks through papermill, with the checks it leaves out.
+
+papermill takes any parameter name, and marks a notebook as completed whatever ended it. So parameters are checked here
+against the notebook's own, and an executed notebook is moved into place only when its last cell ran.
+"""
+
+from __future__ import annotations
+
+import ast
+import multiprocessing
+import os
+import re
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from repro import claims
+from repro.core import places, stopping
+from repro.errors import ReproError
+
+
+def available() -> list[str]:
+    """The slugs of the notebooks that are there, in their order."""
+    return [slug for slug, name in claims.NOTEBOOKS.items() if (places.notebooks() / f"{name}.ipynb").is_file()]
+
+
+def parameters(slug: str) -> dict[str, Any]:
+    """A notebook's parameters with their defaults, from its cell tagged "parameters"."""
+    import nbformat
+
+    path = places.notebooks() / f"{claims.NOTEBOOKS[slug]}.ipynb"
+    cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ReproError(f"{path} needs exactly one cell tagged parameters, not {len(cells)}.")
+    assigned = [n for n in ast.parse(cells[0].source).body if isinstance(n, (ast.Assign, ast.AnnAssign))]
+    targets = [n.targets[0] if isinstance(n, ast.Assign) else n.target for n in assigned]
+    return {t.id: ast.literal_eval(n.value) for t, n in zip(targets, assigned)}
+
+
+def check(slug: str, given: dict[str, str]) -> dict[str, Any]:
+    """Parameters from the command line, with the types of the notebook's defaults. Raises ReproError for an unknown name
+    or a value that is not of its type."""
+    known = parameters(slug)
+    out = {}
+    for name, text in given.items():
+        if name not in known:
+            raise ReproError(
+                f"The notebook {claims.NOTEBOOKS[slug]} has no parameter {name!r}: choose from {', '.join(known)}."
+            )
+        kind = type(known[name])
+        try:
+            if kind is bool:
+                out[name] = {"true": True, "false": False}[text.lower()]
+            else:
+                out[name] = ast.literal_eval(text) if kind in (list, tuple, dict) else kind(text)
+            if not isinstance(out[name], kind):
+                raise ValueError
+        except (ValueError, KeyError, SyntaxError):
+            raise ReproError(
+                f"The parameter {name} must be of type {kind.__name__}, not {text!r}: correct it."
+            ) from None
+    return out
+
+
+def execute(jobs: list[tuple[str, dict[str, Any]]], profile: str, parallel: int = 1) -> list[Path]:
+    """Execute notebooks, (slug, parameters) each, into build/notebooks/<profile>/; their paths.
+
+    parallel: processes; more than one only where the runs are stored already. Raises ReproError with the notebook's own
+    sentence when a cell fails; the notebook executed before, if there was one, stays in place.
+    """
+    folder = places.executed() / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    work = [(slug, given, folder / f"{claims.NOTEBOOKS[slug]}.ipynb") for slug, given in jobs]
+    if parallel == 1 or len(work) == 1:
+        return [_execute(*item) for item in work]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["papermill"])  # its import takes a second or two: once for all of them
+    with ProcessPoolExecutor(min(parallel, len(work)), context, _surround, (dict(os.environ),)) as pool:
+        try:
+            with stopping.held():
+                made = [pool.submit(_execute, *item) for item in work]
+            return [m.result() for m in made]
+        except BrokenProcessPool:
+            raise ReproError("A notebook's process died: run it again, one at a time.") from None
+        except KeyboardInterrupt:
+            _end(folder)
+            raise
+        except ReproError:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _end(folder: Path) -> None:
+    """At Ctrl-C: the processes end, and with them their kernels; what they wrote in part is taken away."""
+    for process in multiprocessing.active_children():
+        process.terminate()
+        process.join()
+        for partial in folder.glob(f".*.{process.pid}.ipynb"):
+            partial.unlink(missing_ok=True)
+
+
+def _surround(environment: dict[str, str]) -> None:
+    os.environ.update(environment)  # a fork server keeps those of its own start
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the whole group, and what to do is the parent's to decide
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.STOPPING)
+
+
+def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    source = places.notebooks() / f"{claims.NOTEBOOKS[slug]}.ipynb"
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(partial),
+            parameters=given,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(source.parent),
+            extra_arguments=["--IPKernelApp.log_level=50"],  # it warns of a network that nobody else is on
+        )
+    except PapermillExecutionError as e:
+        kept = target.with_name(f"{target.stem}.failed.ipynb")
+        os.replace(partial, kept)
+        value = re.sub(r"\x1b\[[0-9;]*m", "", str(e.evalue))
+        what = value if e.ename == "ReproError" else f"{e.ename}: {value} (see {kept})"
+        raise ReproError(f"{claims.NOTEBOOKS[slug]} stopped: {what}") from None
+    except Exception as e:  # a dead kernel or a time-out comes as one of several types
+        partial.unlink(missing_ok=True)
+        raise ReproError(
+            f"{claims.NOTEBOOKS[slug]} did not finish ({type(e).__name__}: {e}): run it again to go on."
+        ) from e
+    except KeyboardInterrupt:
+        partial.unlink(missing_ok=True)
+        raise
+    os.replace(partial, target)
+    return target

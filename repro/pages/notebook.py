@@ -1,0 +1,276 @@
+"""What a notebook calls: plan its claims' runs, measure them or read them back, show a figure, give a verdict.
+
+study = repro.study("batch_size", profile=profile, data=data, seeds=seeds)
+runs = repro.measure(study)
+repro.show(study, runs, "A4")
+repro.verdict(study, runs, "A4")
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repro import claims, figures, stats
+from repro.claims import Claim, Verdict, ledger, registry
+from repro.claims.kit import Plan
+from repro.core import places, store, sweep
+from repro.core.io import write_atomic
+from repro.core.profiles import PROFILES, Profile
+from repro.core.profiles import profile as find_profile
+from repro.core.spec import key
+from repro.errors import ReproError
+
+RESULTS = ("measure", "stored")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One notebook at one profile. stored: read the committed reference results instead of measuring. minutes: time
+    budget of `measure`, 0 for none."""
+
+    slug: str
+    profile: Profile
+    stored: bool = False
+    minutes: float = 0.0
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        return claims.of(self.slug)
+
+    def plan(self, claim: Claim) -> list[Any]:
+        return claim.plan(self.profile)
+
+
+def study(
+    slug: str,
+    profile: str = "smoke",
+    data: str = "",
+    backbone: str = "",
+    seeds: int = 0,
+    minutes: float = 0.0,
+    results: str = "measure",
+) -> Study:
+    """A notebook's claims at a profile; "" and 0 keep the profile's own data, backbone and seeds.
+
+    results: "measure" runs what is not stored yet; "stored" reads the committed reference results and trains nothing.
+    Raises ReproError for an unknown name or a value of the wrong type.
+    """
+    kinds = {"slug": str, "profile": str, "data": str, "backbone": str, "seeds": int, "minutes": (int, float)}
+    given = {"slug": slug, "profile": profile, "data": data, "backbone": backbone, "seeds": seeds, "minutes": minutes}
+    for name, kind in kinds.items():
+        if not isinstance(given[name], kind) or isinstance(given[name], bool):
+            wanted = "a number" if kind == (int, float) else {"str": "text", "int": "a whole number"}[kind.__name__]
+            raise ReproError(f"The parameter {name} must be {wanted}, not {given[name]!r}: correct it and run again.")
+    if results not in RESULTS:
+        raise ReproError(f"The parameter results must be one of {', '.join(RESULTS)}, not {results!r}.")
+    if minutes < 0:
+        raise ReproError(f"The time budget cannot be {minutes} minutes: give 0 for none, or more.")
+    claims.of(slug)
+    return Study(slug, find_profile(profile, data, backbone, seeds), results == "stored", float(minutes))
+
+
+def costs(study: Study) -> None:
+    """Print how many runs the study plans at each profile, and what they took where reference results are stored; at
+    `paper`, where there are none, an estimate, and every run with its own where that is the study's profile. What the
+    reader's own parameters plan comes first, where they are not a profile's own."""
+    if study.profile != find_profile(study.profile.name):
+        planned = {key(s) for claim in study.claims for s in study.plan(claim)}
+        print(f"{study.profile.name} with these parameters: {len(planned)} runs")
+    for name in PROFILES:
+        other = replace(study, profile=find_profile(name))
+        specs = {key(s): s for claim in other.claims for s in other.plan(claim)}
+        path = places.reference() / name / study.slug / "runs.jsonl"
+        line = f"{name}: {len(specs)} runs"
+        if path.exists():
+            kept = [r.provenance for r in store.load(path)]
+            minutes = sum(p["wall_seconds"] for p in kept) / 60
+            line += f", {minutes:.1f} minutes in all on {kept[0]['device']} ({kept[0]['hardware']})"
+        elif name == "paper":
+            line += f", estimated {ledger.total(specs.values())}"
+        print(line)
+    if study.profile.name == "paper":
+        specs = {key(s): s for claim in study.claims for s in study.plan(claim)}
+        print("\n".join(ledger.lines(specs.values())))
+
+
+def takeaways(study: Study, paper: str = "democratizing") -> None:
+    """Display what a paper recommends in the end, and beside each recommendation what the stored verdicts of this profile
+    say of the claims that test it: from this machine's own measurements, else from the committed ones."""
+    from IPython.display import display
+
+    known: dict[str, dict] = {}
+    for root in (places.reference(), places.drawn()):  # the later wins
+        for path in sorted((root / study.profile.name).glob("*/verdicts.json")):
+            known |= json.loads(path.read_text())
+    lines, said = [], []
+    wrapped = "text-align:left;white-space:normal"  # sentences, in a table whose cells do not break by themselves
+    for t in (t for t in registry.load().takeaways if t.paper == paper):
+        for i, claim in enumerate(t.claims):
+            found, entry = known.get(claim), registry.entry(claim)
+            word = found["verdict"] if found else "not yet"
+            sentence = found["sentence"] if found else f"Not measured yet: run notebook {entry.notebook}."
+            sign = figures.VERDICTS[word]
+            first = (
+                f"<td rowspan='{len(t.claims)}' style='{wrapped}'><strong>{html.escape(t.advice)}</strong><br><small>"
+                f"&ldquo;{html.escape(t.quote)}&rdquo; ({html.escape(t.source)})</small></td>"
+            )
+            lines.append(
+                f"<tr>{'' if i else first}<td style='{wrapped}'>{claim}: {html.escape(entry.claim)}</td>"
+                f"<td style='color:{sign.light};white-space:nowrap'>{sign.sign} {word}</td>"
+                f"<td style='{wrapped}'>{html.escape(sentence)}</td></tr>"
+            )
+            said.append(f"{t.advice} {claim}: {word}. {sentence}")
+    head = "".join(f"<th>{h}</th>" for h in ("the paper recommends", "tested by", "verdict", "what was measured"))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    display({"text/plain": "\n".join(said), "text/html": table}, raw=True)
+
+
+def overview() -> None:
+    """Display the table of all claims, as the README shows it."""
+    from IPython.display import Markdown, display
+
+    from repro.pages import table as claims_table
+
+    display(Markdown(claims_table.as_markdown(claims_table.rows())))
+
+
+def watch(study: Study, spec: Any) -> pd.DataFrame:
+    """Measure one run while a small picture of its loss moves, and return its row; a stored run is only read."""
+    from IPython.display import display
+
+    seen: list[tuple[float, float]] = []
+    handle = display({"text/plain": "starting"}, raw=True, display_id=True)
+    drawn = [0.0]
+
+    def step(done: int, steps: int, loss: float) -> None:
+        if np.isfinite(loss) and (not seen or seen[-1][1] != loss):
+            seen.append((done / steps, loss))
+        if time.monotonic() - drawn[0] > 1 or done == steps:
+            drawn[0] = time.monotonic()
+            handle.update(
+                {"text/plain": f"step {done} of {steps}, loss {loss:.3f}", "image/png": _spark(seen)}, raw=True
+            )
+
+    records = sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True, watch=step)
+    if not records:
+        raise ReproError("The run was stopped before its end: run the cell again to go on.")
+    runs = store.frame(records)
+    handle.update({"text/plain": "stored"}, raw=True)
+    return runs
+
+
+def _spark(points: list[tuple[float, float]]) -> str:
+    with figures.theme("light"):
+        fig, ax = figures.figure(height=1.6, width=4.0)
+        ax.plot(*np.array(points or [(0.0, 0.0)]).T, marker=".")
+        ax.set(xlim=(0, 1), xlabel="share of the run", ylabel="loss")
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=90)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def measure(study: Study, workers: int = 0) -> pd.DataFrame:
+    """One row for each run of every claim of the study, from the store where they are there, measured where not.
+
+    A run that several claims share is measured once. The numbers are also written to runs.jsonl beside the figures.
+    """
+    specs = {key(s): s for claim in study.claims for s in study.plan(claim)}
+    folder = places.drawn() / study.profile.name / study.slug
+    if study.stored:
+        path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
+        found = {r.key: r for r in store.load(path)}
+        records = [found[k] for k in specs if k in found]  # in the plan's order, as measured ones: figures are the same
+        if not records:
+            raise ReproError(
+                f"There are no committed results of {study.slug} with these parameters at profile {study.profile.name}: "
+                "run it without --from-results (results = 'measure'), which measures them."
+            )
+    else:
+        records = sweep.measure(specs.values(), store.Store(places.store()), workers, study.minutes)
+    if not records:
+        raise ReproError(f"No run of {study.slug} is stored yet: give it more minutes, or run it again to go on.")
+    store.export(records, folder / "runs.jsonl")
+    return store.frame(records)
+
+
+def rows(study: Study, runs: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """The rows of one claim's runs, with the labels of its plan as columns and the profile's name in `attrs`."""
+    plan = study.plan(claim)
+    if isinstance(plan, Plan):
+        return plan.rows(runs)
+    keys = {key(s) for s in plan}
+    out = runs[runs["key"].isin(keys)].reset_index(drop=True).dropna(axis=1, how="all")
+    out.attrs["profile"] = study.profile.name
+    return out
+
+
+def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
+    """The claim's verdict; "not judged" at smoke, with too few seeds, or while runs are missing, and the sentence says
+    which."""
+    claim = find(study, claim_id)
+    mine, wanted = rows(study, runs, claim), len({key(s) for s in study.plan(claim)})
+    missing = wanted - len(mine)
+    if missing:
+        reason = f"{missing} of {wanted} runs are missing: run it again to go on"
+        return Verdict(stats.NOT_JUDGED, None, None, None, "", 0, "", study.profile.backbone, f"Not judged: {reason}.")
+    found = claim.judge(mine)
+    word, reason = stats.judged(found.verdict, study.profile.name, found.seeds)
+    if word != found.verdict:
+        found = replace(found, verdict=word, sentence=f"Not judged: {reason}. {found.sentence}")
+    return found
+
+
+def show(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
+    """Draw a claim's figure, save it (SVG light and dark, PNG, CSV), and display it with its provenance."""
+    from IPython.display import HTML, display
+
+    claim = find(study, claim_id)
+    mine = rows(study, runs, claim)
+    wanted = len({key(s) for s in study.plan(claim)})
+    if len(mine) < wanted:
+        display(
+            HTML(f"<p>{wanted - len(mine)} of {wanted} runs are missing; the figure comes when they are stored.</p>")
+        )
+        return
+    caption = figures.caption(mine, study.profile.name)
+    folder = places.drawn() / study.profile.name / study.slug
+    figures.save(partial(claim.draw, mine), folder, claim_id, caption, study.slug, study.profile.name)
+    figures.show(folder, claim_id)
+    display(HTML(f"<p><small>{html.escape(caption)}</small></p>"))
+
+
+def verdict(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
+    """Judge a claim, store the verdict beside its figure, and display it in word, sign and colour."""
+    from IPython.display import display
+
+    found = judge(study, runs, claim_id)
+    path = places.drawn() / study.profile.name / study.slug / "verdicts.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known = {k: v for k, v in known.items() if k in {c.id for c in study.claims}} | {claim_id: asdict(found)}
+    write_atomic(path, json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
+    sign = figures.VERDICTS[found.verdict]
+    headline = registry.entry(claim_id).headline if claim_id in registry.load().claims else ""
+    beside = f"<br><small>The paper: {html.escape(headline)}</small>" if headline else ""
+    data = {
+        "text/plain": f"{claim_id}: {found.verdict}",
+        "text/html": f"<!-- repro:verdict {claim_id} --><p><strong style='color:{sign.light}'>{sign.sign} {claim_id}: "
+        f"{found.verdict}</strong><br>{html.escape(found.sentence)}{beside}</p>",
+    }
+    display(data, raw=True)
+
+
+def find(study: Study, claim_id: str) -> Claim:
+    for claim in study.claims:
+        if claim.id == claim_id:
+            return claim
+    raise ReproError(f"{study.slug} has no claim {claim_id!r}: choose one of {', '.join(c.id for c in study.claims)}.")
