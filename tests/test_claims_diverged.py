@@ -62,7 +62,9 @@ def test_a_run_that_stopped_early_makes_no_stack_cheap():
     records = store.load(QUICK / "augmentations" / "runs.jsonl")
     some = [diverged(r) if trained(r) and r.spec["seed"] == 0 else r for r in records]
     rest = [r for r in records if not trained(r) or r.spec["seed"] != 0]
-    found, wanted = (augmentations.costs(store.frame(r))["training, ratio to crop"].tolist() for r in (some, rest))
+    study = notebook.study("augmentations", "quick")
+    frames = [notebook.rows(study, store.frame(r), study.claims[1]) for r in (some, rest)]
+    found, wanted = (augmentations.costs(frame)["training, ratio to crop"].tolist() for frame in frames)
     assert found == pytest.approx(wanted)
 
 

@@ -14,6 +14,7 @@ from repro.claims import kit
 from repro.core.profiles import base, profile
 from repro.core.spec import key
 from repro.pages import notebook
+from repro.ssl.methods import BYOL
 
 QUICK = profile("quick")
 SPEC = base(QUICK)
@@ -74,6 +75,21 @@ def test_a_grid_is_tuned_on_validation_where_no_seed_diverged():
     assert got.tuned().mean(0) == pytest.approx([60, 55], abs=0.5)
     with pytest.raises(ValueError, match="several runs"):
         kit.read(runs, "lr")
+
+
+def test_the_levels_of_a_grid_rise_and_names_keep_the_plans_order():
+    plan = kit.Plan(QUICK)
+    for stack in ("plain", "all"):
+        plan.add(*SPEC.but(epochs=len(stack)).grid(lr=(1.2, 0.4)), stack=stack)
+    assert kit.read(frame(plan), "stack", "lr").levels == [["plain", "all"], [0.4, 1.2]]
+
+
+def test_each_method_must_beat_the_floors():
+    plan = kit.Plan(QUICK).add(SPEC, SPEC.but(method=BYOL())).floors()
+    runs = frame(plan, lambda spec, task: 25.0 if isinstance(spec.method, BYOL) else 60.0)
+    titles = {"SimCLR": "SimCLR", "BYOL": "BYOL"}
+    assert kit.cannot_carry_each(runs, titles).startswith("BYOL: tuned SSL reaches 2")
+    assert kit.cannot_carry_each(runs, {"SimCLR": "SimCLR"}) == kit.cannot_carry(runs) == ""
 
 
 def test_a_knob_that_no_one_named_is_not_averaged_over():

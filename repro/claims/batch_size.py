@@ -226,18 +226,14 @@ def _best(frame: pd.DataFrame, axis: str) -> str:
 
 def draw_tasks(frame: pd.DataFrame) -> Drawing:
     values, batches = _by_task(frame)
-    columns = [column(frame, task=t) for t in tasks(frame)]
 
     def panel(ax) -> None:
-        labels, floors = [f"batch {b}" for b in batches], [kit.floor_levels(frame, c) for c in columns]
-        colours = figures.ordered(len(batches))
-        figures.bars(ax, values.swapaxes(1, 2), labels, kit.task_names(frame), colours, floors)
-        ax.set_ylabel("linear probe accuracy (%)")
-        ax.legend(ncols=len(batches) + 2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        names, colours = [f"batch {b}" for b in batches], figures.ordered(len(batches))
+        kit.task_bars(ax, frame, values.swapaxes(1, 2), names, colours, ncols=len(batches) + 2)
 
     where = "; ".join(f"{t}: batch {batches[b]}" for t, b in zip(tasks(frame), values.mean(0).argmax(0)))
     return page(
-        frame, ("batch_size", "lr"), [panel], height=3.4, columns=columns,
+        frame, ("batch_size", "lr"), [panel], height=3.4, columns=kit.task_columns(frame),
         alt="Bars of test accuracy by task, one bar a batch size, each at its tuned learning rate, with the random encoder's "
         f"and raw pixels' accuracy as lines. Best batch by task: {where}.",
     )  # fmt: skip

@@ -110,6 +110,11 @@ def column(frame: pd.DataFrame, split: str = "test", task: str = "", probe: str 
     return f"{probe}_{split}_{task or tasks(frame)[0]}"
 
 
+def task_columns(frame: pd.DataFrame, split: str = "test") -> list[str]:
+    """As `column`, of every task."""
+    return [column(frame, split, task) for task in tasks(frame)]
+
+
 def label(frame: pd.DataFrame) -> str:
     """The axis of the linear probe's accuracy on the semantic task."""
     return f"{tasks(frame)[0]} accuracy, linear probe (%)"
@@ -142,6 +147,11 @@ def by(frame: pd.DataFrame, *axes: str, name: str = "") -> dict[Any, np.ndarray]
     return {k: rows[name].to_numpy(float) if name in rows else np.full(len(rows), np.nan) for k, rows in parts.items()}
 
 
+def curve(runs: pd.DataFrame, name: str) -> np.ndarray:
+    """A curve of each run (runs, readings). Leave out what diverged before: such a run lacks the later readings."""
+    return np.array([curves[name] for curves in runs["curves"]], float)
+
+
 def epoch_ends(run: pd.Series) -> np.ndarray:
     """Seconds of training at the end of each epoch (epochs,), views included and probes left out; on a CPU by the process's
     own clock, which busy neighbours do not lengthen."""
@@ -152,7 +162,8 @@ def epoch_ends(run: pd.Series) -> np.ndarray:
 @dataclass(frozen=True)
 class Cells:
     """A grid as measured. val, test: accuracy (seeds, *axes), NaN also where a cell is not in the plan; levels: of each
-    axis, rising. What is chosen is chosen on `val`, of the semantic task; `test` is of any task and probe."""
+    axis, numbers rising, names in the plan's order. What is chosen is chosen on `val`, of the semantic task; `test` is of
+    any task and probe."""
 
     val: np.ndarray
     test: np.ndarray
@@ -174,19 +185,25 @@ class Cells:
         return np.where(np.isnan(self.test).any(0), -np.inf, self.test.mean(0)).argmax(-1)
 
 
-def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear") -> Cells:
-    """The trained runs of a frame as a grid over some of its columns. Raises ValueError where two runs would share a
-    place in it: then the grid lacks an axis, or the frame holds other runs too."""
+def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear", name: str = "") -> Cells:
+    """The trained runs of a frame as a grid over some of its columns. name: of the column in the place of the test
+    accuracy. Raises ValueError where two runs would share a place in it: then the grid lacks an axis, or the frame holds
+    other runs too."""
     rows = trained(frame)
     if rows.duplicated(["seed", *axes]).any():
         raise ValueError(f"several runs have the same seed, {', '.join(axes)}: name the axis in which they differ")
-    levels = [sorted(rows[a].unique()) for a in ("seed", *axes)]
+    levels = [_levels(rows[a]) for a in ("seed", *axes)]
     whole = rows.set_index(["seed", *axes]).reindex(pd.MultiIndex.from_product(levels, names=["seed", *axes]))
     val, test = (
-        whole[name].to_numpy(float).reshape([len(x) for x in levels])
-        for name in (column(frame, "val"), column(frame, "test", task, probe))
+        whole[wanted].to_numpy(float).reshape([len(x) for x in levels])
+        for wanted in (column(frame, "val"), name or column(frame, "test", task, probe))
     )
     return Cells(val, test, levels[1:])
+
+
+def _levels(values: pd.Series) -> list:
+    found = list(values.unique())
+    return found if isinstance(found[0], str) else sorted(found)
 
 
 # --- judge ------------------------------------------------------------------------------------------------------------
@@ -256,6 +273,12 @@ def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:
     return f"tuned SSL reaches {best:.1f} %, {above}"
 
 
+def cannot_carry_each(frame: pd.DataFrame, titles: dict[str, str]) -> str:
+    """As `cannot_carry`, for each method on its own. titles: by the method's class name."""
+    runs = {title: frame[frame["method"].isin((method, "Untrained"))] for method, title in titles.items()}
+    return "; ".join(f"{title}: {why}" for title, rows in runs.items() if (why := cannot_carry(rows)))
+
+
 # --- draw -------------------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +323,16 @@ def line(frame: pd.DataFrame, axis: str, probe: str = "linear", log: bool = Fals
     return panel
 
 
+def task_bars(
+    ax: Any, frame: pd.DataFrame, values: np.ndarray, names: Sequence[str], colours: Sequence, ncols: int
+) -> None:
+    """Bars by task, with each task's floors as lines. values: (seeds, tasks, bars). ncols: of the legend above."""
+    levels = [floor_levels(frame, name) for name in task_columns(frame)]
+    figures.bars(ax, values, list(names), task_names(frame), list(colours), levels)
+    ax.set_ylabel("linear probe accuracy (%)")
+    ax.legend(ncols=ncols, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
 def dots(ax: Any, x: float, values: np.ndarray, index: int) -> None:
     """One cell: its seeds as small dots, its mean with the 95 % interval; a cross where all diverged."""
     look = figures.style(index)
@@ -321,7 +354,8 @@ def drawing(fig: Any, frame: pd.DataFrame, knobs: Sequence[str], alt: str, colum
     named = knobs if "method" in knobs else ("method", *knobs)
     axes = [k for k in (*named, "seed") if k in frame]
     shown = [c for c in (columns or (column(frame, "val"), column(frame))) if c in frame]
-    return Drawing(fig, frame[[*axes, "backbone", *shown]].sort_values(axes).reset_index(drop=True), alt)
+    table = frame[list(dict.fromkeys([*axes, "backbone", *shown]))].sort_values(axes)
+    return Drawing(fig, table.reset_index(drop=True), alt)
 
 
 def page(

@@ -134,25 +134,25 @@ def single_gpu(study: Any, runs: pd.DataFrame) -> Any:
         "branches": _slider(["alike", "two"], "alike", "branches"),
         "layers": _slider([("backbone", False), ("every layer", True)], False, "probe"),
     }
-    task = semantic(runs)
+    task, mine = semantic(runs), notebook.rows(study, runs, study.claims[-1])
     column = f"linear_test_{task}"
 
     def draw(method: str, level: int, rate: int, branches: str, layers: bool) -> Any:
         g, (values, rates) = grids[method], levels[method]
         value, lr = values[min(level, len(values) - 1)], rates[min(rate, len(rates) - 1)]
-        spec = gpu_grids.cell(study.profile, g, value, lr)
+        spec = gpu_grids.run(study.profile, g, value, lr)
         if branches == "two":
             name = "ffcv-ssl-small" if spec.data.size <= 64 else "ffcv-ssl"
             spec = replace(spec, recipe=preset(name, crop=spec.recipe.views[0].crop))
         row = _found(runs, replace(spec, probes=replace(spec.probes, depths=layers)))
         fig, axes = figures.figure(1, 2, height=3.0, gridspec_kw={"width_ratios": (1.6, 1)})
-        cells = gpu_grids.cells(runs, g)
-        for i, (x, colour) in enumerate(zip(cells.levels, figures.ordered(len(cells.levels)))):
-            figures.band(axes[0], cells.rates, cells.test[:, i], f"{x:g}", i, color=colour)
+        cells = gpu_grids.cells(mine, g)
+        for i, (x, colour) in enumerate(zip(cells.levels[0], figures.ordered(len(cells.levels[0])))):
+            figures.band(axes[0], cells.levels[1], cells.test[:, i], f"{x:g}", i, color=colour)
         score = float("nan") if row is None else float(row.get(column, float("nan")))
         axes[0].plot(lr, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
         axes[0].set(xscale="log", xlabel="learning rate", ylabel=f"{task} accuracy (%)")
-        axes[0].set_xticks(cells.rates, [f"{r:g}" for r in cells.rates], fontsize=7)
+        axes[0].set_xticks(cells.levels[1], [f"{r:g}" for r in cells.levels[1]], fontsize=7)
         axes[0].minorticks_off()
         axes[0].set_title(f"{g.title}, {g.symbol} {value:g}, lr {lr:g}: {score:.1f} %", fontsize=8)
         depth = [] if row is None else [row.get(f"layer{k}_test_{task}") for k in range(1, spec.projector.layers + 1)]
@@ -225,7 +225,7 @@ def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
     """Choose patch, noise and temperature; the three views are drawn, and the run is trained (seconds on the embedded
     data) unless it is stored, and drawn beside what the other variants reach on each task."""
     size, tasks = study.profile.size, data.tasks(study.profile.data)
-    centre, mine = claim_instance.settings(study.profile)[0], claim_instance.table(runs)
+    centre, mine = claim_instance.settings(study.profile)[0], notebook.rows(study, runs, study.claims[0])
     patches = sorted({round(size * k / 16) for k in range(2, 15, 2)} | {centre.patch})
     knobs = {
         "patch": _slider(patches, centre.patch, "patch (px)"),
@@ -234,7 +234,7 @@ def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
         "everywhere": _slider((("the positive", False), ("all views", True)), False, "noise on"),
     }
     columns = [f"linear_test_{t}" for t in tasks]
-    reached = {claim_instance.KINDS[v]: claim_instance.best(mine, v)[columns].mean() for v in claim_instance.KINDS}
+    reached = {name: claim_instance.best(mine, v)[columns].mean() for v, name in claim_instance.VARIANTS.items()}
     levels = [floor_levels(runs, c) for c in columns]
 
     def draw(**chosen: Any) -> Any:
@@ -315,7 +315,8 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
     stored, and drawn among the stored ones."""
     from repro.claims import small_projectors as claim
 
-    profile, mine, column = claim.staged(study.profile), trained(runs), f"linear_test_{semantic(runs)}"
+    profile, column = claim.staged(study.profile), f"linear_test_{semantic(runs)}"
+    mine = trained(notebook.rows(study, runs, study.claims[0]))
     dims = sorted(int(d) for d in mine["dim"].unique())
     products = sorted({float(f"{p:.3g}") for p in mine["dim"] * mine["beta"]} | {0.5, 2.0, 10.0})
     knobs = {
@@ -327,13 +328,11 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
         row = _found(runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
         fig, axes = figures.figure(1, 2, height=3.0)
         for ax, name, label in zip(axes, (column, "projection_rank"), ("accuracy (%)", "directions spanned")):
-            for i, (d, colour) in enumerate(zip(dims, figures.ordered(len(dims)))):
-                betas, values = claim.by_beta(mine, d, name)
-                figures.band(ax, betas * d, values, f"d = {d}", i, color=colour)
+            claim.draw_hills(ax, mine, name, legend=name == column)
             if row is not None:
                 ax.plot(product, row[name], marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
-            claim.plain_log(ax, "x")
-            ax.set(xlabel="d × β", ylabel=label)
+            ax.set_ylabel(label)
+        axes[0].legend(fontsize=7)
         figures.floors(axes[0], floor_levels(runs, column))
         said = f"yours: {row[column]:.1f} %" if row is not None else "stopped"
         figures.panel_labels(axes, (f"d = {dim}, β = {product / dim:.2g}: {said}", "of the projections"))
