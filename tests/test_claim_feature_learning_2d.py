@@ -230,7 +230,4 @@ def test_the_linear_model_says_which_beta_fails(smoke):
     assert inside.sum() >= 4
     assert table["measured"][inside].to_numpy() == pytest.approx(table["predicted"][inside].to_numpy(), rel=0.2)
     assert (np.diff(table["predicted"]) < 0).all()
-    with figures.theme("light"):
-        drawing = claim.draw_failure(smoke)
-    assert len(drawing.table) == 2
-    assert claim.failure(smoke).alt == drawing.alt
+    assert claim.failure(smoke).alt.count("predicted") == 2

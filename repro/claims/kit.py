@@ -44,12 +44,13 @@ class Plan(list):
         self.profile = profile
         self.labels: dict[str, dict[str, Any]] = {}
 
-    def add(self, *specs: Any, seeds: int = 0, **labels: Any) -> Plan:
-        """Add each spec at every seed of the profile, or at the first `seeds`. Raises ValueError for a run that the plan
-        has already under another label."""
+    def add(self, *specs: Any, seeds: int | Sequence[int] = 0, **labels: Any) -> Plan:
+        """Add each spec at every seed of the profile, at the first `seeds`, or at those listed. Raises ValueError for a run
+        that the plan has already under another label."""
+        listed = range(seeds or self.profile.seeds) if isinstance(seeds, int) else seeds
         for spec in specs:
             mine = {"cell": key(replace(spec, seed=0)), **labels}
-            for seed in range(seeds or self.profile.seeds):
+            for seed in listed:
                 run = replace(spec, seed=seed)
                 if key(run) not in self.labels:
                     self.append(run)
