@@ -49,9 +49,9 @@ class Plan(list):
         that the plan has already under another label."""
         listed = range(seeds or self.profile.seeds) if isinstance(seeds, int) else seeds
         for spec in specs:
-            mine = {"cell": key(replace(spec, seed=0)), **labels}
+            mine = {"cell": key(_at(spec, 0)), **labels}
             for seed in listed:
-                run = replace(spec, seed=seed)
+                run = _at(spec, seed)
                 if key(run) not in self.labels:
                     self.append(run)
                 elif self.labels[key(run)] != mine:
@@ -78,6 +78,12 @@ class Plan(list):
             rows[name] = [self.labels[k].get(name) for k in rows["key"]]
         rows.attrs["profile"] = self.profile.name
         return rows
+
+
+def _at(spec: Any, seed: int) -> Any:
+    """The spec at a seed, and the run that it starts from, if it starts from one."""
+    start = {"start": replace(spec.start, seed=seed)} if hasattr(spec, "start") else {}
+    return replace(spec, seed=seed, **start)
 
 
 # --- read -------------------------------------------------------------------------------------------------------------

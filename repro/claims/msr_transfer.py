@@ -8,15 +8,19 @@ scenes in COCO's format.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from repro import data, figures, stats
-from repro.claims import Claim, Drawing, Verdict, msr_beta_decay, registry
-from repro.claims.common import cannot_carry, min_seeds, verdict
+from repro import figures, stats
+from repro.claims import Claim, Drawing, Verdict, kit, msr_beta_decay, registry
+from repro.claims.kit import Plan, by, cannot_carry, column, sup, verdict
 from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import DataSpec, DetectSpec, Optimiser, Probes, Projector, RunSpec
 from repro.data import coco, scenes
@@ -25,19 +29,32 @@ from repro.views.recipe import preset
 
 STARTS = {"Untrained": "random", "Supervised": "supervised", "MSR": "MSR"}
 BETA = 0.4  # of the paper's large sets
-# the measured quantities: title, task, schedule, column, and where Tables 5 and 6 have them
-READ = (
-    ("box", "mask", 1.0, "bbox_AP", ("table5", 0)),
-    ("mask", "mask", 1.0, "segm_AP", ("table5", 3)),
-    ("keypoint", "keypoint", 1.0, "keypoints_AP", ("table5", 6)),
-    ("box, 2x", "mask", 2.0, "bbox_AP", ("table6", 0)),
-    ("mask, 2x", "mask", 2.0, "segm_AP", ("table6", 3)),
+
+
+class Quantity(NamedTuple):
+    """What is measured of a detector, and where Tables 5 and 6 have it."""
+
+    title: str
+    task: str
+    schedule: float
+    metric: str
+    table: str
+    place: int
+
+
+QUANTITIES = (
+    Quantity("box", "mask", 1.0, "bbox_AP", "table5", 0),
+    Quantity("mask", "mask", 1.0, "segm_AP", "table5", 3),
+    Quantity("keypoint", "keypoint", 1.0, "keypoints_AP", "table5", 6),
+    Quantity("box, 2x", "mask", 2.0, "bbox_AP", "table6", 0),
+    Quantity("mask, 2x", "mask", 2.0, "segm_AP", "table6", 3),
 )
+JUDGED = QUANTITIES[:3]
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How detectors are fine-tuned at a profile. side, images: of data that the reader brings; 0 images for all."""
+class Scale(NamedTuple):
+    """How detectors are fine-tuned at a profile. side, images: of data that the reader brings; 0 images for all. The rate
+    of the small detectors is the better of .05 and .1 for a seed that is not among those measured."""
 
     data: DataSpec
     steps: int
@@ -49,43 +66,38 @@ class Scale:
     schedules: tuple[tuple[str, float], ...] = (("mask", 1.0), ("keypoint", 1.0), ("mask", 2.0))
 
 
-def _made(size: int, images: int) -> DataSpec:
+def _scenes(size: int, images: int) -> DataSpec:
     return DataSpec(coco.SCENES, size, options=(("images", images),))
 
 
-# The rate of the small detectors is the better of .05 and .1 for a seed that is not among those measured.
 SCALES = {
-    "smoke": Scale(_made(64, 8), 2, 2, 0.05, 96, 8, schedules=(("mask", 1.0), ("keypoint", 1.0))),
-    "quick": Scale(_made(64, 128), 75, 4, 0.05, 128, 256),
-    "gpu": Scale(_made(128, 1024), 150, 16, 0.05, 256, 4096),
+    "smoke": Scale(_scenes(64, 8), 2, 2, 0.05, 96, 8, schedules=(("mask", 1.0), ("keypoint", 1.0))),
+    "quick": Scale(_scenes(64, 128), 75, 4, 0.05, 128, 256),
+    "gpu": Scale(_scenes(128, 1024), 150, 16, 0.05, 256, 4096),
     "paper": Scale(DataSpec("coco", 800), 90_000, 16, 0.02, 800, 0, "full"),
 }
 
+# --- plan -------------------------------------------------------------------------------------------------------------
 
-# ---------------------------------------------------------------------------------------------------------- planning
 
-
-def plan_imagenet100(profile: Profile) -> list[RunSpec]:
+def plan_imagenet100(profile: Profile) -> Plan:
     """B3: the five methods for 100 and 200 epochs, at the paper profile alone."""
-    if profile.name != "paper":
-        return []
-    methods = (SimCLR(), MoCo(queue=65_536), SimSiam(), BYOL(), MSR(BETA))
-    known = registry.numbers("B3")
-    optimiser = Optimiser("sgd", lr=0.2, weight_decay=1e-4, warmup=0.0, lr_end=0.0)
-    specs = [
-        replace(_large(profile, method, epochs), data=DataSpec("imagenet100", profile.size), optimiser=optimiser)
-        for method in methods
-        for epochs in known["epochs"]
-    ]
-    return [replace(s, batch_size=known["batch"], seed=seed) for s in specs for seed in range(profile.seeds)]
+    plan, known = Plan(profile), registry.numbers("B3")
+    changes = {
+        "data": DataSpec("imagenet100", profile.size), "batch_size": known["batch"],
+        "optimiser": Optimiser("sgd", lr=0.2, weight_decay=1e-4, warmup=0.0, lr_end=0.0),
+    }  # fmt: skip
+    for method in (SimCLR(), MoCo(queue=65_536), SimSiam(), BYOL(), MSR(BETA)) if profile.name == "paper" else ():
+        plan.add(*(_large(profile, method, epochs).but(**changes) for epochs in known["epochs"]))
+    return plan
 
 
-def plan_imagenet(profile: Profile) -> list[RunSpec]:
+def plan_imagenet(profile: Profile) -> Plan:
     """B4: BYOL and MSR for 100 and 200 epochs, at the paper profile alone."""
-    if profile.name != "paper":
-        return []
-    specs = [_large(profile, m, e) for m in (BYOL(), MSR(BETA)) for e in registry.numbers("B4")["epochs"]]
-    return [replace(s, seed=seed) for s in specs for seed in range(profile.seeds)]
+    plan, epochs = Plan(profile), registry.numbers("B4")["epochs"]
+    for method in (BYOL(), MSR(BETA)) if profile.name == "paper" else ():
+        plan.add(*(_large(profile, method, e) for e in epochs))
+    return plan
 
 
 def _large(profile: Profile, method: Method, epochs: int) -> RunSpec:
@@ -93,143 +105,120 @@ def _large(profile: Profile, method: Method, epochs: int) -> RunSpec:
     staged = preset("msr")
     two = replace(staged, name="aggressive, twice", views=(replace(staged.views[2], parent=-1),) * 2)
     return base(
-        profile,
-        method=method,
-        recipe=staged if isinstance(method, MSR) else two,
-        projector=Projector(2, 4096, 256),
+        profile, method=method, recipe=staged if isinstance(method, MSR) else two, projector=Projector(2, 4096, 256),
         optimiser=Optimiser("lars", lr={100: 0.9, 200: 0.6}[epochs], weight_decay=1e-6, warmup=10 / epochs),
-        batch_size=2048,
-        epochs=epochs,
-        joint=False,
-        probes=Probes(tasks=("class",), linear=False, sgd="mean-shift"),
-    )
+        batch_size=2048, epochs=epochs, joint=False, probes=Probes(tasks=("class",), linear=False, sgd="mean-shift"),
+    )  # fmt: skip
 
 
-def plan_transfer(profile: Profile) -> list[RunSpec | DetectSpec]:
+def plan_transfer(profile: Profile) -> Plan:
     """B5: detectors of each kind and schedule from a random, a supervised and an MSR backbone of each seed; those
     backbones' own runs, probed by the paper's recipe; raw pixels."""
-    pretraining = _pretraining(profile)
-    starts = [replace(s, seed=seed) for s in _starts(pretraining) for seed in range(profile.seeds)]
-    detectors = [_detector(profile, s, task, schedule) for s in starts for task, schedule in
-                 SCALES[profile.name].schedules]  # fmt: skip
-    floor = replace(starts[0], backbone="pixels", probes=replace(starts[0].probes, sgd=""))
-    return [*starts, *([floor] if profile.name in ("smoke", "quick") else []), *detectors]
+    starts = _starts(_pretraining(profile))
+    plan = Plan(profile).add(*starts)
+    if profile.small:
+        plan.add(starts[0].but(backbone="pixels", sgd=""), seeds=1)
+    return plan.add(*(_detector(profile, s, *kind) for s in starts for kind in SCALES[profile.name].schedules))
 
 
 def _pretraining(profile: Profile) -> Profile:
     """The profile of the runs that detectors start from: `data` may also name the detectors' data."""
-    if not _detectors_data(profile):
-        return profile
     own = PROFILES[profile.name]
-    return replace(profile, data=own.data, size=own.size)
+    return replace(profile, data=own.data, size=own.size) if _detectors_data(profile) else profile
 
 
 def _detectors_data(profile: Profile) -> bool:
     return profile.data in coco.TITLES or coco.is_folder(profile.data)
 
 
-def _starts(profile: Profile) -> list[RunSpec]:
+def _starts(profile: Profile) -> tuple[RunSpec, RunSpec, RunSpec]:
     """A random, a supervised and an MSR backbone."""
     if profile.name == "paper":
-        probes = Probes(tasks=("class",), linear=False, sgd="mean-shift")
         msr = _large(profile, MSR(BETA), 200)
-        labelled = replace(
-            msr, method=Supervised(), projector=Projector(1, 1, 1000), epochs=100, batch_size=256,
+        labelled = msr.but(
+            method=Supervised(), projector=Projector(1, 1, 1000), epochs=100, batch_size=256,
             recipe=replace(msr.recipe, name="supervised", views=(preset("simclr").views[0],)),
-            optimiser=Optimiser("sgd", lr=0.1, weight_decay=1e-4, warmup=0.05, lr_end=0.0), probes=probes,
+            optimiser=Optimiser("sgd", lr=0.1, weight_decay=1e-4, warmup=0.05, lr_end=0.0),
         )  # fmt: skip
-        return [replace(msr, method=Untrained()), labelled, msr]
+        return msr.but(method=Untrained()), labelled, msr
     # the standard MSR run of notebook 07, whose beta, rate, length and scenes were chosen there on validation
     msr = msr_beta_decay.tuned(profile)
     if profile.name != "smoke":  # its hundred epochs take longer than all else of a smoke run
-        msr = replace(msr, probes=replace(msr.probes, sgd="moco"))
+        msr = msr.but(sgd="moco")
     classes = len(scenes.SHAPES) if profile.data == "scenes" else 10 if profile.data in ("cifar10", "digits") else 1000
-    labelled = base(profile, data=msr.data, epochs=msr.epochs, probes=msr.probes, method=Supervised())
-    return [
-        replace(msr, method=Untrained()),
-        replace(labelled, projector=Projector(1, 128, classes), joint=msr.joint),
-        msr,
-    ]
+    labelled = base(
+        profile, data=msr.data, epochs=msr.epochs, probes=msr.probes, method=Supervised(),
+        projector=Projector(1, 128, classes), joint=msr.joint,
+    )  # fmt: skip
+    return msr.but(method=Untrained()), labelled, msr
 
 
 def _detector(profile: Profile, start: RunSpec, task: str, schedule: float) -> DetectSpec:
     scale = SCALES[profile.name]
-    found, lr = scale.data, scale.lr
+    images, lr = scale.data, scale.lr
     if _detectors_data(profile) and profile.data != coco.SCENES:
-        found = DataSpec(profile.data, scale.side, options=(("images", scale.images),) if scale.images else ())
+        images = DataSpec(profile.data, scale.side, options=(("images", scale.images),) if scale.images else ())
     if profile.name == "paper":
-        name = "keypoint" if task == "keypoint" else f"schedule_{schedule:g}x"
-        lr = registry.numbers("B5")["lr"][name]
-    return DetectSpec(start, found, task, schedule, scale.steps, scale.batch, lr=lr, heads=scale.heads, seed=start.seed)
+        lr = registry.numbers("B5")["lr"]["keypoint" if task == "keypoint" else f"schedule_{schedule:g}x"]
+    return DetectSpec(start, images, task, schedule, scale.steps, scale.batch, lr=lr, heads=scale.heads)
 
 
-# ----------------------------------------------------------------------------------------------------------- judging
+# --- judge ------------------------------------------------------------------------------------------------------------
 
 
-def _accuracy(frame: pd.DataFrame, method: str, epochs: int) -> np.ndarray:
-    runs = frame[(frame["method"] == method) & (frame["epochs"] == epochs)].sort_values("seed")
-    return runs["sgd_test_class"].to_numpy(float)
-
-
-def _judge_large(frame: pd.DataFrame, claim: str) -> Verdict:
+def judge_large(frame: pd.DataFrame, claim: str) -> Verdict:
     """B3, B4: MSR over BYOL, SUP(.5), and the gap shrinks with longer training."""
-    short, long = registry.numbers(claim)["epochs"]
     if frame.empty:
         return Verdict(
             stats.NOT_JUDGED, None, None, None, "points", 0, "", "",
             "Not judged: it takes ImageNet and a cluster, and is planned at the paper profile alone; the figure shows "
             "the paper's numbers as cited.",
         )  # fmt: skip
-    gaps = [_accuracy(frame, "MSR", e) - _accuracy(frame, "BYOL", e) for e in (short, long)]
-    gain, shrinks = stats.paired(gaps[0]), stats.paired(gaps[0], gaps[1])
-    need = min_seeds(frame)
-    word = stats.combine([stats.sup(gain, 0.5, need), stats.sup(shrinks, 0.0, need)])
+    epochs, scores = registry.numbers(claim)["epochs"], _scores(frame)
+    short, long = (scores["MSR", e] - scores["BYOL", e] for e in epochs)
+    gain, shrinks = stats.paired(short), stats.paired(short, long)
     return verdict(
-        frame, word, gain, "points",
-        f"MSR gains {gain.text()} points over BYOL after {short} epochs (asked: 0.5), and the gap shrinks by "
-        f"{shrinks.text()} to {long} epochs.",
+        frame, [sup(gain, 0.5), sup(shrinks, 0.0)], gain, "points",
+        f"MSR gains {gain.text()} points over BYOL after {epochs[0]} epochs (asked: 0.5), and the gap shrinks by "
+        f"{shrinks.text()} to {epochs[1]} epochs.",
+        cannot="",
     )  # fmt: skip
 
 
-def judge_imagenet100(frame: pd.DataFrame) -> Verdict:
-    return _judge_large(frame, "B3")
-
-
-def judge_imagenet(frame: pd.DataFrame) -> Verdict:
-    return _judge_large(frame, "B4")
+def _scores(frame: pd.DataFrame) -> dict[tuple[str, int], np.ndarray]:
+    """Test accuracy (seeds,) by method and epochs, of B3 and B4."""
+    return by(frame, "method", "epochs", name="sgd_test_class") if len(frame) else {}
 
 
 def detectors(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[frame["kind"] == "DetectSpec"]
+    return frame[frame["kind"] == "DetectSpec"].dropna(axis=1, how="all")
 
 
-def _ap(frame: pd.DataFrame, start: str, task: str, schedule: float, column: str) -> np.ndarray:
-    """(seeds,) of the detectors from `start`; empty where none were run."""
+def _ap(frame: pd.DataFrame, quantity: Quantity) -> dict[str, np.ndarray]:
+    """A quantity (seeds,) by the method that the detectors' backbone comes from; empty where none were run."""
     runs = detectors(frame)
-    runs = runs[(runs["start"] == start) & (runs["task"] == task) & (runs["schedule"] == schedule)]
-    return runs.sort_values("seed")[column].to_numpy(float) if column in runs else np.empty(0)
+    runs = runs[(runs["task"] == quantity.task) & (runs["schedule"] == quantity.schedule)]
+    return by(runs, "start", name=quantity.metric)
 
 
 def judge_transfer(frame: pd.DataFrame) -> Verdict:
     """B5: it runs end to end, and from MSR's weights box, mask and keypoint AP of the 1x schedule are above those from
     random weights, the interval above 0; the effect is that of the boxes. Where detectors find nothing, or MSR's own
     backbone is not above the floors, the data carry no claim."""
-    need, words, parts, first = min_seeds(frame), [], [], None
-    for title, task, schedule, column, _ in READ[:3]:
-        msr, random, labels = (_ap(frame, s, task, schedule, column) for s in ("MSR", "Untrained", "Supervised"))
-        gain, over = stats.paired(msr, random), stats.paired(msr, labels)
-        words.append(stats.sup(gain, 0.0, need))
-        parts.append(f"{title} {gain.text()} AP (over supervised {over.text()})")
-        first = first or gain
-    reached = float(np.nanmax([_ap(frame, "MSR", t, s, c).mean() for _, t, s, c, _ in READ[:3]]))
-    sentence = (
-        f"Fine-tuned and scored by COCO's metric end to end; MSR's weights over random ones, 1x schedule: "
-        f"{'; '.join(parts)} (asked: above 0 for each; the boxes' is given)."
+    measured = [_ap(frame, quantity) for quantity in JUDGED]
+    gains = [stats.paired(ap["MSR"], ap["Untrained"]) for ap in measured]
+    compared = "; ".join(
+        f"{quantity.title} {gain.text()} AP (over supervised {stats.paired(ap['MSR'], ap['Supervised']).text()})"
+        for quantity, gain, ap in zip(JUDGED, gains, measured)
     )
-    word, cannot = stats.combine(words), _no_claim(frame, reached)
-    if cannot:
-        word, sentence = stats.NOT_JUDGED, f"Not judged: {cannot}. {sentence}"
-    return verdict(detectors(frame), word, first, "AP", sentence)
+    runs = detectors(frame)
+    return verdict(
+        runs, [sup(gain, 0.0) for gain in gains], gains[0], "AP",
+        f"Fine-tuned and scored by COCO's metric end to end; MSR's weights over random ones, 1x schedule: {compared} "
+        "(asked: above 0 for each; the boxes' is given).",
+        cannot=_no_claim(frame, float(np.nanmax([ap["MSR"].mean() for ap in measured]))),
+        on=runs["data_title"].iloc[0], backbone=runs["backbone"].iloc[0],
+    )  # fmt: skip
 
 
 def _no_claim(frame: pd.DataFrame, reached: float) -> str:
@@ -237,21 +226,20 @@ def _no_claim(frame: pd.DataFrame, reached: float) -> str:
     if not reached >= 1.0:
         return f"the detectors hardly find anything (at most {reached:.1f} AP)"
     own = frame[(frame["kind"] == "RunSpec") & (frame["method"] != "Supervised")]
-    column = next((c for c in own if c.startswith("linear_test_")), "")
-    return cannot_carry(own, column) if column and (own["backbone"] == "pixels").any() else ""
+    return cannot_carry(own) if column(own) in own and (own["backbone"] == "pixels").any() else ""
 
 
-# ----------------------------------------------------------------------------------------------------------- drawing
+# --- draw -------------------------------------------------------------------------------------------------------------
 
 HATCHES = ("", "///", "...")
 
 
-def _bars(ax, groups: list[str], names: list[str], values: list[list[np.ndarray]]) -> None:
-    """values[name][group] (seeds,): a bar a name in every group, with its interval where there are seeds."""
-    width = 0.8 / len(names)
-    for i, (name, mine) in enumerate(zip(names, values)):
-        x = np.arange(len(groups)) + (i - (len(names) - 1) / 2) * width
-        columns = [figures.mean_interval(v[:, None]) if len(v) else (np.array([np.nan]),) * 3 for v in mine]
+def _bars(ax: Axes, groups: list[str], values: list[list[np.ndarray]]) -> None:
+    """values[start][group] (seeds,): a bar a start in every group, with its interval where there are seeds."""
+    width = 0.8 / len(STARTS)
+    for i, (name, of_start) in enumerate(zip(STARTS.values(), values)):
+        x = np.arange(len(groups)) + (i - (len(STARTS) - 1) / 2) * width
+        columns = [figures.mean_interval(v[:, None]) if len(v) else (np.array([np.nan]),) * 3 for v in of_start]
         mean, low, high = (np.array([c[k][0] for c in columns]) for k in range(3))
         ax.bar(x, np.nan_to_num(mean), width * 0.92, color=figures.PALETTE[i], hatch=HATCHES[i % 3], label=name)
         some = np.isfinite(low)
@@ -261,65 +249,63 @@ def _bars(ax, groups: list[str], names: list[str], values: list[list[np.ndarray]
 
 
 def draw_transfer(frame: pd.DataFrame) -> Drawing:
-    paper, titles = registry.numbers("B5"), list(STARTS.values())
-    read = [r for r in READ if len(_ap(frame, "MSR", *r[1:4]))]
-    values = [[_ap(frame, start, *r[1:4]) for r in read] for start in STARTS]
-    cited = [[np.array([paper[r[4][0]][name][r[4][1]]]) for r in READ] for name in ("Random", "Supervised", "MSR")]
+    paper, runs = registry.numbers("B5"), detectors(frame)
+    measured = {q.title: ap for q in QUANTITIES if (ap := _ap(frame, q))}
+    values = [[ap[start] for ap in measured.values()] for start in STARTS]
+    cited = [[np.array([paper[q.table][row][q.place]]) for q in QUANTITIES] for row in ("Random", "Supervised", "MSR")]
     fig, axes = figures.figure(2, 2, height=5.4, gridspec_kw={"width_ratios": (2.6, 1)})
-    _bars(axes[0, 0], [r[0] for r in read], titles, values)
-    _bars(axes[1, 0], [r[0] for r in READ], titles, cited)
-    said = _draw_probe(axes[0, 1], frame)
-    _draw_losses(axes[1, 1], frame)
+    _bars(axes[0, 0], list(measured), values)
+    _bars(axes[1, 0], [q.title for q in QUANTITIES], cited)
+    probed = _draw_probe(axes[0, 1], frame)
+    _draw_losses(axes[1, 1], runs)
     axes[0, 0].set_ylabel("AP (%), measured")
     axes[1, 0].set_ylabel("AP (%), the paper's")
     axes[0, 0].legend(ncols=3, loc="upper left", title="backbone's weights")
-    top = max((float(np.nanmax(v)) for mine in values for v in mine), default=0.0)
+    top = max((float(np.nanmax(v)) for of_start in values for v in of_start), default=0.0)
     axes[0, 0].set_ylim(0, max(1.0, 1.4 * top))
-    where = detectors(frame)["data_title"].iloc[0]
-    figures.panel_labels(axes, (where, "linear probe", "the paper on COCO (cited)", "loss, Mask R-CNN"))
+    titles = (runs["data_title"].iloc[0], "linear probe", "the paper on COCO (cited)", "loss, Mask R-CNN")
+    figures.panel_labels(axes, titles)
     means = "; ".join(
-        f"{r[0]} " + ", ".join(f"{t} {v[i].mean():.1f}" for t, v in zip(titles, values)) for i, r in enumerate(read)
+        f"{title} " + ", ".join(f"{name} {ap[start].mean():.1f}" for start, name in STARTS.items())
+        for title, ap in measured.items()
     )
     columns = ["start", "task", "schedule", "seed"]
-    metrics = [c for c in frame if c.partition("_")[0] in ("bbox", "segm", "keypoints")]
-    table = detectors(frame)[[*columns, *metrics, "diverged"]].sort_values(columns).reset_index(drop=True)
+    metrics = [c for c in runs if c.partition("_")[0] in ("bbox", "segm", "keypoints")]
+    table = runs[[*columns, *metrics, "diverged"]].sort_values(columns).reset_index(drop=True)
     return Drawing(
         fig, table,
         f"Bars of COCO's average precision by what is measured, one bar a start of the backbone, above as measured and "
-        f"below as the paper gives it on COCO. Measured means: {means}. {said} Last, the fine-tuning loss against "
+        f"below as the paper gives it on COCO. Measured means: {means}. {probed} Last, the fine-tuning loss against "
         "the step.",
     )  # fmt: skip
 
 
-def _draw_probe(ax, frame: pd.DataFrame) -> str:
+def _draw_probe(ax: Axes, frame: pd.DataFrame) -> str:
     """The backbones' accuracy by the paper's probe: bars for the last epoch, a mark for the best that its code gives."""
     own = frame[(frame["kind"] == "RunSpec") & (frame["backbone"] != "pixels")]
-    task = data.tasks(own["data"].iloc[0])[0]
+    task = kit.tasks(own)[0]
     last, best = f"sgd_test_{task}", f"sgd_test_best_{task}"
     if last not in own:
-        last = best = f"linear_test_{task}"
+        last = best = column(own)
+    means = own.groupby("method")[list({last, best})].mean()
     for i, start in enumerate(STARTS):
-        runs = own[own["method"] == start]
-        ax.bar(i, runs[last].mean(), 0.75, color=figures.PALETTE[i], hatch=HATCHES[i])
+        ax.bar(i, means[last][start], 0.75, color=figures.PALETTE[i], hatch=HATCHES[i])
         if best != last:
             label = "best epoch (by test)" if i == 0 else None
-            ax.plot([i - 0.37, i + 0.37], [runs[best].mean()] * 2, color=figures.ink(), linewidth=1.4, label=label)
+            ax.plot([i - 0.37, i + 0.37], [means[best][start]] * 2, color=figures.ink(), linewidth=1.4, label=label)
     ax.set_xticks(range(len(STARTS)), STARTS.values(), fontsize=7)
-    ax.set_ylabel(f"{task} accuracy{', last epoch' if best != last else ''} (%)")
     ax.set_ylim(top=1.2 * own.loc[own["method"].isin(list(STARTS)), best].max())
-    if best != last:
-        ax.legend(loc="upper left", fontsize=7)
-    by = own.groupby("method")
-    ends, tops = by[last].mean(), by[best].mean()
-    if last == best:
-        said = ", ".join(f"{STARTS[s]} {ends[s]:.1f}" for s in STARTS)
-        return f"Beside, the backbones' accuracy by a linear probe: {said}."
-    said = ", ".join(f"{STARTS[s]} {ends[s]:.1f} (best {tops[s]:.1f})" for s in STARTS)
-    return f"Beside, the backbones' accuracy by the paper's linear probe at its last epoch and at its best: {said}."
+    ends = {start: f"{name} {means[last][start]:.1f}" for start, name in STARTS.items()}
+    if best == last:
+        ax.set_ylabel(f"{task} accuracy (%)")
+        return f"Beside, the backbones' accuracy by a linear probe: {', '.join(ends.values())}."
+    ax.set_ylabel(f"{task} accuracy, last epoch (%)")
+    ax.legend(loc="upper left", fontsize=7)
+    both = ", ".join(f"{end} (best {means[best][start]:.1f})" for start, end in ends.items())
+    return f"Beside, the backbones' accuracy by the paper's linear probe at its last epoch and at its best: {both}."
 
 
-def _draw_losses(ax, frame: pd.DataFrame) -> None:
-    runs = detectors(frame)
+def _draw_losses(ax: Axes, runs: pd.DataFrame) -> None:
     runs = runs[(runs["task"] == "mask") & (runs["schedule"] == 1.0)]
     for i, start in enumerate(STARTS):
         curves = [c for c in runs.loc[runs["start"] == start, "curves"] if c.get("step")]
@@ -330,50 +316,42 @@ def _draw_losses(ax, frame: pd.DataFrame) -> None:
     ax.set_xlabel("step")
 
 
-def _draw_large(frame: pd.DataFrame, claim: str, table: dict[str, list[float]], title: str) -> Drawing:
-    epochs = registry.numbers(claim)["epochs"]
+def draw_large(frame: pd.DataFrame, claim: str) -> Drawing:
+    """B3, B4: the paper's numbers as cited, and beside them what was measured."""
+    known, scores = registry.numbers(claim), _scores(frame)
+    epochs = known["epochs"]
+    title, table = {
+        "B3": ("ImageNet-100", known.get("imagenet100")),
+        "B4": ("ImageNet-1k", {"BYOL": known.get("byol"), "MSR": known.get("msr")}),
+    }[claim]
     fig, ax = figures.figure(height=3.2)
-    names = list(table)
-    for i, name in enumerate(names):
-        look = figures.style(i)
-        ax.plot(epochs, table[name], **look | {"markerfacecolor": figures.paper()})
-        figures.end_label(ax, epochs[-1], table[name][-1], name, look["color"])
-        runs = [_accuracy(frame, name.replace("MoCo v2", "MoCo"), e) for e in epochs] if len(frame) else []
-        if runs and all(len(r) for r in runs):
-            ax.plot(epochs, [r.mean() for r in runs], **look)
+    for i, (name, cited) in enumerate(table.items()):
+        look, method = figures.style(i), name.removesuffix(" v2")
+        ax.plot(epochs, cited, **look | {"markerfacecolor": figures.paper()})
+        figures.end_label(ax, epochs[-1], cited[-1], name, look["color"])
+        if all((method, e) in scores for e in epochs):
+            ax.plot(epochs, [scores[method, e].mean() for e in epochs], **look)
     ax.set(xticks=epochs, xlabel="epochs of pretraining", ylabel="top-1 accuracy, linear probe (%)", title=title)
     ax.margins(x=0.12)
-    shown = ["the paper's, cited", "measured"] if len(frame) else ["the paper's, cited"]
-    for name, fill in zip(shown, (figures.paper(), figures.muted())):
+    for name, fill in (("the paper's, cited", figures.paper()), ("measured", figures.muted()))[: 1 + bool(scores)]:
         ax.plot([], [], "o", color=figures.muted(), markerfacecolor=fill, label=name)
     ax.legend(loc="upper left")
-    rows = [{"method": n, "epochs": e, "paper": v} for n in names for e, v in zip(epochs, table[n])]
-    said = "; ".join(f"{n} {table[n][0]} and {table[n][1]}" for n in names)
-    measured = "filled marks are measured" if len(frame) else "nothing is measured here"
+    rows = [{"method": n, "epochs": e, "paper": v} for n, cited in table.items() for e, v in zip(epochs, cited)]
+    numbers = "; ".join(f"{name} {cited[0]} and {cited[1]}" for name, cited in table.items())
     return Drawing(
         fig, pd.DataFrame(rows),
         f"{title}: accuracy after {epochs[0]} and {epochs[1]} epochs, a line a method; hollow marks are the paper's "
-        f"numbers as cited, {measured}. {said}.",
+        f"numbers as cited, {'filled marks are measured' if scores else 'nothing is measured here'}. {numbers}.",
     )  # fmt: skip
-
-
-def draw_imagenet100(frame: pd.DataFrame) -> Drawing:
-    return _draw_large(frame, "B3", registry.numbers("B3")["imagenet100"], "ImageNet-100")
-
-
-def draw_imagenet(frame: pd.DataFrame) -> Drawing:
-    known = registry.numbers("B4")
-    return _draw_large(frame, "B4", {"BYOL": known["byol"], "MSR": known["msr"]}, "ImageNet-1k")
 
 
 def pictures(runs: pd.DataFrame, task: str = "mask", seed: int = 0, count: int = 4) -> Figure:
     """The first validation images, and what the detectors of one seed find in them: one row the annotations, then one a
     start of the backbone, with the 1x schedule."""
-    found = detectors(runs)
-    found = found[(found["task"] == task) & (found["seed"] == seed) & (found["schedule"] == 1.0)]
-    rows = {title: found.loc[found["start"] == start, "curves"].iloc[0]["shown"] for start, title in STARTS.items()
-            if (found["start"] == start).any()}  # fmt: skip
-    first = found.iloc[0]
+    shown = detectors(runs)
+    shown = shown[(shown["task"] == task) & (shown["seed"] == seed) & (shown["schedule"] == 1.0)].set_index("start")
+    rows = {title: shown["curves"][start]["shown"] for start, title in STARTS.items() if start in shown.index}
+    first = shown.iloc[0]
     images = first.get("images")
     options = (("images", images),) if images is not None and math.isfinite(images) else ()
     return picture(coco.load(first["data"], "val", task, options, int(first["size"])), rows, count)
@@ -401,9 +379,7 @@ def picture(split: coco.Annotated, rows: dict[str, list[dict]], count: int = 4) 
     return fig
 
 
-def _draw_things(ax, pixels: np.ndarray, things: list[dict]) -> None:
-    from matplotlib.patches import Rectangle
-
+def _draw_things(ax: Axes, pixels: np.ndarray, things: list[dict]) -> None:
     height, width = pixels.shape[:2]
     ax.imshow(pixels, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
@@ -429,7 +405,7 @@ def _draw_things(ax, pixels: np.ndarray, things: list[dict]) -> None:
 
 
 CLAIMS = (
-    Claim("B3", plan_imagenet100, judge_imagenet100, draw_imagenet100),
-    Claim("B4", plan_imagenet, judge_imagenet, draw_imagenet),
+    Claim("B3", plan_imagenet100, partial(judge_large, claim="B3"), partial(draw_large, claim="B3")),
+    Claim("B4", plan_imagenet, partial(judge_large, claim="B4"), partial(draw_large, claim="B4")),
     Claim("B5", plan_transfer, judge_transfer, draw_transfer),
 )
