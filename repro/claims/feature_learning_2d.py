@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from repro import figures, stats, theory
 from repro.claims import Claim, Drawing, Verdict, kit
-from repro.claims.kit import Plan
+from repro.claims.kit import Plan, drawing
 from repro.core.profiles import Profile
 from repro.errors import ReproError
 from repro.theory import CONDITION_HOLDS, OPERATORS, DynamicsSpec, GraphSpec, KernelSpec, Result, ToySpec
@@ -225,12 +225,6 @@ def _note(fig: Figure, text: str = OURS) -> None:
     fig.supxlabel(text, x=0.995, ha="right", fontsize=7, color=figures.muted())  # the layout keeps its place free
 
 
-def _drawing(fig: Figure, runs: pd.DataFrame, axes: Sequence[str], numbers: Sequence[str], alt: str) -> Drawing:
-    """A figure with the numbers behind it, a row a run, sorted by axes; what the frame lacks is left out."""
-    columns = [c for c in (*axes, *numbers) if c in runs]
-    return Drawing(fig, runs[columns].sort_values(list(axes)).reset_index(drop=True), alt)
-
-
 def _spread(values: Sequence, width: float) -> np.ndarray:
     """Places around 0 for values that are drawn side by side."""
     return np.linspace(-width, width, len(values)) if len(values) > 1 else np.zeros(1)
@@ -264,14 +258,14 @@ def draw_c1(frame: pd.DataFrame) -> Drawing:
     figures.end_label(axes[1, -1], None, chance, "chance", figures.muted(), fontsize=7.5)
     _note(fig)
     mean = shown.groupby("operator")["overlap"].mean()
-    return _drawing(
-        fig, runs, ("operator", "k", "seed"),
-        ("overlap", "worst_cosine", "overlap_nearest", "loss", "excess", "asymmetry", "smallest"),
+    return drawing(
+        fig, runs, ("operator", "k"),
         "Top: the eigenvalues of five averaging operators in the unit disc. Bottom: how far the functions that "
         "minimise the reformulated objective span the eigenfunctions with the largest eigenvalues (dots) or with the "
         "eigenvalues nearest to 1 (squares), a mark a seed. Mean overlap with the largest: "
         f"{'; '.join(f'{OPERATORS[o]} {mean[o]:.2f}' for o in names)}. Only the first "
         "two operators are self-adjoint and positive, as the theorem's proof needs.",
+        ("overlap", "worst_cosine", "overlap_nearest", "loss", "excess", "asymmetry", "smallest"),
     )  # fmt: skip
 
 
@@ -307,14 +301,14 @@ def draw_c2(frame: pd.DataFrame) -> Drawing:
               "a small d needs a larger β", "the product dβ decides")  # fmt: skip
     figures.panel_labels(axes.ravel(), titles)
     _note(fig)
-    return _drawing(
-        fig, runs, ("experiment", "d", "d_beta", "init", "seed"),
-        ("law_error", "alignment", "step_error", "closed_error", "escape_time", "rate", "rate_error"),
+    return drawing(
+        fig, runs, ("experiment", "d", "d_beta", "init"),
         "Four panels of a linear network's gradient flow. a: without orthogonalisation the second and later modes of "
         "a row stop far below the first, along the predicted power law. b: with it the modes rise to one in separate "
         "steps, at the predicted times. c: the time to leave a collapsed state falls with beta, later for small "
         "dimensions d. d: drawn against the predicted rate all dimensions fall on one line of slope minus one "
         f"(correlation {_correlations(saddle).mean():.3f}).",
+        ("law_error", "alignment", "step_error", "closed_error", "escape_time", "rate", "rate_error"),
     )  # fmt: skip
 
 
@@ -448,14 +442,14 @@ def draw_c3(frame: pd.DataFrame) -> Drawing:
     top[1].set_ylabel("learned features", fontsize=8)
     _note(fig)
     ratio = runs.groupby("beta")["singular_ratio"].mean()
-    return _drawing(
-        fig, runs, ("beta", "seed"),
-        ("steps", "singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss", "diverged"),
+    return drawing(
+        fig, runs, ("beta",),
         "a: eight clouds of points in the plane. b to d: the features a network learned from them, one run each at "
         f"beta {LOWER:g}, {LOW:g} and {HIGH:g}, on one scale: the smaller the second singular value, the closer they "
         f"lie to a line. e: the two singular values, a mark a seed; on average the second is {ratio[LOWER]:.3f}, "
         f"{ratio[LOW]:.2f} and {ratio[HIGH]:.2f} of the first. f: that ratio against beta, seed by seed, on average "
         f"from {ratio.min():.3f} to {ratio.max():.2f}. g: the same ratio along training, one line a beta.",
+        ("steps", "singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss", "diverged"),
     )  # fmt: skip
 
 
@@ -605,12 +599,13 @@ def draw_c9(frame: pd.DataFrame) -> Drawing:
                            fontweight="bold", fontsize=9)  # fmt: skip
     _note(fig, f"dashed: the true ring of 60 images; {OURS}")
     mean = overlaps.mean()
-    return _drawing(
-        fig, runs, ("views", "seed"), ("overlap",),
+    return drawing(
+        fig, runs, ("views",),
         "a: the overlap of the estimated with the true top eigenspace of the augmentation kernel rises with the "
         f"number of views an image, from {mean.iloc[0]:.2f} at {mean.index[0]:g} to {mean.iloc[-1]:.2f} at "
         f"{mean.index[-1]:g}. b: the ring of images as the estimated eigenspace sees it: shrunk or a tangle with few "
         "views, close to the true circle with many.",
+        ("overlap",),
     )  # fmt: skip
 
 

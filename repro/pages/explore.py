@@ -350,27 +350,26 @@ def multi_augmentation(study: Any, runs: pd.DataFrame) -> Any:
     from repro.claims.small_projectors import authors_run, plain_log, staged
 
     profile = staged(study.profile)
-    mine = runs[runs["kind"] == "RunSpec"].dropna(axis=1, how="all")
+    mine = notebook.rows(study, runs, notebook.find(study, "C7"))
     found, column = claim.cells(mine), f"linear_test_{semantic(mine)}"
-    views = sorted({c.views for c in found})
     least = claim.EPOCHS[profile.name]
     knobs = {
-        "views": _slider(views, views[0], "views"),
+        "views": _slider(claim.VIEWS, claim.VIEWS[0], "views"),
         "share": _slider(claim.FRACTIONS, 1.0, "images"),
-        "epochs": _slider(sorted({least, 2 * least, 4 * least}), least, "epochs"),
+        "epochs": _slider((least, 2 * least, 4 * least), least, "epochs"),
     }
 
     def draw(views: int, share: float, epochs: int) -> Any:
-        dim = int(next(iter(found.values()))["dim"].iloc[0])
+        dim, cell = int(mine["dim"].max()), claim.Cell(views, share, epochs // least)
         spec = authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share)
-        cell = claim.Cell(views, share, epochs)
         row = _found(runs, spec) if cell not in found else found[cell].iloc[0]
         fig, ax = figures.figure(height=3.2, width=5.6)
-        for m in knobs["views"].options:
+        for i, m in enumerate(claim.VIEWS):
             ends = [(claim.seconds(r)[-1], 100 - r[column]) for c, rows in found.items() if c.views == m
                     for _, r in rows.iterrows()]  # fmt: skip
-            look = figures.style(list(knobs["views"].options).index(m)) | {"linestyle": ""}
-            ax.plot(*np.array(ends).T, label=f"{m} views", **look, markersize=4, alpha=0.7)
+            ax.plot(
+                *np.array(ends).T, label=f"{m} views", **figures.style(i) | {"linestyle": ""}, markersize=4, alpha=0.7
+            )
         if row is not None:
             x, y = claim.seconds(row)[-1], 100 - row[column]
             ax.plot(x, y, marker="*", markersize=14, color=figures.ink(), linestyle="")
