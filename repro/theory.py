@@ -470,7 +470,6 @@ POINTS = 12  # points a cloud in a snapshot: enough to see its shape, few enough
 def _toy(spec: ToySpec) -> Result:
     # looking has random numbers of its own, so that it changes neither training nor what is measured
     random, aside, album = (torch.Generator().manual_seed(spec.seed + i * 2**32) for i in range(3))
-    count = len(CENTRES)
 
     def points(per_cloud: int, generator: torch.Generator) -> torch.Tensor:
         return _cloud_points(per_cloud, spec.noise, generator)
@@ -489,7 +488,7 @@ def _toy(spec: ToySpec) -> Result:
     frames = {round(i * spec.steps / (spec.snapshots - 1)) for i in range(spec.snapshots)} if spec.snapshots else set()
     curves: dict[str, list] = {"step": [], "s1": [], "s2": []}
     if spec.snapshots:
-        cloud = [i for i in range(count) for _ in range(POINTS)]
+        cloud = [i for i in range(len(CENTRES)) for _ in range(POINTS)]
         curves |= {"snapshot_step": [], "features": [], "inputs": _rounded(shown), "cloud": cloud}
 
     loss = torch.tensor(math.nan)
@@ -514,22 +513,24 @@ def _toy(spec: ToySpec) -> Result:
 
     with torch.no_grad():
         known, asked = network(points(250, aside)), network(points(250, aside))
+    return Result(metrics=_toy_metrics(known, asked, loss), curves=curves)
+
+
+def _toy_metrics(known: torch.Tensor, asked: torch.Tensor, loss: torch.Tensor) -> dict[str, float]:
+    """What the final features of two draws of points, each (n, 2) and sorted by cloud, say."""
     if not (torch.isfinite(loss) and torch.isfinite(asked).all()):
         names = ("singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss")
-        return Result(metrics=dict.fromkeys(names, math.nan) | {"diverged": 1.0}, curves=curves)
+        return dict.fromkeys(names, math.nan) | {"diverged": 1.0}
     s1, s2 = _singular_values(asked)
     share = torch.tensor([s1, s2], dtype=torch.float64) / (s1 + s2)
-    return Result(
-        metrics={
-            "singular_ratio": s2 / s1 if s1 else math.nan,
-            "effective_rank": float(torch.exp(torch.special.entr(share).sum())),
-            "centroid_accuracy": _nearest_centroid(known, asked, count),
-            "whitened_accuracy": _nearest_centroid(known, asked, count, whiten=True),
-            "loss": loss.item(),
-            "diverged": 0.0,
-        },
-        curves=curves,
-    )
+    return {
+        "singular_ratio": s2 / s1 if s1 else math.nan,
+        "effective_rank": float(torch.exp(torch.special.entr(share).sum())),
+        "centroid_accuracy": _nearest_centroid(known, asked, len(CENTRES)),
+        "whitened_accuracy": _nearest_centroid(known, asked, len(CENTRES), whiten=True),
+        "loss": loss.item(),
+        "diverged": 0.0,
+    }
 
 
 def toy_loss(z1: torch.Tensor, z2: torch.Tensor, beta: float) -> torch.Tensor:
