@@ -18,10 +18,9 @@ from matplotlib.figure import Figure
 
 from repro import data, figures
 from repro.claims import instance_simclr as claim_instance
-from repro.claims import msr_beta_decay, start_here
+from repro.claims import kit, msr_beta_decay, start_here
 from repro.claims import single_gpu as gpu_grids
-from repro.claims.common import floor_levels, semantic, trained
-from repro.claims.kit import by
+from repro.claims.kit import by, floor_levels, trained
 from repro.core import places, store, sweep
 from repro.core.profiles import base
 from repro.core.spec import key
@@ -102,7 +101,7 @@ def evaluation_protocol(study: Any, runs: pd.DataFrame) -> Any:
         "method": _slider(list(methods), next(iter(methods)), "method"),
         "labels": _slider([("64", 64), ("256", 256), ("1024", 1024), ("all", 0)], 0, "labels"),
     }
-    task = semantic(runs)
+    task = kit.tasks(runs)[0]
 
     def draw(method: str, labels: int) -> Any:
         spec = methods[method]
@@ -134,7 +133,7 @@ def single_gpu(study: Any, runs: pd.DataFrame) -> Any:
         "branches": _slider(["alike", "two"], "alike", "branches"),
         "layers": _slider([("backbone", False), ("every layer", True)], False, "probe"),
     }
-    task, mine = semantic(runs), notebook.rows(study, runs, study.claims[-1])
+    task, mine = kit.tasks(runs)[0], notebook.rows(study, runs, study.claims[-1])
     column = f"linear_test_{task}"
 
     def draw(method: str, level: int, rate: int, branches: str, layers: bool) -> Any:
@@ -276,7 +275,7 @@ def batch_size(study: Any, runs: pd.DataFrame) -> Any:
         "temperature": _slider(temperatures, SimCLR().temperature, "temperature"),
         "rate": _slider(rates, spec.optimiser.lr, "lr"),
     }
-    column = f"linear_test_{semantic(runs)}"
+    column = kit.column(runs)
 
     def draw(batch: int, temperature: float, rate: float) -> Any:
         chosen = replace(
@@ -302,7 +301,7 @@ def batch_size(study: Any, runs: pd.DataFrame) -> Any:
         ax.plot(temperature, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
         ax.annotate(f"yours: {score:.1f} %", (temperature, score), xytext=(8, 6), textcoords="offset points")
         figures.floors(ax, floor_levels(runs, column))
-        ax.set(xlabel="temperature", ylabel=f"{semantic(runs)} accuracy (%)", xscale="log")
+        ax.set(xlabel="temperature", ylabel=f"{kit.tasks(runs)[0]} accuracy (%)", xscale="log")
         ax.set_xticks(temperatures, [f"{t:g}" for t in temperatures], fontsize=7)
         ax.minorticks_off()
         return fig
@@ -315,7 +314,7 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
     stored, and drawn among the stored ones."""
     from repro.claims import small_projectors as claim
 
-    profile, column = claim.staged(study.profile), f"linear_test_{semantic(runs)}"
+    profile, column = claim.staged(study.profile), kit.column(runs)
     mine = trained(notebook.rows(study, runs, study.claims[0]))
     dims = sorted(int(d) for d in mine["dim"].unique())
     products = sorted({float(f"{p:.3g}") for p in mine["dim"] * mine["beta"]} | {0.5, 2.0, 10.0})
@@ -351,7 +350,7 @@ def multi_augmentation(study: Any, runs: pd.DataFrame) -> Any:
 
     profile = staged(study.profile)
     mine = notebook.rows(study, runs, notebook.find(study, "C7"))
-    found, column = claim.cells(mine), f"linear_test_{semantic(mine)}"
+    found, column = claim.cells(mine), kit.column(mine)
     least = claim.EPOCHS[profile.name]
     knobs = {
         "views": _slider(claim.VIEWS, claim.VIEWS[0], "views"),
@@ -388,7 +387,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
     profile = study.profile
     spec = msr_beta_decay.standard(profile, MSR())
     scale, mine = msr_beta_decay.SCALES[profile.name], notebook.rows(study, runs, study.claims[0])
-    column = f"linear_test_{semantic(mine)}"
+    column = kit.column(mine)
     shifts = msr_beta_decay.SHIFTS if profile.data == "scenes" else (0.0,)
     standard = msr_beta_decay.SHIFT if profile.data == "scenes" else 0.0
     knobs = {
@@ -414,7 +413,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
         right.plot(-1, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
         right.annotate(f"yours: {score:.1f} %", (-1, score), xytext=(6, 8), textcoords="offset points")
         figures.floors(right, floor_levels(level, column))
-        right.set(xticks=[], ylabel=f"{semantic(mine)} accuracy (%)", xlim=(-1.5, 7))
+        right.set(xticks=[], ylabel=f"{kit.tasks(mine)[0]} accuracy (%)", xlim=(-1.5, 7))
         return fig
 
     return _panel(
