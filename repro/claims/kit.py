@@ -22,7 +22,7 @@ import pandas as pd
 from repro import data, figures, stats
 from repro.claims import Drawing, Verdict
 from repro.core.profiles import Profile, base
-from repro.core.spec import RunSpec, key
+from repro.core.spec import DetectSpec, RunSpec, key
 from repro.ssl.methods import Untrained
 
 CARRIES = 10.0  # points by which tuned SSL must beat both floors before a stand-in may carry a claim
@@ -49,9 +49,9 @@ class Plan(list):
         that the plan has already under another label."""
         listed = range(seeds or self.profile.seeds) if isinstance(seeds, int) else seeds
         for spec in specs:
-            mine = {"cell": key(_at(spec, 0)), **labels}
+            mine = {"cell": key(at_seed(spec, 0)), **labels}
             for seed in listed:
-                run = _at(spec, seed)
+                run = at_seed(spec, seed)
                 if key(run) not in self.labels:
                     self.append(run)
                 elif self.labels[key(run)] != mine:
@@ -80,10 +80,11 @@ class Plan(list):
         return rows
 
 
-def _at(spec: Any, seed: int) -> Any:
-    """The spec at a seed, and the run that it starts from, if it starts from one."""
-    start = {"start": replace(spec.start, seed=seed)} if hasattr(spec, "start") else {}
-    return replace(spec, seed=seed, **start)
+def at_seed(spec: Any, seed: int) -> Any:
+    """The spec at a seed, a detector's with the backbone that was trained at it."""
+    if isinstance(spec, DetectSpec):
+        spec = replace(spec, start=replace(spec.start, seed=seed))
+    return replace(spec, seed=seed)
 
 
 # --- read -------------------------------------------------------------------------------------------------------------

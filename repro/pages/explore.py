@@ -23,7 +23,7 @@ from repro.claims import single_gpu as gpu_grids
 from repro.claims.kit import by, floor_levels, trained
 from repro.core import places, store, sweep
 from repro.core.profiles import base
-from repro.core.spec import key
+from repro.core.spec import DetectSpec, key
 from repro.errors import ReproError
 from repro.pages import notebook
 from repro.ssl.methods import DECAYS, MSR, SimCLR, beta_at
@@ -427,19 +427,18 @@ def msr_transfer(study: Any, runs: pd.DataFrame) -> Any:
     from repro.claims import msr_transfer as transfer
     from repro.data import coco
 
-    detectors = [s for s in study.plan(study.claims[-1]) if type(s).__name__ == "DetectSpec"]
-    first = detectors[0]
+    plan = [s for s in study.plan(study.claims[-1]) if isinstance(s, DetectSpec)]
+    detectors = {(transfer.WEIGHTS[type(s.start.method).__name__], s.task): s for s in plan if s.seed == 0}
+    first = plan[0]
     lengths = sorted({max(1, first.steps * k // 4) for k in (1, 2, 4, 8, 16)})
     knobs = {
-        "start": _slider(list(transfer.STARTS.values()), "MSR", "weights"),
+        "start": _slider(list(transfer.WEIGHTS.values()), "MSR", "weights"),
         "task": _slider(["mask", "keypoint"], "mask", "detector"),
         "steps": _slider(lengths, first.steps, "steps"),
     }
 
     def draw(start: str, task: str, steps: int) -> Any:
-        name = next(method for method, title in transfer.STARTS.items() if title == start)
-        spec = next(s for s in detectors if s.task == task and type(s.start.method).__name__ == name)
-        spec = replace(spec, steps=steps, schedule=1.0)
+        spec = replace(detectors[start, task], steps=steps, schedule=1.0)
         row = _found(runs, spec)
         if row is None:
             return figures.figure(height=1.0)[0]
