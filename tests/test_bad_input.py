@@ -442,6 +442,16 @@ def test_names_of_any_bytes_are_read_and_shown(images):
         assert folder.title(images) == "Große Hunde"
 
 
+def test_copies_of_train_in_test_are_told(images, tmp_path, capsys):
+    from repro.data import folder
+
+    (tmp_path / "set").mkdir()
+    shutil.copytree(images, tmp_path / "set" / "test")
+    images.rename(tmp_path / "set" / "train")
+    folder.read(tmp_path / "set", 16)
+    assert "of 60 test images are copies of images of train." in capsys.readouterr().err
+
+
 def test_a_class_is_never_without_an_image_to_train_on(images, capsys):
     from repro.data import folder, tree
 
@@ -453,6 +463,34 @@ def test_a_class_is_never_without_an_image_to_train_on(images, capsys):
     assert sum(map(len, parts.values())) == 100
     folder.read(images, 16)
     assert "test has no image of the class 'rare0' and 39 more" in capsys.readouterr().err
+
+
+def test_a_folder_is_checked_before_a_night_of_measuring(images, capsys):
+    """How it is understood, every file that cannot be read, copies: exact, across classes, and encoded anew."""
+    with_truncated_jpeg(images)
+    with_text_for_an_image(images)
+    (images / "cats" / "8.jpg").write_bytes(b"")
+    x, y = np.meshgrid(np.linspace(0, 255, 48), np.linspace(0, 255, 48))
+    gradient = Image.fromarray(np.stack([x, y, 255 - x], 2).astype(np.uint8))
+    for folder in ("cats", "dogs"):
+        gradient.save(images / folder / "the same.jpg", quality=95)
+    for i in range(20):  # somewhere among train and test, whatever the hash says
+        gradient.rotate(90).save(images / "dogs" / f"turned{i}.jpg", quality=60 + i)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    gradient.save(images / "dogs" / "exif.jpg", exif=exif)
+    assert cli.main(["data", "check", str(images)]) == 0
+    said = capsys.readouterr().out
+    for part in (
+        "images: 2 classes, 83 images", "by a hash of each file's name", "dogs/7.jpg (", "cats/8.jpg (",
+        "1 images lie in two classes or more, byte for byte", "test images look like an image of train",
+        "shorter side: 36 to 48 pixels", "modes: 81 RGB", "1 images carry an EXIF orientation",
+    ):  # fmt: skip
+        assert part in said, said
+    assert said.count("cannot be read: ") == 2
+    assert cli.main(["data", "check"]) == 2
+    assert cli.main(["data", "check", str(images / "nowhere")]) == 2
+    assert "There is no folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,12 @@ def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tens
     groups = list(parts.values())
     if limit:
         groups = [_balanced(group, count) for group, count in zip(groups, (limit, limit // 2, limit // 2))]
-    _tell(tree.shown(path), tuple(remarks(layout, parts)))
     with ThreadPoolExecutor(4) as pool:
         read = [(_images(group, size, pool), torch.tensor([c for _, c in group])) for group in groups]
+    known = {image.numpy().tobytes() for image in read[0][0]}
+    copies = sum(image.numpy().tobytes() in known for image in read[2][0])
+    also = [f"{copies} of {len(read[2][0])} test images are copies of images of train"] if copies else []
+    _tell(tree.shown(path), (*remarks(layout, parts), *also))
     return read, [tree.shown(name) for name in layout.classes]
 
 
