@@ -11,12 +11,12 @@ from studies import check_finished, every_study
 from repro import figures
 from repro.claims import batch_size, instance_simclr
 from repro.core import store
+from repro.core.methods import InstanceSimCLR
 from repro.core.profiles import profile
 from repro.core.provenance import machine
 from repro.core.spec import key, to_dict
 from repro.core.store import Record
 from repro.pages import notebook
-from repro.ssl.methods import InstanceSimCLR
 
 STUDY = notebook.study("instance_simclr", profile="quick")
 (CLAIM,) = instance_simclr.CLAIMS

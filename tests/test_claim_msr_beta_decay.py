@@ -13,12 +13,12 @@ from repro import data, figures
 from repro.bench import step
 from repro.claims import msr_beta_decay as msr
 from repro.core import store
+from repro.core.methods import BYOL, MSR, SimCLR, SimSiam, SimSiamMSR, Untrained
 from repro.core.provenance import machine
 from repro.core.spec import key, to_dict
 from repro.core.store import Record
 from repro.pages import notebook
 from repro.ssl import pairs, train
-from repro.ssl.methods import BYOL, MSR, SimCLR, SimSiam, SimSiamMSR, Untrained
 from repro.views.recipe import preset
 
 STUDY = notebook.study("msr_beta_decay", profile="quick")

@@ -13,8 +13,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from repro.errors import ReproError
 from repro.core.methods import Method, SimCLR
+from repro.errors import ReproError
 from repro.views.recipe import Recipe, preset
 
 
