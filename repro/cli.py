@@ -230,6 +230,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _measure(args: argparse.Namespace) -> int:
+    from repro.claims import ledger
     from repro.core import sweep
     from repro.core.store import Store, export, frame
     from repro.pages import notebook
@@ -242,7 +243,7 @@ def _measure(args: argparse.Namespace) -> int:
         specs = list({sweep.key(s): s for claim in study.claims for s in study.plan(claim)}.values())
         if args.dry_run:
             print(f"{study.slug}: {len(specs)} runs at profile {args.profile}")
-            for line in sweep.dry_run(specs):
+            for line in (*ledger.lines(specs), *sweep.dry_run(specs)):
                 print(f"  {line}")
             continue
         print(f"{study.slug}: {len(specs)} runs", file=sys.stderr, flush=True)
@@ -332,7 +333,7 @@ def _doctor(args: argparse.Namespace) -> int:
         except Exception as e:  # a compiled package can fail in many ways
             state = f"missing ({type(e).__name__}: {e}): needed for {purpose}"
         print(f"{name}: {state}")
-    from repro.ssl.train import make_views
+    from repro.ssl.feed import make_views
     from repro.views.recipe import preset
 
     began = time.monotonic()

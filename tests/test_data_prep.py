@@ -26,7 +26,7 @@ from repro.data import coco, disk, prepared
 from repro.errors import ReproError
 from repro.loader import beton, compiled
 from repro.loader.loader import Images, Loader
-from repro.ssl import train
+from repro.ssl import feed, train
 from repro.views.recipe import preset
 
 SCRIPTS = Path(__file__).parent.parent / "data_prep"
@@ -569,7 +569,7 @@ def test_training_cuts_whole_images_out_of_the_prepared_file(photographs, limit)
     assert disk.beton_of("mine", 0) == file
     assert sorted([*known.train.numbers.tolist(), *known.val.numbers.tolist()]) == list(range(60))
     chosen = data.subset(known.train, 0.5, 3)
-    fed = list(train.batches_from_files(spec, known.train, chosen, torch.device("cpu"), 1, 7))
+    fed = list(feed.batches_from_files(spec, known.train, chosen, torch.device("cpu"), 1, 7))
     assert [step for step, _, _ in fed] == list(range(1, 7))
     source = Loader(file, spec.recipe, 8, 16, seed=3, indices=known.train.numbers[chosen].numpy())
     wanted = [batch for epoch in range(3) for batch in source.epoch(epoch)][1:7]
@@ -597,7 +597,7 @@ def test_torchvision_reads_the_prepared_images_as_files(photographs):
     chosen = torch.arange(len(known.train.images))
     way = Loading("ours")
     ours, theirs = (
-        list(train.batches_from_files(replace(spec, loading=w), known.train, chosen, torch.device("cpu"), 0, 2))
+        list(feed.batches_from_files(replace(spec, loading=w), known.train, chosen, torch.device("cpu"), 0, 2))
         for w in (way, spec.loading)
     )
     for (_, index, views), (_, same, near) in zip(ours, theirs, strict=True):

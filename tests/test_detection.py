@@ -19,7 +19,8 @@ from repro.core.spec import DataSpec, DetectSpec, Probes, Projector, key
 from repro.core.store import frame
 from repro.data import coco
 from repro.errors import ReproError
-from repro.ssl import train
+from repro.ssl import probes, train
+from repro.ssl.step import build
 from repro.views.recipe import preset
 
 SCENES = DataSpec(coco.SCENES, 64, options=(("images", 8),))
@@ -231,7 +232,7 @@ def test_from_a_trained_backbone_through_the_store(store):
     assert set(runs["start"]) == {"MSR", "Supervised"}
     assert {"keypoints_AP", "bbox_AP50", "segm_AP75"} <= set(runs)
     trunk = detection.trunk(begun, store.weights(key(begun)))
-    assert not torch.equal(trunk[0].weight, train.build(begun, 16).backbone[0].weight)
+    assert not torch.equal(trunk[0].weight, build(begun, 16).backbone[0].weight)
     # a run that is stored without its weights is trained again for them, to the same numbers
     before = store.get(key(begun))
     store.weights(key(begun)).unlink()
@@ -326,7 +327,6 @@ def test_published_probes_report_the_last_epoch_and_the_best(tiny):
 
 
 def test_an_sgd_probe_lowers_its_rate_at_the_published_epochs(monkeypatch):
-    from repro.ssl import probes
 
     seen = []
 

@@ -14,7 +14,8 @@ from repro.core.methods import DECAYS
 from repro.core.spec import Optimiser, key
 from repro.errors import DoesNotFit, ReproError
 from repro.loader import compiled
-from repro.ssl import engine, methods, networks, optim, train
+from repro.ssl import engine, feed, methods, networks, train
+from repro.ssl.step import Step, build
 from repro.views import batched, draw
 from repro.views.recipe import Recipe, View, instance, preset
 
@@ -66,20 +67,16 @@ def test_no_step_on_a_gpu_waits_for_it(tiny, monkeypatch, method, recipe, optimi
     draw._numbers.cache_clear()
     with FakeTensorMode(), Watched() as watched:
         with torch.device("cuda"):
-            learner = train.build(spec, 16).train()
-            mean, std = torch.zeros(2, 3, 1, 1)
+            step = Step(spec, build(spec, 16))
             images, labels = torch.zeros((20, 3, 16, 16), dtype=torch.uint8), torch.zeros(20, dtype=torch.int64)
-        steps = optim.make(learner, spec.optimiser, spec.batch_size)
-        both = train.passes(spec, learner, steps, mean, std, backward=False)  # autograd wants a real device
         total = torch.zeros((), device="cuda")
-        for step, index, views in train.batches(spec, images, 0, 5):
-            if step == 1:
+        for number, index, views in feed.batches(spec, images, 0, 5):
+            if number == 1:
                 watched.waits.clear()  # constants and the optimiser's state are made once
-            loss, features = both(views, labels[index], step / 5)
-            for p in learner.trained():
+            loss, features = step.forward(views, labels[index], number / 5)
+            for p in step.learner.trained():  # autograd wants a real device
                 p.grad = torch.zeros_like(p)
-            steps.step()
-            methods.after_step(learner, step / 5)
+            step.update(number, 5)
             total += loss
         assert features.is_cuda
         assert not watched.waits
@@ -252,7 +249,7 @@ def test_a_tensor_of_progress_gives_the_same_beta():
 
 def test_chunks_on_a_gpu_are_of_one_shape_and_hold_the_same_views(tiny, monkeypatch):
     """Made on the CPU by tensors that say they lie on a GPU."""
-    monkeypatch.setattr(train, "GPU_CHUNK", 3 * 8 * 2 * 16 * 16)  # three batches of 8
+    monkeypatch.setattr(feed, "GPU_CHUNK", 3 * 8 * 2 * 16 * 16)  # three batches of 8
     spec, shapes = tiny(batch_size=8), []
     pixels = torch.randint(0, 256, (45, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -264,8 +261,8 @@ def test_chunks_on_a_gpu_are_of_one_shape_and_hold_the_same_views(tiny, monkeypa
         is_cuda = True
 
     monkeypatch.setattr(batched, "make", make)
-    plain = list(train.batches(spec, pixels, 0, 12))
-    found = list(train.batches(spec, pixels.as_subclass(OnGPU), 0, 12))
+    plain = list(feed.batches(spec, pixels, 0, 12))
+    found = list(feed.batches(spec, pixels.as_subclass(OnGPU), 0, 12))
     assert shapes == [24] * 5, "two whole chunks an epoch, of which the second reaches back"
     for (_, index, views), (_, same, theirs) in zip(plain, found, strict=True):
         assert torch.equal(index, same)

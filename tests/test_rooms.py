@@ -36,7 +36,6 @@ MAY_IMPORT = {  # from the ground up: a room imports only rooms that are listed 
 UPWARDS = {  # what still imports upwards; this list may only shrink
     "bench.gpu_day": {"claims"},  # it measures the plans of claims
     "bench.long": {"claims"},  # the runs that it times are those of a claim
-    "core.sweep": {"claims", "data", "detection", "ssl"},  # what measures a run; a dry run; the ledger
 }
 
 

@@ -32,7 +32,8 @@ from repro.core.provenance import commit, machine
 from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.cores import cores
 from repro.errors import ReproError
-from repro.ssl import engine, methods, optim, train
+from repro.ssl import engine, feed, methods, trial
+from repro.ssl.step import Step, build
 from repro.views.recipe import preset
 
 PARTS = ("views", "forward", "backward", "optimiser")
@@ -51,7 +52,7 @@ def flops(spec: RunSpec, size: int) -> tuple[float, float]:
     networks without memory."""
     views = len(spec.recipe.views)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        learner = train.build(spec, size).train()
+        learner = build(spec, size).train()
         loss, _ = methods.loss(learner, torch.empty(views, spec.batch_size, 3, size, size))
         forward = counter.get_total_flops()
         loss.backward()
@@ -72,34 +73,29 @@ def ceiling(device: torch.device, precision: torch.dtype, side: int = 0, repeats
 
 
 class Ours:
-    """The step that `repro.ssl.train` makes, up to any of its PARTS."""
+    """The step that `repro.ssl.train` makes, up to any of its PARTS, on images (N, 3, H, W) uint8."""
 
     def __init__(self, spec: RunSpec, images: Tensor, ways: tuple[str, ...] | None = None):
         """ways: of the engine, those that $REPRO_ENGINE names if none are given."""
-        self.spec, self.images, self.step = spec, images, 0
         ways = engine.ways(images.device) if ways is None else ways
         engine.prepare(images.device, spec.precision)
-        self.learner = train.build(spec, images.shape[-1]).train().to(images.device, memory_format=torch.channels_last)
-        self.optimiser = optim.make(self.learner, spec.optimiser, spec.batch_size)
-        half = torch.full((3, 1, 1), 0.5, device=images.device)
-        given = (spec, self.learner, self.optimiser, half, half / 2, ways)
-        self.forward, self.both = train.passes(*given, backward=False), train.passes(*given)
+        self.spec, self.images, self.done = spec, images, 0
+        self.step = Step(spec, build(spec, images.shape[-1], images.device), ways=ways)
         self.colours = engine.colours(ways)
         self.labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
     def run(self, steps: int, last: str, now: Callable[[Tensor], float] | None = None) -> float:
         """Seconds of some steps that end with the part `last`, by the clock `now` of the images (default: the wall's)."""
         now = now or (lambda images: _now(images.device))
-        began, first = now(self.images), self.step
-        self.step += steps
-        for _, index, views in train.batches(self.spec, self.images, first, self.step, self.colours):
-            if last == "views":
-                continue
-            passes = self.forward if last == "forward" else self.both
-            passes(views, self.labels[index], 0.5)
-            if last == "optimiser":
-                self.optimiser.step()
-                methods.after_step(self.learner, 0.5)
+        began, first = now(self.images), self.done
+        self.done += steps
+        for _, index, views in feed.batches(self.spec, self.images, first, self.done, self.colours):
+            if last == "forward":
+                self.step.forward(views, self.labels[index], 0.5)
+            elif last == "backward":
+                self.step.gradients(views, self.labels[index], 0.5)
+            elif last == "optimiser":
+                self.step(views, self.labels[index], 1, 2)
         return now(self.images) - began
 
 
@@ -241,7 +237,7 @@ def memory(spec: RunSpec, batches: tuple[int, ...] = (256, 512, 1024, 2048, 4096
         cells = []
         for batch in batches:
             torch.cuda.reset_peak_memory_stats()
-            fits = train.fits(replace(spec, method=method, recipe=recipe, batch_size=batch))
+            fits = trial.fits(replace(spec, method=method, recipe=recipe, batch_size=batch))
             cells.append(f"{torch.cuda.max_memory_allocated() / 1e9:8.1f}" if fits else f"{'-':>8}")
         lines.append(f"{type(method).__name__:14}" + "".join(cells))
     return "\n".join(lines)

@@ -84,7 +84,7 @@ def run(spec: StepSpec) -> Result:
     for kind in ("", "views_"):
         timing |= {f"{kind}{way}_ratio": ratio(f"{kind}{way}", f"{kind}byol") for way in ("msr", "independent")}
     timing["staged_ratio"] = ratio("views_msr", "views_independent")
-    parameters = sum(p.numel() for p in steps["msr"].learner.trained())
+    parameters = sum(p.numel() for p in steps["msr"].step.learner.trained())
     return Result({"parameters": float(parameters)}, timing=timing)
 
 

@@ -19,7 +19,7 @@ from repro.core.spec import DataSpec
 from repro.core.store import Result
 from repro.errors import ReproError
 from repro.ssl import engine
-from repro.ssl.train import make_views
+from repro.ssl.feed import make_views
 from repro.views.recipe import STACKS, Recipe, preset
 
 
