@@ -142,25 +142,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.reference:
         os.environ["REPRO_FIGURES"] = str(places.reference())
     if given.get("results") != "stored":
-        from repro.core import sweep
-        from repro.core.store import Store
-        from repro.pages import notebook
-
-        studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
-        for study in studies:
-            specs = [s for claim in study.claims for s in study.plan(claim)]
-            if not specs:
-                continue
-            print(f"{claims.NOTEBOOKS[study.slug]}: measuring", file=sys.stderr, flush=True)
-            minutes = _left(args.minutes, began) or study.minutes
-            try:
-                records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
-            except DoesNotFit as e:  # the other notebooks can be made all the same
-                large[study.slug] = str(e)
-                continue
-            missing = len({sweep.key(s) for s in specs}) - len(records)
-            if missing:
-                raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
+        large = _measure_for(jobs, args, began)
     jobs = [(slug, mine) for slug, mine in jobs if slug not in large]
     if not jobs:
         raise DoesNotFit(*large.values())
@@ -187,6 +169,31 @@ def _run(args: argparse.Namespace) -> int:
     if large:
         raise DoesNotFit(*large.values())
     return 0
+
+
+def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: float) -> dict[str, str]:
+    """Measure what the notebooks plan; a sentence for each that has runs which do not fit into memory."""
+    from repro.core import sweep
+    from repro.core.store import Store
+    from repro.pages import notebook
+
+    large = {}
+    studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
+    for study in studies:
+        specs = [s for claim in study.claims for s in study.plan(claim)]
+        if not specs:
+            continue
+        print(f"{claims.NOTEBOOKS[study.slug]}: measuring", file=sys.stderr, flush=True)
+        minutes = _left(args.minutes, began) or study.minutes
+        try:
+            records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
+        except DoesNotFit as e:  # the other notebooks can be made all the same
+            large[study.slug] = str(e)
+            continue
+        missing = len({sweep.key(s) for s in specs}) - len(records)
+        if missing:
+            raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
+    return large
 
 
 def _many(count: int, thing: str) -> str:

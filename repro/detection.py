@@ -33,7 +33,7 @@ from repro.views.draw import permutation, stream, uniform
 
 METRICS = {"mask": ("bbox", "segm"), "keypoint": ("bbox", "keypoints")}
 SHOWN = 6  # validation images whose detections are kept, for pictures
-SURE = 0.5  # score from which a detection is kept for them
+MIN_SCORE = 0.5  # of the detections that are kept for them
 IN_MEMORY = 30_000_000  # pixels of a split up to which it is decoded once
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of its train images, which are too many to read for this
 
@@ -255,23 +255,27 @@ def batches(
     batch = min(spec.batch_size, len(usable))
     per_epoch = len(usable) // batch
     swap = mirrored(split.keypoints)
-    flips = {"epoch": -1}
-
-    def plan(step: int) -> list[tuple[int, bool]]:
-        epoch, position = divmod(step, per_epoch)
-        if flips["epoch"] != epoch:
-            order = permutation(spec.seed, epoch, len(usable))
-            flip = uniform(stream(spec.seed, epoch, 5), order, torch.zeros(1, dtype=torch.int64))[:, 0] < 0.5
-            flips.update(epoch=epoch, order=order.tolist(), flip=flip.tolist())
-        part = slice(position * batch, (position + 1) * batch)
-        return [(usable[n], f) for n, f in zip(flips["order"][part], flips["flip"][part])]
-
     pixels = sum(i["width"] * i["height"] for i in split.images)
-    known: dict[int, tuple] | None = {} if pixels <= IN_MEMORY else None
+
+    @functools.lru_cache(maxsize=1)
+    def order_of(epoch: int) -> list[tuple[int, float]]:
+        order = permutation(spec.seed, epoch, len(usable))
+        draws = uniform(stream(spec.seed, epoch, 5), order, torch.zeros(1, dtype=torch.int64))[:, 0]
+        return list(zip(order.tolist(), draws.tolist()))
+
+    @functools.lru_cache(maxsize=len(split) if pixels <= IN_MEMORY else 0)
+    def read(number: int) -> tuple[Tensor, dict]:
+        return torch.from_numpy(split.picture(number)).permute(2, 0, 1).float() / 255, split.target(number)
+
+    def example(number: int, draw: float) -> tuple[Tensor, dict]:
+        image, target = read(usable[number])
+        return mirror(image, target, swap) if draw < 0.5 else (image, dict(target))
+
     with ThreadPoolExecutor(8) as pool:
 
         def load(step: int) -> Iterator[tuple[Tensor, dict]]:
-            return pool.map(lambda chosen: _example(split, *chosen, swap, known), plan(step))
+            epoch, position = divmod(step, per_epoch)
+            return pool.map(example, *zip(*order_of(epoch)[position * batch : (position + 1) * batch]))
 
         ahead = load(first) if first < steps else iter(())
         for step in range(first, steps):
@@ -285,21 +289,10 @@ def mirrored(keypoints: tuple[str, ...]) -> list[int]:
     return [keypoints.index(k) if k in keypoints else i for i, k in enumerate(other)]
 
 
-def _example(
-    split: coco.Annotated, number: int, flip: bool, swap: list[int], known: dict | None
-) -> tuple[Tensor, dict]:
-    found = known.get(number) if known is not None else None
-    if found is None:
-        image = torch.from_numpy(split.picture(number)).permute(2, 0, 1).float() / 255
-        found = (image, split.target(number))
-        if known is not None:
-            known[number] = found
-    image, target = found[0], dict(found[1])
-    if not flip:
-        return image, target
-    width = image.shape[-1]
-    boxes = target["boxes"]
-    target["boxes"] = torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
+def mirror(image: Tensor, target: dict, swap: list[int]) -> tuple[Tensor, dict]:
+    """An image (3, H, W) and its target, mirrored; swap: as `mirrored` says."""
+    width, boxes = image.shape[-1], target["boxes"]
+    target = target | {"boxes": torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)}
     if "masks" in target:
         target["masks"] = target["masks"].flip(-1)
     else:
@@ -348,17 +341,16 @@ def score(split: coco.Annotated, found: list[dict], kind: str) -> dict[str, floa
     if not found:
         return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
     coco.masks()
+    field = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}[kind]
     with coco.quiet():
         truth = COCO()
         truth.dataset = {
             "images": split.images,
-            "annotations": [_complete(t, kind, n) for n, t in enumerate(_things(split), 1)],
+            "annotations": _annotations(split, kind),
             "categories": [{"id": c, "name": name} for c, name in split.categories.items()],
         }
         truth.createIndex()
-        results = [
-            {k: v for k, v in f.items() if k in ("image_id", "category_id", "score", _FIELD[kind])} for f in found
-        ]
+        results = [{k: f[k] for k in ("image_id", "category_id", "score", field)} for f in found]
         judge = COCOeval(truth, truth.loadRes(results), kind)
         if kind == "keypoints" and split.sigmas:
             judge.params.kpt_oks_sigmas = np.asarray(split.sigmas)
@@ -369,19 +361,15 @@ def score(split: coco.Annotated, found: list[dict], kind: str) -> dict[str, floa
     return {name: 100.0 * float(v) if v >= 0 else math.nan for name, v in values.items()}
 
 
-_FIELD = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
-
-
-def _things(split: coco.Annotated) -> list[dict]:
-    return [t for i in split.images for t in split.objects.get(i["id"], ())]
-
-
-def _complete(thing: dict, kind: str, number: int) -> dict:
-    """What pycocotools expects of an annotation, whatever the file left out."""
-    thing = {"iscrowd": 0, "area": thing["bbox"][2] * thing["bbox"][3], **thing, "id": number}
-    if kind == "keypoints":
-        thing.setdefault("num_keypoints", sum(v > 0 for v in thing["keypoints"][2::3]))
-    return thing
+def _annotations(split: coco.Annotated, kind: str) -> list[dict]:
+    """What pycocotools expects of every annotation, whatever the file left out."""
+    out = []
+    for thing in (t for i in split.images for t in split.objects.get(i["id"], ())):
+        thing = {"iscrowd": 0, "area": thing["bbox"][2] * thing["bbox"][3], **thing, "id": len(out) + 1}
+        if kind == "keypoints":
+            thing.setdefault("num_keypoints", sum(v > 0 for v in thing["keypoints"][2::3]))
+        out.append(thing)
+    return out
 
 
 def _shown(split: coco.Annotated, found: list[dict]) -> list[dict]:
@@ -389,7 +377,7 @@ def _shown(split: coco.Annotated, found: list[dict]) -> list[dict]:
     numbers = {image["id"]: n for n, image in enumerate(split.images[:SHOWN])}
     out = []
     for entry in found:
-        if entry["image_id"] in numbers and entry["score"] >= SURE:
+        if entry["image_id"] in numbers and entry["score"] >= MIN_SCORE:
             kept = {
                 "image": numbers[entry["image_id"]],
                 "name": split.categories[entry["category_id"]],

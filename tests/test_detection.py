@@ -166,8 +166,8 @@ def test_a_mirrored_arrow_has_its_barbs_exchanged(folder):
     number = next(n for n in range(len(split)) if len(split.target(n)["labels"]))
     swap = detection.mirrored(split.keypoints)
     assert [coco.POINTS[i] for i in swap] == ["tip", "left_barb", "tail", "right_barb"]
-    image, target = detection._example(split, number, False, swap, None)
-    mirror, other = detection._example(split, number, True, swap, None)
+    image, target = torch.from_numpy(split.picture(number)).permute(2, 0, 1).float() / 255, split.target(number)
+    mirror, other = detection.mirror(image, target, swap)
     assert torch.equal(mirror.flip(-1), image)
     assert torch.allclose(64 - other["keypoints"][:, 1, 0], target["keypoints"][:, 3, 0])
     assert torch.allclose(64 - other["boxes"][:, 2], target["boxes"][:, 0])

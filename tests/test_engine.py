@@ -134,6 +134,11 @@ def test_what_does_not_fit_stops_no_other_run(tiny, store, small_memory):
         sweep.measure(specs, store, 1, quiet=True)
     assert [s for s in specs if key(s) in store] == [specs[1], specs[3]]
     assert [f"a batch of {b};" in str(said.value) for b in (64, 128)] == [True, True]
+    terms = sweep._Terms(str(store.root), float("inf"), 1e9, "")
+    given_up, left = bytearray(4), {key(s): s for s in specs}
+    told = [e for e in sweep._walk(left, terms, given_up, lambda: False) if isinstance(e, DoesNotFit)]
+    assert (len(told), list(given_up)) == (2, [1, 0, 1, 0]), "each is tried once,"
+    assert len(list(sweep._walk(left, terms, given_up, lambda: False))) == 2, "whoever else walks the list"
     small_memory(128)
     assert len(sweep.measure(specs, store, 1, quiet=True)) == 4, "what was missing is made when there is room"
 

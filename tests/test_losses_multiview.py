@@ -304,6 +304,7 @@ def test_digits_at_random_places_are_the_same_digits():
     assert placed.stand_in
     assert "stand-in" in placed.title
     assert data.tasks("digits-placed") == ("digit",) == tuple(placed.tasks)
+    assert data.tasks("scenes") == tuple(data.load("scenes", 16).tasks)
     for name, places in (("train", 1), ("val", 3), ("test", 4)):
         known, split = getattr(plain, name), getattr(placed, name)
         assert torch.equal(split.labels["digit"], known.labels["digit"].repeat_interleave(places))

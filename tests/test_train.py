@@ -15,7 +15,7 @@ from repro.core.methods import BYOL, METHODS, BarlowTwins, MoCo, SimCLR, SimSiam
 from repro.core.spec import DataSpec, Optimiser, Projector, key
 from repro.core.store import frame
 from repro.errors import ReproError
-from repro.ssl import feed, methods, networks, optim, probes, probing, spectra, train, trial
+from repro.ssl import engine, feed, methods, networks, optim, probes, probing, spectra, train, trial
 from repro.ssl.methods import VIEWS
 from repro.ssl.step import build
 from repro.views.recipe import Recipe, View, preset, repeat
@@ -552,6 +552,13 @@ def test_features_come_in_eval_mode_and_the_mode_is_put_back():
 class Untouchable:
     def __getattr__(self, name):
         raise AssertionError(f"the test split was read ({name})")
+
+
+def test_raw_pixels_are_read_where_runs_compute(monkeypatch):
+    """They have no parameters that would say where."""
+    monkeypatch.setattr(engine, "device", lambda: torch.device("meta"))
+    assert probing._device(networks.backbone("pixels", 16)[0]).type == "meta"
+    assert probing._device(networks.backbone("convnet", 16)[0]).type == "cpu"
 
 
 def test_the_test_split_is_not_read_before_the_end(tiny):

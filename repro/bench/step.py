@@ -16,9 +16,8 @@ import torch
 from repro.bench.clock import median, now
 from repro.bench.engine import Ours
 from repro.core.methods import BYOL, MSR, Method
-from repro.core.spec import Optimiser, Projector, RunSpec
+from repro.core.spec import Optimiser, Projector, RunSpec, whole
 from repro.core.store import Result
-from repro.errors import ReproError
 from repro.views.recipe import Recipe, preset
 
 TURN = 16  # steps in a turn; on a CPU views are made for as many small batches at once
@@ -44,10 +43,7 @@ class StepSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("size", 8), ("batch_size", 2), ("repeats", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ReproError(f"{name} must be a whole number from {least} on, not {value!r}: correct it.")
+        whole(self, size=8, batch_size=2, repeats=1)
 
 
 def ways() -> dict[str, tuple[Method, Recipe]]:
