@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from repro.bench import gpu_day
 from repro.bench.gpu_day import Part
+from repro.core import places
 from repro.core.spec import key
 from repro.core.store import Store, load
 from repro.errors import ReproError
@@ -138,3 +140,12 @@ def test_a_wrong_call_is_one_sentence():
         gpu_day.main(["nosuch"])
     with pytest.raises(ReproError, match="minutes must be above 0"):
         gpu_day.main(["--minutes", "0"])
+
+
+def test_the_readme_says_what_the_committed_days_found(tmp_path):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    found = gpu_day.report(places.reference() / "gpu")
+    assert f"{gpu_day.BEGIN}\n{found}\n{gpu_day.END}" in readme
+    assert gpu_day.report(tmp_path).count("not yet") == 3
+    with pytest.raises(ReproError, match="needs one line"):
+        gpu_day.fill(Path(__file__), found)

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from repro import claims
@@ -39,6 +40,7 @@ from repro.errors import DoesNotFit, ReproError
 
 NOTEBOOKS = ("augmentations", "multi_augmentation", "msr_beta_decay", "batch_size", "small_projectors")
 LIMITS = {"tests": 110.0, "engine": 130.0, "engine, compiled": 60.0, "precision": 120.0}  # seconds at most
+BEGIN, END = "<!-- gpu:start -->", "<!-- gpu:end -->"
 LEAST = 20.0  # seconds under which a part is not begun
 LONG_LEAST = 60.0
 VIEWS_S, START = 50_000.0, 1.5  # as an H100 trains notebooks' runs, by one captured graph
@@ -241,6 +243,72 @@ def days(out: Path) -> list[dict]:
     return json.loads(path.read_text()) if path.exists() else []
 
 
+# --- what was found ---------------------------------------------------------------------------------------------------
+
+
+def report(out: Path, notebooks: tuple[str, ...] = NOTEBOOKS, scale: str = "gpu") -> str:
+    """What a folder's results say, as a Markdown list, each line with its card; what was not measured is "not yet"."""
+    said: list[str] = []
+    for name in ("engine.json", "engine-compiled.json"):
+        found = json.loads((out / name).read_text()) if (out / name).exists() else {}
+        said += _steps(found) if found else []
+        if name == "engine.json" and not found.get("workers"):
+            said.append("- A step beside other libraries' ways of working: not yet.")
+    for part, title in (("tests", "Tests that only a GPU can run"), ("precision", "bfloat16's probe beside float32's")):
+        outcomes = [d for d in days(out) if d["part"] == part and "passed" in d["outcome"]]
+        said.append(
+            f"- {title}: " + (f"{outcomes[-1]['outcome']} ({outcomes[-1]['hardware']})." if outcomes else "not yet.")
+        )
+    for slug in notebooks:
+        there = {r.key: r for r in load(file_of(out, slug))} if file_of(out, slug).exists() else {}
+        specs = planned(slug, scale)
+        pace = [
+            _pace(s, there[key(s)]) for s in specs if key(s) in there and there[key(s)].provenance.get("train_seconds")
+        ]
+        line = f"- `{slug}`: {sum(key(s) in there for s in specs)} of {len(specs)} runs"
+        cards = " and ".join(sorted({r.provenance["hardware"] for r in there.values()}))
+        said.append(line + (f", trained at {median(pace):,.0f} views/s ({cards})." if pace else "."))
+    return "\n".join(said)
+
+
+def _steps(found: dict) -> list[str]:
+    """A line on our step, and one on each peer's, of what `bench engine` wrote."""
+    from repro.bench import engine  # torch, which planning and reporting go without
+
+    summary, whole = found["summary"], 1000 * median(found["seconds"]["optimiser"])
+    parts = ", ".join(f"{p} {summary[f'{p}_ms'] / whole:.1%}" for p in engine.PARTS)
+    lines = [
+        f"- SimCLR, {found['backbone']}, {found['size']} px, batch {found['batch']}, {found['precision']}, by the ways "
+        f"{', '.join(found['ways'])}: {summary['views_s']:,.0f} views/s, {summary['share']:.1%} of a matrix product's rate; "
+        f"a step takes {whole:.1f} ms: {parts} ({found['hardware']}, commit {found['commit']})."
+    ]
+    others = [name for name in found["seconds"] if name not in engine.PARTS]
+    return lines + [
+        f"- In the same run, {name}: {summary[f'{name}_views_s']:,.0f} views/s; ours is {summary[f'{name}_ratio']:.2f} times "
+        "as fast."
+        for name in others
+    ]
+
+
+def _pace(spec: Any, record: Any) -> float:
+    """Views a second of a whole run's training."""
+    seen = (
+        spec.steps * spec.batch_size if spec.steps else spec.epochs * spec.data.fraction * ledger.images_of(spec.data)
+    )
+    return seen * len(spec.recipe.views) / record.provenance["train_seconds"]
+
+
+def fill(readme: Path, text: str) -> None:
+    """Put a report between the README's marks."""
+    old = readme.read_text()
+    if old.count(BEGIN) != 1 or old.count(END) != 1:
+        raise ReproError(
+            f"{readme} needs one line {BEGIN} and, below it, one line {END}: add them where the report goes."
+        )
+    before, after = old.split(BEGIN)[0], old.split(END)[1]
+    write_atomic(readme, f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
 # --- processes --------------------------------------------------------------------------------------------------------
 
 
@@ -290,12 +358,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--tests", default="tests/test_gpu.py")
     parser.add_argument("--engine", default="--steps 24 --repeats 3", help="options of `repro bench engine`")
     parser.add_argument("--dry-run", action="store_true", help="print the plan alone")
+    parser.add_argument("--readme", type=Path, help="write what was found into this README, and measure nothing")
     parser.add_argument("--runs", metavar="NOTEBOOK", help="measure one notebook's runs in this process")
     args = parser.parse_args(argv)
     if not 0 < args.minutes < 1e6:
         raise ReproError(f"minutes must be above 0, not {args.minutes:g}: correct it.")
     args.out = args.out or places.reference() / args.profile
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.readme:
+        fill(args.readme, report(args.out))
+        return 0
     if args.runs:
         measure_runs(args.runs, args.profile, args.out, args.minutes)
         return 0

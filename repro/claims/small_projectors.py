@@ -17,9 +17,9 @@ from matplotlib import ticker
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, registry
 from repro.claims.common import accuracy_column, floor_levels, floors, min_seeds, semantic, trained, verdict
+from repro.core.methods import BarlowMultiView
 from repro.core.profiles import Profile, base
 from repro.core.spec import Optimiser, Projector, RunSpec
-from repro.ssl.methods import BarlowMultiView
 from repro.theory import linear_failure_beta
 from repro.views.recipe import preset, repeat
 
