@@ -283,7 +283,7 @@ def test_fractions_are_seeded_nested_and_balanced(name, seed):
 
 def test_the_probe_sees_the_same_labels_for_every_fraction(monkeypatch):
     seen = []
-    real = train.probes.linear
+    real = probes.linear
 
     def watched(features, labels, classes):
         seen.append([x.clone() for x in labels])
