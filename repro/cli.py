@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from repro import claims
 from repro.core import places, stopping
+from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError
 
 BENCHMARKS = (
@@ -142,25 +143,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.reference:
         os.environ["REPRO_FIGURES"] = str(places.reference())
     if given.get("results") != "stored":
-        from repro.core import sweep
-        from repro.core.store import Store
-        from repro.pages import notebook
-
-        studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
-        for study in studies:
-            specs = [s for claim in study.claims for s in study.plan(claim)]
-            if not specs:
-                continue
-            print(f"{claims.NOTEBOOKS[study.slug]}: measuring", file=sys.stderr, flush=True)
-            minutes = _left(args.minutes, began) or study.minutes
-            try:
-                records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
-            except DoesNotFit as e:  # the other notebooks can be made all the same
-                large[study.slug] = str(e)
-                continue
-            missing = len({sweep.key(s) for s in specs}) - len(records)
-            if missing:
-                raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
+        large = _measure_for(jobs, args, began)
     jobs = [(slug, mine) for slug, mine in jobs if slug not in large]
     if not jobs:
         raise DoesNotFit(*large.values())
@@ -187,6 +170,31 @@ def _run(args: argparse.Namespace) -> int:
     if large:
         raise DoesNotFit(*large.values())
     return 0
+
+
+def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: float) -> dict[str, str]:
+    """Measure what the notebooks plan; a sentence for each that has runs which do not fit into memory."""
+    from repro.core import sweep
+    from repro.core.store import Store
+    from repro.pages import notebook
+
+    large = {}
+    studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
+    for study in studies:
+        specs = [s for claim in study.claims for s in study.plan(claim)]
+        if not specs:
+            continue
+        print(f"{claims.NOTEBOOKS[study.slug]}: measuring", file=sys.stderr, flush=True)
+        minutes = _left(args.minutes, began) or study.minutes
+        try:
+            records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
+        except DoesNotFit as e:  # the other notebooks can be made all the same
+            large[study.slug] = str(e)
+            continue
+        missing = len({sweep.key(s) for s in specs}) - len(records)
+        if missing:
+            raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
+    return large
 
 
 def _many(count: int, thing: str) -> str:
@@ -230,6 +238,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _measure(args: argparse.Namespace) -> int:
+    from repro.claims import ledger
     from repro.core import sweep
     from repro.core.store import Store, export, frame
     from repro.pages import notebook
@@ -242,7 +251,7 @@ def _measure(args: argparse.Namespace) -> int:
         specs = list({sweep.key(s): s for claim in study.claims for s in study.plan(claim)}.values())
         if args.dry_run:
             print(f"{study.slug}: {len(specs)} runs at profile {args.profile}")
-            for line in sweep.dry_run(specs):
+            for line in (*ledger.lines(specs), *sweep.dry_run(specs)):
                 print(f"  {line}")
             continue
         print(f"{study.slug}: {len(specs)} runs", file=sys.stderr, flush=True)
@@ -306,7 +315,7 @@ def _data(args: argparse.Namespace) -> int:
     from repro import data
     from repro.data import prepared
 
-    rows = [(name, data.TITLES[name], "embedded") for name in data.EMBEDDED]
+    rows = [(name, data.title(name), "embedded") for name in data.EMBEDDED]
     for name, title, state in [*rows, *prepared.table()]:
         if state.startswith("missing") and (data.root() / name).is_dir():
             state = "a folder of images"
@@ -326,7 +335,7 @@ def _bench(args: argparse.Namespace) -> int:
 def _doctor(args: argparse.Namespace) -> int:
     import torch
 
-    print(f"python {sys.version.split()[0]}, torch {torch.__version__}, {len(os.sched_getaffinity(0))} cores")
+    print(f"python {sys.version.split()[0]}, torch {torch.__version__}, {cores()} cores")
     print(f"GPU: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'none; everything runs on the CPU'}")
     for name, purpose in (
         ("ffcv", "the fast loader; else the torchvision loader is used"),
@@ -339,7 +348,7 @@ def _doctor(args: argparse.Namespace) -> int:
         except Exception as e:  # a compiled package can fail in many ways
             state = f"missing ({type(e).__name__}: {e}): needed for {purpose}"
         print(f"{name}: {state}")
-    from repro.ssl.train import make_views
+    from repro.ssl.feed import make_views
     from repro.views.recipe import preset
 
     began = time.monotonic()

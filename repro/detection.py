@@ -7,11 +7,12 @@ goes on from its checkpoint gives the same bits as one never stopped.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,19 @@ import torch
 from torch import Tensor, nn
 
 from repro import data
+from repro.core.methods import Untrained
 from repro.core.spec import DetectSpec, RunSpec
 from repro.core.store import Result
 from repro.data import coco
 from repro.errors import ReproError
-from repro.ssl import networks, train
-from repro.ssl.methods import Untrained
+from repro.ssl import engine, networks
+from repro.ssl.checkpoint import Checkpoint
+from repro.ssl.step import build as build_learner
 from repro.views.draw import permutation, stream, uniform
 
 METRICS = {"mask": ("bbox", "segm"), "keypoint": ("bbox", "keypoints")}
 SHOWN = 6  # validation images whose detections are kept, for pictures
-SURE = 0.5  # score from which a detection is kept for them
+MIN_SCORE = 0.5  # of the detections that are kept for them
 IN_MEMORY = 30_000_000  # pixels of a split up to which it is decoded once
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of its train images, which are too many to read for this
 
@@ -51,41 +54,38 @@ def run(
     trained = not isinstance(spec.start.method, Untrained)
     if trained and (weights is None or not weights.exists()):
         return Result({"diverged": 1.0})  # the run it starts from did
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    train_split, val_split = (coco.load(spec.data.name, s, spec.task, spec.data.options, spec.data.size)
-                              for s in coco.SPLITS)  # fmt: skip
+    device = engine.device()
+    split, val = (coco.load(spec.data.name, s, spec.task, spec.data.options, spec.data.size) for s in coco.SPLITS)
     steps = max(1, round(spec.steps * spec.schedule))
     with torch.random.fork_rng(devices=[0] if device.type == "cuda" else []):
         torch.manual_seed(spec.seed)
-        net = build(spec, len(train_split.categories), len(train_split.keypoints), weights).to(device)
-        groups = _groups(net, spec.weight_decay)
-        if spec.optimiser == "sgd":
-            optimiser = torch.optim.SGD(groups, lr=spec.lr, momentum=0.9, foreach=True)
-        else:
-            optimiser = torch.optim.AdamW(groups, lr=spec.lr, foreach=True)
-        state = {"step": 0, "loss": 0.0, "curves": {"step": [], "loss": []}, "seconds": 0.0}
-        checkpoint = scratch / "checkpoint.pt" if scratch else None
-        parts = {"net": net, "optimiser": optimiser}
-        if checkpoint and checkpoint.exists():
-            state |= train.resume_checkpoint(checkpoint, parts)
-            torch.set_rng_state(state["random"])
-            if "random_cuda" in state:
-                torch.cuda.set_rng_state(state["random_cuda"])
-        if not _fit(spec, net, optimiser, train_split, state, steps, tick, checkpoint, parts, checkpoint_seconds):
-            return Result({"diverged": 1.0, "steps_done": float(state["step"])}, state["curves"])
-        found = detect(net, val_split, spec.batch_size)
-    metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": state["curves"]["loss"][-1]}
+        net = build(spec, len(split.categories), len(split.keypoints), weights).to(device)
+        state = _fit(spec, net, split, steps, Checkpoint(scratch, checkpoint_seconds), tick)
+        curves = state["curves"]
+        if not math.isfinite(curves["loss"][-1]):
+            return Result({"diverged": 1.0, "steps_done": float(state["step"])}, curves)
+        found = detect(net, val, spec.batch_size)
+    metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1]}
     for kind in METRICS[spec.task]:
-        metrics |= {f"{kind}_{name}": value for name, value in score(val_split, found, kind).items()}
-    curves = state["curves"] | {"shown": _shown(val_split, found)}
-    return Result(metrics, curves, {"train_seconds": state["seconds"]})
+        metrics |= {f"{kind}_{name}": value for name, value in score(val, found, kind).items()}
+    return Result(metrics, curves | {"shown": _shown(val, found)}, {"train_seconds": state["seconds"]})
 
 
-def _fit(spec, net, optimiser, split, state, steps, tick, checkpoint, parts, checkpoint_seconds) -> bool:
-    """Train `net` from `state` on; False if its loss is no number any more."""
-    device = next(net.parameters()).device
-    every, saved, began = max(1, steps // 20), time.monotonic(), time.monotonic()
-    loss_sum, curves = state["loss"], state["curves"]
+def _fit(
+    spec: DetectSpec, net: nn.Module, split: coco.Annotated, steps: int, saved: Checkpoint, tick: Callable
+) -> dict[str, Any]:
+    """Train `net` as far as its loss stays finite; the loop's state at the end."""
+    device, every = next(net.parameters()).device, max(1, steps // 20)
+    make = {"sgd": functools.partial(torch.optim.SGD, momentum=0.9), "adamw": torch.optim.AdamW}[spec.optimiser]
+    optimiser = make(_groups(net, spec.weight_decay), lr=spec.lr, foreach=True)
+    saved.parts = {"net": net, "optimiser": optimiser}
+    state = {"step": 0, "loss": 0.0, "curves": {"step": [], "loss": []}, "seconds": 0.0} | saved.resume()
+    _set_random(state.pop("random", []))
+    curves, loss_sum, began = state["curves"], state["loss"], time.monotonic() - state["seconds"]
+
+    def write() -> None:
+        saved.write(state | {"loss": float(loss_sum), "seconds": time.monotonic() - began, "random": _random(device)})
+
     net.train()
     for step, images, targets in batches(spec, split, state["step"], steps):
         for group in optimiser.param_groups:
@@ -103,23 +103,19 @@ def _fit(spec, net, optimiser, split, state, steps, tick, checkpoint, parts, che
             curves["loss"].append(float(loss_sum) / ((step % every) + 1))
             loss_sum = 0.0
             if not math.isfinite(curves["loss"][-1]):
-                return False
-        due = time.monotonic() - saved >= checkpoint_seconds
-        try:
-            tick(step + 1, steps, curves["loss"][-1] if curves["loss"] else math.nan)
-        except Exception:
-            due = True
-            raise
-        finally:
-            if checkpoint and due:
-                seconds = state["seconds"] + time.monotonic() - began
-                now = state | {"loss": float(loss_sum), "seconds": seconds, "random": torch.get_rng_state()}
-                if device.type == "cuda":  # where boxes are sampled
-                    now["random_cuda"] = torch.cuda.get_rng_state()
-                train.save_checkpoint(checkpoint, parts, now)
-                saved = time.monotonic()
-    state["seconds"] += time.monotonic() - began
-    return True
+                break
+        saved.after_step(functools.partial(tick, step + 1, steps, (curves["loss"] or [math.nan])[-1]), write)
+    return state | {"seconds": time.monotonic() - began}
+
+
+def _random(device: torch.device) -> list[Tensor]:
+    """The states of the generators: the one on a GPU samples boxes."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if device.type == "cuda" else [])]
+
+
+def _set_random(states: list[Tensor]) -> None:
+    for put, state in zip((torch.set_rng_state, torch.cuda.set_rng_state), states):
+        put(state)
 
 
 def rate(step: int, steps: int) -> float:
@@ -225,7 +221,7 @@ def trunk(start: RunSpec, weights: Path | None = None) -> nn.Module:
     for a backbone that a detector cannot stand on."""
     if start.backbone not in networks.BACKBONES or start.backbone == "pixels":
         raise ReproError(f"A detector needs a convolutional backbone, not {start.backbone!r}: choose another.")
-    learner = train.build(start, start.data.size or 224)
+    learner = build_learner(start, start.data.size or 224)
     if not isinstance(start.method, Untrained):
         try:
             learner.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
@@ -259,31 +255,32 @@ def batches(
     batch = min(spec.batch_size, len(usable))
     per_epoch = len(usable) // batch
     swap = mirrored(split.keypoints)
-    flips = {"epoch": -1}
-
-    def plan(step: int) -> list[tuple[int, bool]]:
-        epoch, position = divmod(step, per_epoch)
-        if flips["epoch"] != epoch:
-            order = permutation(spec.seed, epoch, len(usable))
-            flip = uniform(stream(spec.seed, epoch, 5), order, torch.zeros(1, dtype=torch.int64))[:, 0] < 0.5
-            flips.update(epoch=epoch, order=order.tolist(), flip=flip.tolist())
-        part = slice(position * batch, (position + 1) * batch)
-        return [(usable[n], f) for n, f in zip(flips["order"][part], flips["flip"][part])]
-
     pixels = sum(i["width"] * i["height"] for i in split.images)
-    known: dict[int, tuple] | None = {} if pixels <= IN_MEMORY else None
-    with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(8)) if known is None else None
 
-        def load(chosen: list[tuple[int, bool]]) -> Any:
-            return pool.map(lambda c: _example(split, *c, swap, known), chosen) if pool else (
-                _example(split, *c, swap, known) for c in chosen)  # fmt: skip
+    @functools.lru_cache(maxsize=1)
+    def order_of(epoch: int) -> list[tuple[int, float]]:
+        order = permutation(spec.seed, epoch, len(usable))
+        draws = uniform(stream(spec.seed, epoch, 5), order, torch.zeros(1, dtype=torch.int64))[:, 0]
+        return list(zip(order.tolist(), draws.tolist()))
 
-        ahead = load(plan(first)) if first < steps else ()
+    @functools.lru_cache(maxsize=len(split) if pixels <= IN_MEMORY else 0)
+    def read(number: int) -> tuple[Tensor, dict]:
+        return torch.from_numpy(split.picture(number)).permute(2, 0, 1).float() / 255, split.target(number)
+
+    def example(number: int, draw: float) -> tuple[Tensor, dict]:
+        image, target = read(usable[number])
+        return mirror(image, target, swap) if draw < 0.5 else (image, dict(target))
+
+    with ThreadPoolExecutor(8) as pool:
+
+        def load(step: int) -> Iterator[tuple[Tensor, dict]]:
+            epoch, position = divmod(step, per_epoch)
+            return pool.map(example, *zip(*order_of(epoch)[position * batch : (position + 1) * batch]))
+
+        ahead = load(first) if first < steps else iter(())
         for step in range(first, steps):
-            now, ahead = ahead, load(plan(step + 1)) if step + 1 < steps else ()
-            pairs = list(now)
-            yield step, [p[0] for p in pairs], [p[1] for p in pairs]
+            now, ahead = list(ahead), load(step + 1) if step + 1 < steps else iter(())
+            yield step, [image for image, _ in now], [target for _, target in now]
 
 
 def mirrored(keypoints: tuple[str, ...]) -> list[int]:
@@ -292,21 +289,10 @@ def mirrored(keypoints: tuple[str, ...]) -> list[int]:
     return [keypoints.index(k) if k in keypoints else i for i, k in enumerate(other)]
 
 
-def _example(
-    split: coco.Annotated, number: int, flip: bool, swap: list[int], known: dict | None
-) -> tuple[Tensor, dict]:
-    found = known.get(number) if known is not None else None
-    if found is None:
-        image = torch.from_numpy(split.picture(number)).permute(2, 0, 1).float() / 255
-        found = (image, split.target(number))
-        if known is not None:
-            known[number] = found
-    image, target = found[0], dict(found[1])
-    if not flip:
-        return image, target
-    width = image.shape[-1]
-    boxes = target["boxes"]
-    target["boxes"] = torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
+def mirror(image: Tensor, target: dict, swap: list[int]) -> tuple[Tensor, dict]:
+    """An image (3, H, W) and its target, mirrored; swap: as `mirrored` says."""
+    width, boxes = image.shape[-1], target["boxes"]
+    target = target | {"boxes": torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)}
     if "masks" in target:
         target["masks"] = target["masks"].flip(-1)
     else:
@@ -355,17 +341,16 @@ def score(split: coco.Annotated, found: list[dict], kind: str) -> dict[str, floa
     if not found:
         return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
     coco.masks()
+    field = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}[kind]
     with coco.quiet():
         truth = COCO()
         truth.dataset = {
             "images": split.images,
-            "annotations": [_complete(t, kind, n) for n, t in enumerate(_things(split), 1)],
+            "annotations": _annotations(split, kind),
             "categories": [{"id": c, "name": name} for c, name in split.categories.items()],
         }
         truth.createIndex()
-        results = [
-            {k: v for k, v in f.items() if k in ("image_id", "category_id", "score", _FIELD[kind])} for f in found
-        ]
+        results = [{k: f[k] for k in ("image_id", "category_id", "score", field)} for f in found]
         judge = COCOeval(truth, truth.loadRes(results), kind)
         if kind == "keypoints" and split.sigmas:
             judge.params.kpt_oks_sigmas = np.asarray(split.sigmas)
@@ -376,19 +361,15 @@ def score(split: coco.Annotated, found: list[dict], kind: str) -> dict[str, floa
     return {name: 100.0 * float(v) if v >= 0 else math.nan for name, v in values.items()}
 
 
-_FIELD = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
-
-
-def _things(split: coco.Annotated) -> list[dict]:
-    return [t for i in split.images for t in split.objects.get(i["id"], ())]
-
-
-def _complete(thing: dict, kind: str, number: int) -> dict:
-    """What pycocotools expects of an annotation, whatever the file left out."""
-    thing = {"iscrowd": 0, "area": thing["bbox"][2] * thing["bbox"][3], **thing, "id": number}
-    if kind == "keypoints":
-        thing.setdefault("num_keypoints", sum(v > 0 for v in thing["keypoints"][2::3]))
-    return thing
+def _annotations(split: coco.Annotated, kind: str) -> list[dict]:
+    """What pycocotools expects of every annotation, whatever the file left out."""
+    out = []
+    for thing in (t for i in split.images for t in split.objects.get(i["id"], ())):
+        thing = {"iscrowd": 0, "area": thing["bbox"][2] * thing["bbox"][3], **thing, "id": len(out) + 1}
+        if kind == "keypoints":
+            thing.setdefault("num_keypoints", sum(v > 0 for v in thing["keypoints"][2::3]))
+        out.append(thing)
+    return out
 
 
 def _shown(split: coco.Annotated, found: list[dict]) -> list[dict]:
@@ -396,7 +377,7 @@ def _shown(split: coco.Annotated, found: list[dict]) -> list[dict]:
     numbers = {image["id"]: n for n, image in enumerate(split.images[:SHOWN])}
     out = []
     for entry in found:
-        if entry["image_id"] in numbers and entry["score"] >= SURE:
+        if entry["image_id"] in numbers and entry["score"] >= MIN_SCORE:
             kept = {
                 "image": numbers[entry["image_id"]],
                 "name": split.categories[entry["category_id"]],
@@ -411,13 +392,20 @@ def _shown(split: coco.Annotated, found: list[dict]) -> list[dict]:
     return out
 
 
-def dry_run(spec: DetectSpec) -> int:
-    """Build a spec's detector for COCO's 80 categories or its person and train it for one step on fake images; the
-    number of its parameters."""
-    import dataclasses
+# --- the dry run ------------------------------------------------------------------------------------------------------
 
-    start = dataclasses.replace(spec.start, method=Untrained())
-    spec = dataclasses.replace(spec, start=start, data=dataclasses.replace(spec.data, size=128))
+
+def trials(specs: Iterable[DetectSpec]) -> Iterator[str]:
+    """Build every distinct detector of a plan and train it for one step on made-up images; a line each."""
+    kinds = {(s.task, s.heads, s.start.backbone): s for s in specs}
+    for (task, _, backbone), spec in kinds.items():
+        yield f"detector of {task}s on {backbone}: {parameters(spec) / 1e6:.1f} M parameters"
+
+
+def parameters(spec: DetectSpec) -> int:
+    """The number of parameters of a spec's detector for COCO's 80 categories or its person, which takes one step. Raises
+    ReproError if its loss is not finite."""
+    spec = replace(spec, start=replace(spec.start, method=Untrained()), data=replace(spec.data, size=128))
     points = 17 if spec.task == "keypoint" else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

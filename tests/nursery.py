@@ -97,9 +97,9 @@ def patience(seconds: float = 120.0) -> Iterator:
 
 
 def specs() -> dict:
+    from repro.core.methods import BYOL, MoCo
     from repro.core.profiles import PROFILES, base
     from repro.core.spec import Optimiser, Projector
-    from repro.ssl.methods import BYOL, MoCo
 
     plain = base(PROFILES["smoke"])
     probed = replace(plain.probes, labels=64, online=True, knn=True, every=2)
@@ -144,14 +144,14 @@ def job(store: str, name: str, seeds: int, log: str = "", die: tuple[str, int] |
     """Measure; each start and each resumption of a run is a line in `log`. 130 if interrupted."""
     from repro.core import sweep
     from repro.core.store import Store
-    from repro.ssl import train
+    from repro.ssl import checkpoint, train
 
     def note(word: str) -> None:
         if log:
             with Path(log).open("a") as f:
                 f.write(f"{word}\n")
 
-    run, resume = train.run, train.resume_checkpoint
+    run, resume = train.run, checkpoint.resume
 
     def noted_run(spec, *args):
         note(f"run {spec.seed}")
@@ -162,7 +162,7 @@ def job(store: str, name: str, seeds: int, log: str = "", die: tuple[str, int] |
         note(f"resumed {state['step']}")
         return state
 
-    train.run, train.resume_checkpoint = noted_run, noted_resume
+    train.run, checkpoint.resume = noted_run, noted_resume
     if die:
         die_at(*die)
     wanted = [replace(specs()[name], seed=s) for s in range(seeds)]

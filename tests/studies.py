@@ -10,10 +10,10 @@ import pytest
 
 from repro import figures
 from repro.core import store
+from repro.core.methods import Untrained
 from repro.core.provenance import machine
 from repro.core.spec import RunSpec, key, to_dict
 from repro.pages import notebook
-from repro.ssl.methods import Untrained
 
 KNOBS = {
     "smoke": {"profile": "smoke"},

@@ -15,7 +15,7 @@ from repro.core.spec import DataSpec, Loading, RunSpec, key
 from repro.data import disk, scenes
 from repro.errors import ReproError
 from repro.pages import notebook
-from repro.ssl import train
+from repro.ssl import feed, train
 
 SMALL = DataSpec("scenes", 16, options=(("images", 96),))
 
@@ -34,7 +34,7 @@ def spec(loading: Loading, **changes) -> RunSpec:
 
 def fed(run: RunSpec, split: disk.data.Split, steps: int, chosen: torch.Tensor | None = None):
     chosen = torch.arange(len(split.images)) if chosen is None else chosen
-    return train.batches_from_files(run, split, chosen, torch.device("cpu"), 0, steps)
+    return feed.batches_from_files(run, split, chosen, torch.device("cpu"), 0, steps)
 
 
 # --- training from files ----------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_files_hold_the_training_images():
 
 def test_both_loaders_feed_the_run_that_memory_feeds_but_for_rounding():
     split = disk.data.load("scenes", 16, SMALL.options).train
-    kept = list(train.batches(spec(Loading()), split.images, 0, 5))
+    kept = list(feed.batches(spec(Loading()), split.images, 0, 5))
     for name in ("ours", "torchvision"):
         found = list(fed(spec(Loading(name)), split, 5))
         assert [step for step, _, _ in found] == list(range(5))

@@ -10,10 +10,10 @@ from studies import made_up
 from repro import figures, stats
 from repro.claims import registry
 from repro.claims import small_projectors as claim
+from repro.core.methods import BarlowMultiView, Untrained
 from repro.core.profiles import PROFILES, profile
 from repro.core.spec import key
 from repro.pages import notebook
-from repro.ssl.methods import BarlowMultiView, Untrained
 from repro.theory import linear_failure_beta
 
 QUICK = PROFILES["quick"]

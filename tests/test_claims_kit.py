@@ -11,10 +11,10 @@ from studies import made_up
 
 from repro import stats
 from repro.claims import kit
+from repro.core.methods import BYOL, BarlowTwins
 from repro.core.profiles import base, profile
 from repro.core.spec import DetectSpec, key
 from repro.pages import notebook
-from repro.ssl.methods import BYOL, BarlowTwins
 
 QUICK = profile("quick")
 SPEC = base(QUICK)

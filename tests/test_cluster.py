@@ -2,20 +2,15 @@
 
 import json
 import math
-import os
-import shutil
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from repro import cli, cluster
+from repro import cluster
 from repro.core import sweep
 from repro.core.spec import key
-from repro.core.store import Store
 from repro.errors import ReproError
 
 

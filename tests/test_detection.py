@@ -13,13 +13,14 @@ import torch
 
 from repro import detection
 from repro.core import sweep
+from repro.core.methods import MSR, Supervised, Untrained
 from repro.core.profiles import PROFILES, base
 from repro.core.spec import DataSpec, DetectSpec, Probes, Projector, key
 from repro.core.store import frame
 from repro.data import coco
 from repro.errors import ReproError
-from repro.ssl import train
-from repro.ssl.methods import MSR, Supervised, Untrained
+from repro.ssl import probes, train
+from repro.ssl.step import build
 from repro.views.recipe import preset
 
 SCENES = DataSpec(coco.SCENES, 64, options=(("images", 8),))
@@ -165,8 +166,8 @@ def test_a_mirrored_arrow_has_its_barbs_exchanged(folder):
     number = next(n for n in range(len(split)) if len(split.target(n)["labels"]))
     swap = detection.mirrored(split.keypoints)
     assert [coco.POINTS[i] for i in swap] == ["tip", "left_barb", "tail", "right_barb"]
-    image, target = detection._example(split, number, False, swap, None)
-    mirror, other = detection._example(split, number, True, swap, None)
+    image, target = torch.from_numpy(split.picture(number)).permute(2, 0, 1).float() / 255, split.target(number)
+    mirror, other = detection.mirror(image, target, swap)
     assert torch.equal(mirror.flip(-1), image)
     assert torch.allclose(64 - other["keypoints"][:, 1, 0], target["keypoints"][:, 3, 0])
     assert torch.allclose(64 - other["boxes"][:, 2], target["boxes"][:, 0])
@@ -231,7 +232,7 @@ def test_from_a_trained_backbone_through_the_store(store):
     assert set(runs["start"]) == {"MSR", "Supervised"}
     assert {"keypoints_AP", "bbox_AP50", "segm_AP75"} <= set(runs)
     trunk = detection.trunk(begun, store.weights(key(begun)))
-    assert not torch.equal(trunk[0].weight, train.build(begun, 16).backbone[0].weight)
+    assert not torch.equal(trunk[0].weight, build(begun, 16).backbone[0].weight)
     # a run that is stored without its weights is trained again for them, to the same numbers
     before = store.get(key(begun))
     store.weights(key(begun)).unlink()
@@ -326,7 +327,6 @@ def test_published_probes_report_the_last_epoch_and_the_best(tiny):
 
 
 def test_an_sgd_probe_lowers_its_rate_at_the_published_epochs(monkeypatch):
-    from repro.ssl import probes
 
     seen = []
 

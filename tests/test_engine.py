@@ -10,10 +10,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from repro.core import sweep
+from repro.core.methods import DECAYS
 from repro.core.spec import Optimiser, key
 from repro.errors import DoesNotFit, ReproError
 from repro.loader import compiled
-from repro.ssl import engine, methods, networks, optim, train
+from repro.ssl import engine, feed, methods, networks, train
+from repro.ssl.step import Step, build
 from repro.views import batched, draw
 from repro.views.recipe import Recipe, View, instance, preset
 
@@ -65,20 +67,16 @@ def test_no_step_on_a_gpu_waits_for_it(tiny, monkeypatch, method, recipe, optimi
     draw._numbers.cache_clear()
     with FakeTensorMode(), Watched() as watched:
         with torch.device("cuda"):
-            learner = train.build(spec, 16).train()
-            mean, std = torch.zeros(2, 3, 1, 1)
+            step = Step(spec, build(spec, 16))
             images, labels = torch.zeros((20, 3, 16, 16), dtype=torch.uint8), torch.zeros(20, dtype=torch.int64)
-        steps = optim.make(learner, spec.optimiser, spec.batch_size)
-        both = train.passes(spec, learner, steps, mean, std, backward=False)  # autograd wants a real device
         total = torch.zeros((), device="cuda")
-        for step, index, views in train.batches(spec, images, 0, 5):
-            if step == 1:
+        for number, index, views in feed.batches(spec, images, 0, 5):
+            if number == 1:
                 watched.waits.clear()  # constants and the optimiser's state are made once
-            loss, features = both(views, labels[index], step / 5)
-            for p in learner.trained():
+            loss, features = step.forward(views, labels[index], number / 5)
+            for p in step.learner.trained():  # autograd wants a real device
                 p.grad = torch.zeros_like(p)
-            steps.step()
-            methods.after_step(learner, step / 5)
+            step.update(number, 5)
             total += loss
         assert features.is_cuda
         assert not watched.waits
@@ -136,6 +134,11 @@ def test_what_does_not_fit_stops_no_other_run(tiny, store, small_memory):
         sweep.measure(specs, store, 1, quiet=True)
     assert [s for s in specs if key(s) in store] == [specs[1], specs[3]]
     assert [f"a batch of {b};" in str(said.value) for b in (64, 128)] == [True, True]
+    terms = sweep._Terms(str(store.root), float("inf"), 1e9, "")
+    given_up, left = bytearray(4), {key(s): s for s in specs}
+    told = [e for e in sweep._walk(left, terms, given_up, lambda: False) if isinstance(e, DoesNotFit)]
+    assert (len(told), list(given_up)) == (2, [1, 0, 1, 0]), "each is tried once,"
+    assert len(list(sweep._walk(left, terms, given_up, lambda: False))) == 2, "whoever else walks the list"
     small_memory(128)
     assert len(sweep.measure(specs, store, 1, quiet=True)) == 4, "what was missing is made when there is room"
 
@@ -243,7 +246,7 @@ def test_a_capture_is_replayed_with_new_inputs_or_left_out(monkeypatch, capsys, 
 
 
 def test_a_tensor_of_progress_gives_the_same_beta():
-    for decay in methods.DECAYS:
+    for decay in DECAYS:
         for progress in (0.0, 0.3, 1.0):
             by_number = methods.beta_at(methods.MSR(0.4, decay), progress)
             assert float(methods.beta_at(methods.MSR(0.4, decay), torch.tensor(progress))) == pytest.approx(by_number)
@@ -251,7 +254,7 @@ def test_a_tensor_of_progress_gives_the_same_beta():
 
 def test_chunks_on_a_gpu_are_of_one_shape_and_hold_the_same_views(tiny, monkeypatch):
     """Made on the CPU by tensors that say they lie on a GPU."""
-    monkeypatch.setattr(train, "GPU_CHUNK", 3 * 8 * 2 * 16 * 16)  # three batches of 8
+    monkeypatch.setattr(feed, "GPU_CHUNK", 3 * 8 * 2 * 16 * 16)  # three batches of 8
     spec, shapes = tiny(batch_size=8), []
     pixels = torch.randint(0, 256, (45, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -263,8 +266,8 @@ def test_chunks_on_a_gpu_are_of_one_shape_and_hold_the_same_views(tiny, monkeypa
         is_cuda = True
 
     monkeypatch.setattr(batched, "make", make)
-    plain = list(train.batches(spec, pixels, 0, 12))
-    found = list(train.batches(spec, pixels.as_subclass(OnGPU), 0, 12))
+    plain = list(feed.batches(spec, pixels, 0, 12))
+    found = list(feed.batches(spec, pixels.as_subclass(OnGPU), 0, 12))
     assert shapes == [24] * 5, "two whole chunks an epoch, of which the second reaches back"
     for (_, index, views), (_, same, theirs) in zip(plain, found, strict=True):
         assert torch.equal(index, same)

@@ -12,7 +12,7 @@ from repro.core import sweep
 from repro.core.profiles import base, profile
 from repro.core.spec import DataSpec
 from repro.errors import DoesNotFit
-from repro.ssl import engine, methods, train
+from repro.ssl import engine, feed, methods, train
 from repro.views import batched
 from repro.views.recipe import _presets, preset
 
@@ -108,7 +108,7 @@ SETS = {
 def test_nothing_in_the_loop_waits_for_the_device(tiny, monkeypatch, name, ways):
     method, recipe = SETS[name]
     monkeypatch.setenv("REPRO_ENGINE", ways)
-    monkeypatch.setattr(train, "GPU_CHUNK", 3 * 8 * len(preset(recipe).views) * 16 * 16)  # a chunk every three steps
+    monkeypatch.setattr(feed, "GPU_CHUNK", 3 * 8 * len(preset(recipe).views) * 16 * 16)  # a chunk every three steps
     spec = tiny(method=method, recipe=preset(recipe), batch_size=8, epochs=1, probes={"online": True})  # 32 steps
 
     def tick(step: int, steps: int, loss: float) -> None:

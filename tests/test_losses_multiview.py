@@ -11,10 +11,11 @@ import torch
 
 from repro import data
 from repro.bench import loss as bench
+from repro.core.methods import BarlowMultiView, SimCLR, Untrained, VICRegMultiView
 from repro.core.spec import DataSpec, Optimiser, Projector, RunSpec, key
 from repro.errors import ReproError
-from repro.ssl import losses, methods, spectra, train
-from repro.ssl.methods import BarlowMultiView, SimCLR, Untrained, VICRegMultiView
+from repro.ssl import feed, losses, methods, probes, probing, spectra, train
+from repro.ssl.step import build
 from repro.views.recipe import preset, repeat
 
 _I = torch.arange(48, dtype=torch.float64).reshape(8, 6)
@@ -213,7 +214,7 @@ def test_more_views_keep_the_first_ones():
     split = data.load("digits-placed", 16).train
     index = torch.arange(5)
     recipe = preset("crop", flip=0.0)
-    few, many = (train.make_views(split.images[:5], repeat(recipe, m), 3, 1, index) for m in (2, 8))
+    few, many = (feed.make_views(split.images[:5], repeat(recipe, m), 3, 1, index) for m in (2, 8))
     assert torch.equal(few, many[:2])
     assert not torch.equal(many[0], many[2])
 
@@ -244,9 +245,9 @@ def test_features_averaged_over_whole_images_are_the_features():
     dataset = data.load("digits-placed", 16)
     whole = replace(spec(Untrained(), 2), recipe=repeat(preset("none"), 2))
     whole = replace(whole, probes=replace(whole.probes, averaged=3))
-    backbone = train.build(whole, 16).backbone
-    clean = train.features_of(backbone, dataset.val.images, dataset.mean, dataset.std)
-    averaged = train.mean_features(whole, backbone, dataset, dataset.val.images, 1)
+    backbone = build(whole, 16).backbone
+    clean = probing.features_of(backbone, dataset.val.images, dataset.mean, dataset.std)
+    averaged = probing.mean_features(whole, backbone, dataset, dataset.val.images, 1)
     torch.testing.assert_close(averaged, clean, rtol=1e-4, atol=1e-5)
 
 
@@ -282,13 +283,13 @@ def test_fractions_are_seeded_nested_and_balanced(name, seed):
 
 def test_the_probe_sees_the_same_labels_for_every_fraction(monkeypatch):
     seen = []
-    real = train.probes.linear
+    real = probes.linear
 
     def watched(features, labels, classes):
         seen.append([x.clone() for x in labels])
         return real(features, labels, classes)
 
-    monkeypatch.setattr(train.probes, "linear", watched)
+    monkeypatch.setattr(probes, "linear", watched)
     for fraction, seed in ((0.1, 0), (0.5, 0), (1.0, 3)):
         made = spec(BarlowMultiView(), 2, data=DataSpec("digits-placed", 16, fraction), epochs=1, seed=seed)
         train.run(replace(made, probes=replace(made.probes, labels=200)))
@@ -303,6 +304,7 @@ def test_digits_at_random_places_are_the_same_digits():
     assert placed.stand_in
     assert "stand-in" in placed.title
     assert data.tasks("digits-placed") == ("digit",) == tuple(placed.tasks)
+    assert data.tasks("scenes") == tuple(data.load("scenes", 16).tasks)
     for name, places in (("train", 1), ("val", 3), ("test", 4)):
         known, split = getattr(plain, name), getattr(placed, name)
         assert torch.equal(split.labels["digit"], known.labels["digit"].repeat_interleave(places))

@@ -11,11 +11,12 @@ import reference
 import torch
 
 from repro import data
+from repro.core.methods import BYOL, DECAYS, MSR, SimSiam, SimSiamMSR
 from repro.core.spec import Optimiser, Projector, RunSpec, key
 from repro.errors import ReproError
 from repro.loader import compiled
-from repro.ssl import losses, methods, train
-from repro.ssl.methods import BYOL, MSR, SimSiam, SimSiamMSR
+from repro.ssl import losses, methods, train, trial
+from repro.ssl.step import build
 from repro.views import batched
 from repro.views.draw import permutation
 from repro.views.recipe import Recipe, preset
@@ -26,7 +27,7 @@ PLAIN_SGD = Optimiser("sgd", lr=0.1, weight_decay=0.0, momentum=0.0, warmup=0.0,
 def learner(method, **projector):
     spec = RunSpec(method=method, projector=Projector(**({"width": 16, "dim": 8} | projector)))
     torch.manual_seed(0)
-    made = train.build(spec, 16)
+    made = build(spec, 16)
     if hasattr(made, "target"):
         with torch.no_grad():  # not the copy that it starts as
             for p in made.target.parameters():
@@ -57,7 +58,7 @@ def algorithm_1(spec):
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
     mean, std = dataset.mean.view(3, 1, 1), dataset.std.view(3, 1, 1)
     images = dataset.train.images
-    net = train.build(spec, 16).train()
+    net = build(spec, 16).train()
     f, g, q = net.backbone, net.projector, net.predictor
     momentum_network = isinstance(method, MSR)
     f_xi, g_xi = (copy.deepcopy(f), copy.deepcopy(g)) if momentum_network else (f, g)
@@ -107,7 +108,7 @@ def test_a_run_is_algorithm_1(tiny, tmp_path, method):
     )  # fmt: skip
     train.run(spec, tmp_path, keep_weights=True)
     found = torch.load(tmp_path / "weights.pt", weights_only=True)
-    start = train.build(spec, 16).state_dict()
+    start = build(spec, 16).state_dict()
     for name, wanted in algorithm_1(spec).items():
         # rounding alone: one view at a time here, and torch.optim's order of additions there; more steps
         # would let a maximum change hands at the last bit of a pixel, and the weights part
@@ -180,7 +181,7 @@ def test_beta_falls_by_the_cosine_at_every_step(tiny, monkeypatch):
     assert methods.beta_at(MSR(0.4), 0.5) == pytest.approx(0.2)
     assert methods.beta_at(MSR(0.4), 1.0) == pytest.approx(0.0)
     at = [k / 1000 for k in range(1001)]
-    for decay in methods.DECAYS:
+    for decay in DECAYS:
         values = [methods.beta_at(MSR(0.5, decay), p) for p in at]
         assert sum(values) / len(values) == pytest.approx(0.5 if decay == "fixed" else 0.25, abs=1e-3)
         assert values == sorted(values, reverse=decay != "rising")
@@ -272,5 +273,5 @@ def test_it_runs_from_images_to_probe(tiny, method):
     found = train.run(spec)
     assert found.metrics["diverged"] == 0
     assert math.isfinite(found.metrics["loss"])
-    assert train.dry_run(spec) > 10_000
+    assert trial.parameters(spec) > 10_000
     assert key(spec) != key(replace(spec, method=method(0.3)))

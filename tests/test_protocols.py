@@ -10,11 +10,12 @@ import torch
 from repro import data
 from repro.claims import ledger, registry
 from repro.core import sweep
+from repro.core.methods import BYOL, SimCLR, SimSiam, Untrained
 from repro.core.profiles import base, profile
 from repro.core.spec import Projector, key
 from repro.pages import notebook
-from repro.ssl import probes, train
-from repro.ssl.methods import BYOL, SimCLR, SimSiam, Untrained
+from repro.ssl import probes, probing, train
+from repro.ssl.step import build
 from repro.views.recipe import preset
 
 
@@ -42,10 +43,11 @@ def test_a_layer_is_probed_where_the_next_one_reads_it(tiny):
     """Behind batch norm and ReLU, by hand: forward as far as that and fit."""
     spec = tiny(projector=Projector(2, 24, 12), method=SimSiam())
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
-    learner = train.build(spec, 16).eval()
-    found = train._by_layer(spec, learner, dataset, ("shape",))
-    splits = (train._labelled(dataset.train, 512), dataset.val, dataset.test)
-    h = [train.features_of(learner.backbone, s.images, dataset.mean, dataset.std) for s in splits]
+    learner = build(spec, 16).eval()
+    depths = replace(spec, probes=replace(spec.probes, depths=True))
+    found = probing.read(depths, learner, dataset, ("shape",), final=True)
+    splits = (probing.labelled(dataset.train, 512), dataset.val, dataset.test)
+    h = [probing.features_of(learner.backbone, s.images, dataset.mean, dataset.std) for s in splits]
     with torch.no_grad():
         first = probes.standardise(*[learner.projector[:3](x) for x in h])
         last = probes.standardise(*[learner.projector(x) for x in h])
@@ -53,8 +55,8 @@ def test_a_layer_is_probed_where_the_next_one_reads_it(tiny):
     for number, given in ((1, first), (2, last)):
         scores = probes.linear(given, labels, dataset.tasks["shape"])
         assert {s: found[f"layer{number}_{s}_shape"] for s in ("val", "test")} == scores
-    bare = replace(spec, projector=Projector(0, 24, 12), method=SimCLR())
-    assert train._by_layer(bare, train.build(bare, 16), dataset, ("shape",)) == {}
+    bare = replace(depths, projector=Projector(0, 24, 12), method=SimCLR())
+    assert not [name for name in probing.read(bare, build(bare, 16), dataset, ("shape",), True) if "layer" in name]
 
 
 def test_pass_by_pass_follows_the_features():
@@ -127,7 +129,7 @@ def test_lines_name_what_differs_once():
 def test_a_dry_run_feeds_each_kind_through_its_loader_once(tiny):
     specs = [tiny(seed=s, method=m) for m in (SimCLR(), SimCLR(0.5), BYOL()) for s in (0, 1)]
     specs += [tiny(recipe=preset("ffcv-ssl-small")), tiny(method=Untrained())]
-    said = list(sweep.dry_run(specs))
+    said = [*ledger.lines(specs), *sweep.dry_run(specs)]
     assert said[-1] == f"{len(specs)} runs of 4 kinds, each built, fed by its loader and trained for one step"
     assert sum("M parameters" in line for line in said) == 4
     assert sum("A100" in line for line in said) >= 4

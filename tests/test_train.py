@@ -11,11 +11,13 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from repro import data
 from repro.core import sweep
+from repro.core.methods import BYOL, METHODS, BarlowTwins, MoCo, SimCLR, SimSiam, Untrained
 from repro.core.spec import DataSpec, Optimiser, Projector, key
 from repro.core.store import frame
 from repro.errors import ReproError
-from repro.ssl import methods, networks, optim, probes, spectra, train
-from repro.ssl.methods import BYOL, METHODS, VIEWS, BarlowTwins, MoCo, SimCLR, SimSiam, Untrained
+from repro.ssl import engine, feed, methods, networks, optim, probes, probing, spectra, train, trial
+from repro.ssl.methods import VIEWS
+from repro.ssl.step import build
 from repro.views.recipe import Recipe, View, preset, repeat
 
 # -------------------------------------------------------------------------------------------------------- optimisers
@@ -102,7 +104,7 @@ def test_the_run_follows_its_schedule(tiny, monkeypatch):
         made.register_step_pre_hook(lambda o, *_: seen.append(o.param_groups[0]["lr"]))
         return made
 
-    monkeypatch.setattr(train.optim, "make", make)
+    monkeypatch.setattr(optim, "make", make)
     spec = tiny(steps=6, probes={"linear": False})
     train.run(spec)
     peak = spec.optimiser.lr * spec.batch_size / 256
@@ -125,7 +127,7 @@ def learner(method, views=0, **projector):
     views = views or VIEWS.get(type(method), 2)
     spec = replace(train.RunSpec(), method=method, projector=Projector(**({"width": 16, "dim": 8} | projector)))
     torch.manual_seed(0)
-    return train.build(spec, 16), torch.rand(views, 8, 3, 16, 16)
+    return build(spec, 16), torch.rand(views, 8, 3, 16, 16)
 
 
 @pytest.mark.parametrize(("method", "momenta"), [(BYOL(0.9), (0.9, 0.95, 1.0)), (MoCo(ema=0.9), (0.9, 0.9, 0.9))])
@@ -208,7 +210,7 @@ def test_every_method_lowers_its_loss(tiny, method):
     views = VIEWS.get(method, 3)
     spec = tiny(method=made, recipe=repeat(preset("simclr-small"), views), projector=Projector(2, 32, 16))
     torch.manual_seed(0)
-    net, images = train.build(spec, 16).train(), torch.rand(views, 32, 3, 16, 16)
+    net, images = build(spec, 16).train(), torch.rand(views, 32, 3, 16, 16)
     images = (images[:1] + 0.3 * images).clamp(0, 1)
     optimiser = optim.make(net, Optimiser("sgd", lr=0.1), 256)
     values = []
@@ -236,7 +238,7 @@ def test_every_method_runs_from_images_to_probe(tiny, method, views):
     assert found.metrics["steps_done"] == 3
     assert math.isfinite(found.metrics["loss"])
     assert 0 <= found.metrics["linear_test_shape"] <= 100
-    assert train.dry_run(spec) > 10_000
+    assert trial.parameters(spec) > 10_000
 
 
 def test_simclr_learns_what_a_random_encoder_lacks(tiny):
@@ -352,10 +354,10 @@ def test_probing_changes_nothing_of_the_run(tiny):
 def test_the_end_is_read_as_a_checkpoint_is(tiny):
     late = {"averaged": 2, "choices": True, "passes": 1}
     spec = tiny(probes={**PROBED, **late, "mlp": True, "knn": True, "spectrum": True})
-    dataset, backbone = data.load(spec.data.name, 16, spec.data.options), train.build(spec, 16).backbone
-    midway, end = (train.probe(spec, backbone, dataset, ("shape",), final) for final in (False, True))
+    dataset, learner = data.load(spec.data.name, 16, spec.data.options), build(spec, 16)
+    midway, end = (probing.read(spec, learner, dataset, ("shape",), final) for final in (False, True))
     curves = {}
-    train._to_curves(curves, 3, end)
+    probing.to_curves(curves, 3, end)
     assert curves == {"probe_epoch": [3], **{name: [value] for name, value in midway.items()}}
     assert len(end) > 2 * len(midway)
 
@@ -374,13 +376,13 @@ def test_batches_can_begin_anywhere(tiny, images, batch):
     pixels = torch.randint(0, 256, (images, 3, 16, 16), dtype=torch.uint8)
     per_epoch = images // batch
     steps = 2 * per_epoch + 1
-    whole = list(train.batches(spec, pixels, 0, steps))
+    whole = list(feed.batches(spec, pixels, 0, steps))
     assert [step for step, _, _ in whole] == list(range(steps))
     for epoch in range(2):
         seen = torch.cat([index for _, index, _ in whole[epoch * per_epoch : (epoch + 1) * per_epoch]])
         assert len(seen.unique()) == len(seen) == per_epoch * batch
     for first in (1, per_epoch - 1, per_epoch, steps - 1):
-        for a, b in zip(whole[first:], train.batches(spec, pixels, first, steps), strict=True):
+        for a, b in zip(whole[first:], feed.batches(spec, pixels, first, steps), strict=True):
             assert a[0] == b[0]
             assert torch.equal(a[1], b[1])
             assert torch.equal(a[2], b[2])
@@ -389,12 +391,12 @@ def test_batches_can_begin_anywhere(tiny, images, batch):
 
 def test_runs_of_one_seed_start_from_one_backbone():
     spec = train.RunSpec()
-    nets = [train.build(replace(spec, method=m(), projector=Projector(3, 8, 4)), 16) for m in METHODS.values()]
-    nets.append(train.build(replace(spec, method=Untrained()), 16))
+    nets = [build(replace(spec, method=m(), projector=Projector(3, 8, 4)), 16) for m in METHODS.values()]
+    nets.append(build(replace(spec, method=Untrained()), 16))
     for net in nets[1:]:
         for a, b in zip(net.backbone.parameters(), nets[0].backbone.parameters(), strict=True):
             assert torch.equal(a, b)
-    other = train.build(replace(spec, seed=1), 16)
+    other = build(replace(spec, seed=1), 16)
     assert not torch.equal(next(other.parameters()), next(nets[0].parameters()))
 
 
@@ -437,10 +439,10 @@ def test_images_without_a_label_are_trained_on_but_no_probe_sees_them(tiny, monk
 def test_stored_weights_give_the_measured_features(tiny, store):
     spec = tiny(probes={"knn": True, "linear": False})
     (record,) = sweep.measure([spec], store, workers=1, keep_weights=True, quiet=True)
-    net = train.build(spec, 16)
+    net = build(spec, 16)
     net.load_state_dict(torch.load(store.root / key(spec) / "weights.pt", weights_only=True))
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
-    again = train.probe(spec, net.backbone, dataset, ("shape",), final=True)
+    again = probing.read(spec, net, dataset, ("shape",), final=True)
     assert again["knn_test_shape"] == record.metrics["knn_test_shape"]
 
 
@@ -535,14 +537,14 @@ def test_features_come_in_eval_mode_and_the_mode_is_put_back():
     images = torch.randint(0, 256, (700, 3, 2, 2), dtype=torch.uint8)
     mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
     running = net[2].running_mean.clone()
-    found = train.features_of(net.train(), images, mean, std)
+    found = probing.features_of(net.train(), images, mean, std)
     assert net.training
     assert net[3].training
     assert torch.equal(net[2].running_mean, running)
     with torch.no_grad():
         wanted = net.eval()((images.float() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1))
     torch.testing.assert_close(found, wanted)
-    train.features_of(net, images, mean, std)
+    probing.features_of(net, images, mean, std)
     assert not net.training
     assert not found.requires_grad
 
@@ -552,16 +554,23 @@ class Untouchable:
         raise AssertionError(f"the test split was read ({name})")
 
 
+def test_raw_pixels_are_read_where_runs_compute(monkeypatch):
+    """They have no parameters that would say where."""
+    monkeypatch.setattr(engine, "device", lambda: torch.device("meta"))
+    assert probing._device(networks.backbone("pixels", 16)[0]).type == "meta"
+    assert probing._device(networks.backbone("convnet", 16)[0]).type == "cpu"
+
+
 def test_the_test_split_is_not_read_before_the_end(tiny):
     spec = tiny(probes=PROBED)
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
     sealed = replace(dataset, test=Untouchable())
-    net = train.build(spec, 16)
-    found = train.probe(spec, net.backbone, sealed, ("shape", "hue"), final=False)
+    net = build(spec, 16)
+    found = probing.read(spec, net, sealed, ("shape", "hue"), final=False)
     assert found
     assert not [name for name in found if "test" in name]
     with pytest.raises(AssertionError, match="test split was read"):
-        train.probe(spec, net.backbone, sealed, ("shape",), final=True)
+        probing.read(spec, net, sealed, ("shape",), final=True)
 
 
 def test_no_probe_reads_pretraining_labels_or_test_labels_in_training(tiny, monkeypatch):
@@ -658,6 +667,6 @@ def test_views_of_a_run_are_those_of_its_recipe(tiny):
     whole = View(crop=(1.0, 1.0), flip=0.0)
     spec = tiny(recipe=Recipe("still", (whole, whole)), batch_size=16)
     pixels = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8)
-    for _, index, views in train.batches(spec, pixels, 0, 4):
+    for _, index, views in feed.batches(spec, pixels, 0, 4):
         torch.testing.assert_close(views[0], pixels[index] / 255, atol=1e-5, rtol=0)
         torch.testing.assert_close(views[1], views[0])

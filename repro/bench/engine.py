@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -28,11 +27,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from repro.bench.clock import median
 from repro.core.io import write_atomic
 from repro.core.lock import alone
+from repro.core.methods import METHODS, MSR, SimCLR
 from repro.core.provenance import commit, machine
 from repro.core.spec import Optimiser, Projector, RunSpec
+from repro.cores import cores
 from repro.errors import ReproError
-from repro.ssl import engine, methods, optim, train
-from repro.ssl.methods import MSR, SimCLR
+from repro.ssl import engine, feed, methods, trial
+from repro.ssl.step import Step, build
 from repro.views.recipe import preset
 
 PARTS = ("views", "forward", "backward", "optimiser")
@@ -51,7 +52,7 @@ def flops(spec: RunSpec, size: int) -> tuple[float, float]:
     networks without memory."""
     views = len(spec.recipe.views)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        learner = train.build(spec, size).train()
+        learner = build(spec, size).train()
         loss, _ = methods.loss(learner, torch.empty(views, spec.batch_size, 3, size, size))
         forward = counter.get_total_flops()
         loss.backward()
@@ -72,34 +73,29 @@ def ceiling(device: torch.device, precision: torch.dtype, side: int = 0, repeats
 
 
 class Ours:
-    """The step that `repro.ssl.train` makes, up to any of its PARTS."""
+    """The step that `repro.ssl.train` makes, up to any of its PARTS, on images (N, 3, H, W) uint8."""
 
     def __init__(self, spec: RunSpec, images: Tensor, ways: tuple[str, ...] | None = None):
         """ways: of the engine, those that $REPRO_ENGINE names if none are given."""
-        self.spec, self.images, self.step = spec, images, 0
         ways = engine.ways(images.device) if ways is None else ways
         engine.prepare(images.device, spec.precision)
-        self.learner = train.build(spec, images.shape[-1]).train().to(images.device, memory_format=torch.channels_last)
-        self.optimiser = optim.make(self.learner, spec.optimiser, spec.batch_size)
-        half = torch.full((3, 1, 1), 0.5, device=images.device)
-        given = (spec, self.learner, self.optimiser, half, half / 2, ways)
-        self.forward, self.both = train.passes(*given, backward=False), train.passes(*given)
+        self.spec, self.images, self.done = spec, images, 0
+        self.step = Step(spec, build(spec, images.shape[-1], images.device), ways=ways)
         self.colours = engine.colours(ways)
         self.labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
     def run(self, steps: int, last: str, now: Callable[[Tensor], float] | None = None) -> float:
         """Seconds of some steps that end with the part `last`, by the clock `now` of the images (default: the wall's)."""
         now = now or (lambda images: _now(images.device))
-        began, first = now(self.images), self.step
-        self.step += steps
-        for _, index, views in train.batches(self.spec, self.images, first, self.step, self.colours):
-            if last == "views":
-                continue
-            passes = self.forward if last == "forward" else self.both
-            passes(views, self.labels[index], 0.5)
-            if last == "optimiser":
-                self.optimiser.step()
-                methods.after_step(self.learner, 0.5)
+        began, first = now(self.images), self.done
+        self.done += steps
+        for _, index, views in feed.batches(self.spec, self.images, first, self.done, self.colours):
+            if last == "forward":
+                self.step.forward(views, self.labels[index], 0.5)
+            elif last == "backward":
+                self.step.gradients(views, self.labels[index], 0.5)
+            elif last == "optimiser":
+                self.step(views, self.labels[index], 1, 2)
         return now(self.images) - began
 
 
@@ -123,12 +119,12 @@ def measure(
     from repro.bench import peers  # torchvision's transforms take a second to import
 
     mine = Ours(spec, images.to(device))
-    cores, number = len(os.sched_getaffinity(0)), max(steps, engine.WARM + 1)
+    number = max(steps, engine.WARM + 1)
     paces = {part: functools.partial(_own_pace, mine, number, part) for part in PARTS}
     for ways in against if device.type == "cuda" else ():
         other = Ours(spec, images.to(device), ways)
         paces["ours, " + (", ".join(ways) or PLAIN)] = functools.partial(_own_pace, other, number, "optimiser")
-    others = peers.contestants(spec, images.to(device), workers, cores) if with_peers else {}
+    others = peers.contestants(spec, images.to(device), workers, cores()) if with_peers else {}
     paces |= {name: functools.partial(_pace, peer, device) for name, peer in others.items()}
     seconds: dict[str, list[float]] = {name: [] for name in paces}
     forward, both = flops(spec, size)
@@ -136,7 +132,7 @@ def measure(
     found = {
         **machine(), "commit": commit(), "backbone": spec.backbone, "size": size, "batch": spec.batch_size,
         "views": len(spec.recipe.views), "recipe": spec.recipe.name, "precision": spec.precision,
-        "ways": list(engine.ways(device)), "cores": cores, "steps": steps, "seconds": seconds,
+        "ways": list(engine.ways(device)), "cores": cores(), "steps": steps, "seconds": seconds,
         "flops_forward": forward, "flops": both,
         "ceiling": ceiling(device, precision), "ceiling_float32": ceiling(device, torch.float32),
         "workers": {name: peer.workers for name, peer in others.items()},
@@ -234,14 +230,14 @@ def memory(spec: RunSpec, batches: tuple[int, ...] = (256, 512, 1024, 2048, 4096
         raise ReproError("There is no GPU here whose memory could be measured: run it on a machine that has one.")
     lines = [f"peak GB of a step, {spec.backbone}, {spec.data.size} px, {spec.precision}; - does not fit"]
     lines += [f"{'batch':14}" + "".join(f"{b:>8}" for b in batches)]
-    for method in (*(make() for make in methods.METHODS.values()), MSR()):
+    for method in (*(make() for make in METHODS.values()), MSR()):
         recipe = preset("msr") if isinstance(method, MSR) else preset("simclr-small")
         if methods.VIEWS.get(type(method), 2) != 2:
             continue
         cells = []
         for batch in batches:
             torch.cuda.reset_peak_memory_stats()
-            fits = train.fits(replace(spec, method=method, recipe=recipe, batch_size=batch))
+            fits = trial.fits(replace(spec, method=method, recipe=recipe, batch_size=batch))
             cells.append(f"{torch.cuda.max_memory_allocated() / 1e9:8.1f}" if fits else f"{'-':>8}")
         lines.append(f"{type(method).__name__:14}" + "".join(cells))
     return "\n".join(lines)

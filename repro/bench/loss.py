@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from repro.bench.clock import median
+from repro.core.spec import whole
 from repro.core.store import Result
-from repro.errors import ReproError
 from repro.ssl import losses
 
 
@@ -39,10 +39,7 @@ class LossSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("views", 2), ("images", 2), ("dim", 2), ("repeats", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ReproError(f"{name} must be a whole number from {least} on, not {value!r}: correct it.")
+        whole(self, views=2, images=2, dim=2, repeats=1)
 
 
 def _over_pairs(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
 from repro.core.spec import Optimiser, RunSpec
-from repro.ssl import losses, methods, networks, optim, train
+from repro.ssl import losses, methods, networks, optim
+from repro.ssl.step import build
 from repro.views.recipe import View
 
 
@@ -155,7 +156,7 @@ class Peer:
     def __init__(self, spec: RunSpec, way: Way, images: Tensor, workers: int):
         self.spec, self.way, self.device, self.workers = spec, way, images.device, workers
         layout = torch.channels_last if way.channels_last else torch.contiguous_format
-        self.learner = train.build(spec, images.shape[-1]).train().to(self.device, memory_format=layout)
+        self.learner = build(spec, images.shape[-1]).train().to(self.device, memory_format=layout)
         kind = "sgd" if way.optimiser == "sgd" else "lars"
         self.optimiser = optim.make(self.learner, Optimiser(kind, lr=0.1, weight_decay=1e-4), spec.batch_size)
         half = way.precision == "float16"

@@ -15,11 +15,9 @@ import torch
 
 from repro.bench.clock import median, now
 from repro.bench.engine import Ours
-from repro.core.spec import Optimiser, Projector, RunSpec
+from repro.core.methods import BYOL, MSR, Method
+from repro.core.spec import Optimiser, Projector, RunSpec, whole
 from repro.core.store import Result
-from repro.errors import ReproError
-from repro.ssl import methods
-from repro.ssl.methods import BYOL, MSR
 from repro.views.recipe import Recipe, preset
 
 TURN = 16  # steps in a turn; on a CPU views are made for as many small batches at once
@@ -45,13 +43,10 @@ class StepSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("size", 8), ("batch_size", 2), ("repeats", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ReproError(f"{name} must be a whole number from {least} on, not {value!r}: correct it.")
+        whole(self, size=8, batch_size=2, repeats=1)
 
 
-def ways() -> dict[str, tuple[methods.Method, Recipe]]:
+def ways() -> dict[str, tuple[Method, Recipe]]:
     """BYOL on two aggressive views; MSR on staged views; MSR on four views that each have a crop of their own."""
     staged = preset("msr")
     single = tuple(replace(v, parent=-1) for v in staged.views)
@@ -85,11 +80,11 @@ def run(spec: StepSpec) -> Result:
     for kind in ("", "views_"):
         timing |= {f"{kind}{way}_ratio": ratio(f"{kind}{way}", f"{kind}byol") for way in ("msr", "independent")}
     timing["staged_ratio"] = ratio("views_msr", "views_independent")
-    parameters = sum(p.numel() for p in steps["msr"].learner.trained())
+    parameters = sum(p.numel() for p in steps["msr"].step.learner.trained())
     return Result({"parameters": float(parameters)}, timing=timing)
 
 
-def _step(spec: StepSpec, method: methods.Method, recipe: Recipe, images: torch.Tensor) -> Ours:
+def _step(spec: StepSpec, method: Method, recipe: Recipe, images: torch.Tensor) -> Ours:
     run = RunSpec(
         recipe=recipe, method=method, backbone=spec.backbone, projector=Projector(2, spec.width, spec.dim),
         optimiser=Optimiser("sgd", lr=0.1), batch_size=spec.batch_size, precision=spec.precision, seed=spec.seed,

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from repro import data
 from repro.bench.clock import median, now
-from repro.core.spec import DataSpec
+from repro.core.spec import DataSpec, whole
 from repro.core.store import Result
-from repro.errors import ReproError
 from repro.ssl import engine
-from repro.ssl.train import make_views
+from repro.ssl.feed import make_views
 from repro.views.recipe import STACKS, Recipe, preset
 
 
@@ -40,10 +39,7 @@ class ViewsSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("count", "repeats"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ReproError(f"{name} must be a whole number from 1 on, not {value!r}: correct it.")
+        whole(self, count=1, repeats=1)
 
 
 def run(spec: ViewsSpec) -> Result:

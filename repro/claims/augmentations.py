@@ -16,9 +16,9 @@ from repro import data, figures, stats
 from repro.bench.views import ViewsSpec
 from repro.claims import Claim, Drawing, Verdict, kit
 from repro.claims.kit import Cells, Plan, column, drawing, eq, read, sup, task_columns, tasks, verdict
+from repro.core.methods import BarlowTwins
 from repro.core.profiles import Profile, base
 from repro.core.spec import Optimiser, RunSpec
-from repro.ssl.methods import BarlowTwins
 from repro.views.recipe import STACKS, preset
 
 CROP, GRAY, ALL = (STACKS.index(stack) for stack in ("crop", "crop+gray", "all"))

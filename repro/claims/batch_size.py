@@ -15,9 +15,9 @@ import pandas as pd
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, ledger
 from repro.claims.kit import Cells, Panel, Part, Plan, column, curves, page, read, sup, tasks, trained, verdict
+from repro.core.methods import BYOL, BarlowTwins, VICReg
 from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import RunSpec
-from repro.ssl.methods import BYOL, BarlowTwins, VICReg
 
 
 class Scale(NamedTuple):

@@ -15,8 +15,8 @@ import pandas as pd
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
 from repro.claims.kit import Part, Plan, column, curve, drawing, eq, floor_levels, sup, tasks, verdict
+from repro.core.methods import BYOL
 from repro.core.profiles import Profile, base
-from repro.ssl.methods import BYOL
 
 
 class Scale(NamedTuple):

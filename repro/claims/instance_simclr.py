@@ -15,9 +15,9 @@ import pandas as pd
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
 from repro.claims.kit import Part, Plan, column, drawing, floor_levels, runs_by, sup, task_columns, tasks, verdict
+from repro.core.methods import InstanceSimCLR
 from repro.core.profiles import Profile, base
 from repro.core.spec import RunSpec
-from repro.ssl.methods import InstanceSimCLR
 from repro.views.recipe import instance, noisy
 
 KEPT = 0.75  # share of full SimCLR's gain that the instance method must keep

@@ -21,9 +21,9 @@ import pandas as pd
 
 from repro import data, figures, stats
 from repro.claims import Drawing, Verdict
+from repro.core.methods import Untrained
 from repro.core.profiles import Profile, base
 from repro.core.spec import DetectSpec, RunSpec, key
-from repro.ssl.methods import Untrained
 
 CARRIES = 10.0  # points by which tuned SSL must beat both floors before a stand-in may carry a claim
 Panel = Callable[[Any], None]

@@ -19,10 +19,10 @@ from repro import data, figures, stats
 from repro.bench.step import StepSpec
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Part, Plan, by, dots, drawing, eq, read, runs_by, sup, verdict
+from repro.core.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR
 from repro.core.profiles import Profile, base
 from repro.core.spec import DataSpec, Optimiser, Projector, RunSpec
 from repro.ssl import pairs
-from repro.ssl.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR
 from repro.views.recipe import Recipe, preset
 
 

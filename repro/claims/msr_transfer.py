@@ -21,10 +21,10 @@ from matplotlib.patches import Rectangle
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, msr_beta_decay, registry
 from repro.claims.kit import Plan, by, column, sup, verdict
+from repro.core.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, Supervised, Untrained
 from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import DataSpec, DetectSpec, Optimiser, Probes, Projector, RunSpec
 from repro.data import coco, scenes
-from repro.ssl.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, Supervised, Untrained
 from repro.views.recipe import preset
 
 WEIGHTS = {"Untrained": "random", "Supervised": "supervised", "MSR": "MSR"}  # of a backbone, by its run's method

@@ -18,9 +18,9 @@ from matplotlib.patches import Rectangle
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Cells, Part, Plan, column, drawing, eq, floor_levels, read, sup, tasks, verdict
+from repro.core.methods import BYOL, BarlowTwins, Method, SimCLR, VICReg
 from repro.core.profiles import Profile, base
 from repro.core.spec import RunSpec
-from repro.ssl.methods import BYOL, BarlowTwins, Method, SimCLR, VICReg
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from matplotlib.axes import Axes
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Cells, Part, Plan, by, column, drawing, eq, read, sup, trained, verdict
+from repro.core.methods import BarlowMultiView
 from repro.core.profiles import Profile, base
 from repro.core.spec import Optimiser, Projector, RunSpec
-from repro.ssl.methods import BarlowMultiView
 from repro.theory import linear_failure_beta
 from repro.views.recipe import preset, repeat
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import sys
 import time
 
+from repro.errors import DoesNotFit
+
 
 class Progress:
-    """Counts runs. In a notebook it needs no widgets, and what stays is one line of text."""
+    """Counts runs. In a notebook it needs no widgets, and what stays is one line of text.
+
+    too_large: a sentence for each run that does not fit into memory.
+    """
 
     def __init__(self, total: int, stored: int, quiet: bool = False):
-        self.total, self.stored, self.done, self.quiet = total, stored, 0, quiet
+        self.total, self.stored, self.quiet = total, stored, quiet
+        self.measured: set[str] = set()
+        self.too_large: list[str] = []
         self.began, self.message, self.fraction = time.monotonic(), "", 0.0
         self.bar = self.handle = None
         self.drawn, self.live = 0.0, True
@@ -27,14 +34,8 @@ class Progress:
 
             self.live = sys.stderr.isatty()  # a log gets a line every ten seconds, not two a run
             every = 0.1 if self.live else 10.0
-            self.bar = tqdm(
-                total=self.total,
-                initial=self.stored,
-                unit="run",
-                file=sys.stderr,
-                dynamic_ncols=True,
-                mininterval=every,
-            )
+            shown = {"unit": "run", "file": sys.stderr, "dynamic_ncols": True, "mininterval": every}
+            self.bar = tqdm(total=self.total, initial=self.stored, **shown)
         return self
 
     def __exit__(self, *_) -> None:
@@ -43,13 +44,17 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def update(self, stored: bool) -> None:
-        """One run came back; `stored` says whether it is finished."""
-        self.done += stored
-        self.fraction = 0.0
-        if self.bar is not None and stored:
-            self.bar.update()
-        self._show(force=True)
+    def hear(self, event: str | DoesNotFit) -> None:
+        """A run is stored, by its key, which several processes may say; or it does not fit into memory."""
+        if isinstance(event, DoesNotFit):
+            self.too_large.append(str(event))
+            self.note(str(event))
+        elif event not in self.measured:
+            self.measured.add(event)
+            self.fraction = 0.0
+            if self.bar is not None:
+                self.bar.update()
+            self._show(force=True)
 
     def step(self, step: int, steps: int, loss: float) -> None:
         """Within a run, where runs are measured one after the other."""
@@ -74,9 +79,9 @@ class Progress:
             self.bar.refresh()
 
     def _bundle(self) -> dict[str, str]:
-        ready = self.stored + self.done
+        ready = self.stored + len(self.measured)
         seconds = time.monotonic() - self.began
-        text = f"{ready} of {self.total} runs stored, {self.done} of them measured now in {seconds:.0f} s"
+        text = f"{ready} of {self.total} runs stored, {len(self.measured)} of them measured now in {seconds:.0f} s"
         if self.message:
             text += f" ({self.message})"
         share = (ready + self.fraction) / max(1, self.total)
@@ -85,7 +90,5 @@ class Progress:
 
 
 def _in_notebook() -> bool:
-    if "IPython" not in sys.modules:
-        return False
-    shell = sys.modules["IPython"].get_ipython()
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell is not None and hasattr(shell, "kernel")

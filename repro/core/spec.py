@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from repro.core.methods import Method, SimCLR
 from repro.errors import ReproError
-from repro.ssl.methods import Method, SimCLR
 from repro.views.recipe import Recipe, preset
 
 
@@ -158,10 +158,7 @@ class RunSpec:
     loading: Loading = Loading()
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 2), ("epochs", 1)):  # a batch of one has no negatives and no variance
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ReproError(f"{name} must be a whole number from {least} on, not {value!r}: correct it.")
+        whole(self, batch_size=2, epochs=1)  # a batch of one has no negatives and no variance
         if self.steps < 0:
             raise ReproError(f"steps must be 0 (all epochs) or positive, not {self.steps}: correct it and run again.")
         if not 0 < self.data.fraction <= 1:
@@ -221,17 +218,21 @@ class DetectSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ReproError(f"{name} must be a whole number from 1 on, not {getattr(self, name)!r}: correct it.")
-        if self.task not in ("mask", "keypoint"):
-            raise ReproError(f"A detector's task is mask or keypoint, not {self.task!r}: choose one.")
-        if self.optimiser not in ("sgd", "adamw"):
-            raise ReproError(f"A detector's optimiser is sgd or adamw, not {self.optimiser!r}: choose one.")
-        if self.heads not in ("small", "full"):
-            raise ReproError(f"A detector's heads are small or full, not {self.heads!r}: choose.")
+        whole(self, batch_size=1, steps=1)
+        for name, choices in (("task", "mask keypoint"), ("optimiser", "sgd adamw"), ("heads", "small full")):
+            if getattr(self, name) not in choices.split():
+                one, other = choices.split()
+                raise ReproError(f"A detector's {name} is {one} or {other}, not {getattr(self, name)!r}: choose one.")
         if not (self.schedule > 0 and self.lr > 0):
             raise ReproError(f"Schedule and rate must be positive, not {self.schedule} and {self.lr}: correct them.")
+
+
+def whole(spec: Any, **least: int) -> None:
+    """Raise ReproError for a field that is no whole number from its least value on."""
+    for name, bound in least.items():
+        value = getattr(spec, name)
+        if not isinstance(value, int) or value < bound:
+            raise ReproError(f"{name} must be a whole number from {bound} on, not {value!r}: correct it.")
 
 
 def to_dict(spec: Any, defaults: bool = True) -> Any:

@@ -15,7 +15,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,16 +221,15 @@ def _parse(document: Any, where: str) -> Record:
 
 def _nan_to_none(value: Any) -> Any:
     """JSON has no NaN; a diverged run's numbers become null."""
-    if isinstance(value, dict):
-        return {k: _nan_to_none(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_nan_to_none(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return _leaves(value, lambda x: None if isinstance(x, float) and not math.isfinite(x) else x)
 
 
 def _none_to_nan(value: Any) -> Any:
+    return _leaves(value, lambda x: math.nan if x is None else x)
+
+
+def _leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A JSON value with every leaf changed."""
     if isinstance(value, dict):
-        return {k: _none_to_nan(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_none_to_nan(v) for v in value]
-    return math.nan if value is None else value
+        return {k: _leaves(v, change) for k, v in value.items()}
+    return [_leaves(v, change) for v in value] if isinstance(value, list) else change(value)

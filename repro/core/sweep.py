@@ -1,4 +1,8 @@
-"""Measure many specs: skip what is stored, run the rest in worker processes, stop cleanly, go on where it stopped."""
+"""Measure many specs: skip what is stored, share the rest among processes, stop cleanly, go on where it stopped.
+
+There is no queue. Every process walks the list and claims from the store what no other is at; it comes back to what others
+are at, and takes over what they leave. So the workers of one command share their work as two commands share a store.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,12 @@ import importlib
 import multiprocessing
 import os
 import signal
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+import traceback
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from dataclasses import dataclass, replace
+from multiprocessing import connection, resource_tracker
 from typing import Any
 
 from repro.core import stopping
@@ -22,11 +25,13 @@ from repro.core.progress import Progress
 from repro.core.provenance import commit, machine
 from repro.core.spec import key, to_dict
 from repro.core.store import Record, Store
+from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError
 
-# which function measures which kind of spec; it takes the spec and returns a Result
-RUNNERS = {
+# Names are imported when they are needed, since these modules stand on the core.
+MEASURED_BY = {  # kind of spec: the function that takes it and returns a Result
     "RunSpec": "repro.ssl.train:run",
+    "DetectSpec": "repro.detection:run",
     "GraphSpec": "repro.theory:run",
     "DynamicsSpec": "repro.theory:run",
     "ToySpec": "repro.theory:run",
@@ -36,10 +41,27 @@ RUNNERS = {
     "StepSpec": "repro.bench.step:run",
     "ViewsSpec": "repro.bench.views:run",
 }
+TIMINGS = ("LossSpec", "LoaderSpec", "StepSpec", "ViewsSpec")
+TRIED_BY = {  # kind of spec: the function that tries every distinct one of a list, and yields a line each
+    "RunSpec": "repro.ssl.trial:trials",
+    "DetectSpec": "repro.detection:trials",
+}
+DATA_TITLE = "repro.data:title"
 
 
 class Stopped(Exception):
-    """The time budget is spent, or the user asked to stop: the run's checkpoint is written."""
+    """The time budget is spent, or the user asked to stop: the run writes its checkpoint."""
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What holds for all runs of one call of `measure`, in every process."""
+
+    store: str
+    deadline: float
+    checkpoint_seconds: float
+    commit: str
+    keep_weights: bool = False
 
 
 def measure(
@@ -59,52 +81,50 @@ def measure(
     there. At Ctrl-C it is the same, but for KeyboardInterrupt in place of a return. watch(step, steps, loss) is called
     along the way where one process measures. A second process may measure into the same store: each run is made once.
     A spec that starts from another run (`start`) has that one measured first, and its weights kept.
-    Raises ReproError if a spec cannot run or the store cannot be written; what is stored stays stored. A run that does not
-    fit into memory is told at the end, by DoesNotFit, when all others are made.
+    Raises ReproError if a spec cannot run or the store cannot be written; what is stored stays stored. Raises DoesNotFit
+    for runs that do not fit into memory when all others are made.
     """
     if not 0 <= minutes < float("inf"):
         raise ReproError(f"The time budget cannot be {minutes} minutes: give 0 for none, or more.")
     if workers < 0:
         raise ReproError(f"The number of workers cannot be {workers}: give 0 for one a core, or more.")
     wanted = {key(s): s for s in specs}
-    found = {k: store.get(k) for k in wanted if k in store}  # a damaged run is told before the work, not after it
-    missing = {k: s for k, s in wanted.items() if k not in found}
-    for k in found:
+    for k in [k for k in wanted if k in store]:
+        store.get(k)  # raises for a damaged run before the work, not after it
         if store.left(k):  # by a process that was killed when its run was already stored
             store.done(k)
+    missing = {k: s for k, s in wanted.items() if k not in store}
     starts = {k: s for k, s in _starts(missing.values()).items() if not store.weights(k).exists()}
     missing = {k: s for k, s in missing.items() if k not in starts}
+    many = workers or default_workers()
+    timed = {k: s for k, s in missing.items() if many > 1 and _on_gpu() and type(s).__name__ in TIMINGS}
+    rest = {k: s for k, s in missing.items() if k not in timed}
     deadline = time.time() + 60 * minutes if minutes else float("inf")
-    options = {"checkpoint_seconds": checkpoint_seconds, "commit": commit()}
-    total = len(wanted.keys() | starts.keys())
-    many, large = workers or default_workers(), []
-    timed = {k: s for k, s in missing.items() if many > 1 and _on_gpu() and _is_timing(s)}
-    with Progress(total, total - len(missing) - len(starts), quiet) as progress:
-        rest = {k: s for k, s in missing.items() if k not in timed}
+    terms = _Terms(str(store.root), deadline, checkpoint_seconds, commit(), keep_weights)
+    keeping = replace(terms, keep_weights=True)
+    total, to_do = len(wanted.keys() | starts.keys()), len(missing) + len(starts)
+    with Progress(total, total - to_do, quiet) as progress:
         # runs that share a GPU lengthen each other's steps, so what only takes times goes first, one at a time
-        for specs, keep, most in ((timed, keep_weights, 1), (starts, True, many), (rest, keep_weights, many)):
-            if not specs or time.time() >= deadline:
-                continue
-            with_keep = {**options, "keep_weights": keep}
-            if min(most, len(specs)) == 1:
-                large += _in_process(specs, store, deadline, with_keep, progress, watch or progress.step)
-            else:
-                large += _in_workers(specs, store, min(most, len(specs)), deadline, with_keep, progress)
-    if large:
-        raise DoesNotFit(*large)
-    missing |= {k: s for k, s in starts.items() if k in wanted}
-    found |= {k: store.get(k) for k in missing if k in store}
-    return [found[k] for k in wanted if k in found]
+        for part, how, most in ((timed, terms, 1), (starts, keeping, many), (rest, terms, many)):
+            if part and time.time() < deadline:
+                _measure_all(part, how, min(most, len(part)), progress, watch or progress.step)
+    if progress.too_large:
+        raise DoesNotFit(*progress.too_large)
+    return [store.get(k) for k in wanted if k in store]
 
 
 def _starts(specs: Iterable[Any]) -> dict[str, Any]:
     """The runs whose weights the specs start from; an untrained one has none."""
     starts = [s.start for s in specs if hasattr(s, "start")]
-    return {key(s): s for s in starts if type(s.method).__name__ != "Untrained"}
+    return {key(s): s for s in starts if _trains(s)}
+
+
+def _trains(spec: Any) -> bool:
+    return type(spec).__name__ == "RunSpec" and type(spec.method).__name__ != "Untrained"
 
 
 def default_workers() -> int:
-    return 1 if _on_gpu() else len(os.sched_getaffinity(0))
+    return 1 if _on_gpu() else cores()
 
 
 def _on_gpu() -> bool:
@@ -113,168 +133,175 @@ def _on_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _is_timing(spec: Any) -> bool:
-    return type(spec).__name__ in ("LossSpec", "LoaderSpec", "StepSpec", "ViewsSpec")
+def _function(name: str) -> Callable:
+    module, function = name.split(":")
+    return getattr(importlib.import_module(module), function)
 
 
-def _in_process(missing, store, deadline, options, progress, watch) -> list[str]:
-    """What does not fit into memory, a sentence each."""
-    import torch
+# --- processes --------------------------------------------------------------------------------------------------------
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+
+def _measure_all(specs: dict[str, Any], terms: _Terms, workers: int, progress: Progress, watch: Callable) -> None:
+    """Measure specs by key, here or in several worker processes. Raises KeyboardInterrupt when all have stopped."""
     stop = threading.Event()
-    queue, large = list(missing), []
-    try:
-        with stopping.setting(stop):
-            while queue and time.time() < deadline and not stop.is_set():
-                name = queue.pop(0)
-                try:
-                    outcome = _one(missing[name], store.root, deadline, options, stop.is_set, watch)
-                except DoesNotFit as e:
-                    large.append(str(e))
-                    progress.note(str(e))
-                    continue
-                if outcome == "busy":
-                    queue.append(name)
-                    time.sleep(0.2)
-                progress.update(outcome == "stored")
-        if stop.is_set():
-            progress.note("stopped with a checkpoint; run again to go on")
-            raise KeyboardInterrupt
-    finally:
-        torch.set_num_threads(threads)
-    return large
+    with stopping.setting(stop):
+        if workers == 1:
+            with _one_thread():
+                for event in _walk(specs, terms, bytearray(len(specs)), stop.is_set, watch):
+                    progress.hear(event)
+        else:
+            _in_workers(specs, terms, workers, progress, stop)
+    if stop.is_set():
+        progress.note("stopped with a checkpoint; run again to go on")
+        raise KeyboardInterrupt
 
 
-def _in_workers(missing, store, workers, deadline, options, progress) -> list[str]:
+def _in_workers(specs: dict[str, Any], terms: _Terms, count: int, progress: Progress, stop: threading.Event) -> None:
     # forked from a server that has imported torch and started no thread; fork and a process's threads do not go together
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["repro.ssl.train"])
-    stop = context.Event()
-    queue, running, large = list(missing), {}, []
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(stop,))
-    interrupted = False
+    resource_tracker.ensure_running()  # its start lets the signals in that are held below
+    # shared without a lock, which a worker that is killed would keep for ever
+    given_up, halt = context.RawArray("b", len(specs)), context.RawValue("b", 0)
+    workers, died = {}, False
     try:
-        with pool:
-            try:
-                while running or (queue and time.time() < deadline and not stop.is_set()):
-                    try:
-                        while queue and len(running) < workers and time.time() < deadline and not stop.is_set():
-                            with stopping.held():
-                                name = queue.pop(0)
-                                running[pool.submit(_in_worker, missing[name], store.root, deadline, options)] = name
-                        done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-                        for future in done:
-                            name = running.pop(future)
-                            try:
-                                outcome = future.result()
-                            except DoesNotFit as e:
-                                large.append(str(e))
-                                progress.note(str(e))
-                                continue
-                            if outcome == "busy":
-                                queue.append(name)
-                                time.sleep(0.2)
-                            progress.update(outcome == "stored")
-                    except KeyboardInterrupt:
-                        stop.set()
-                        interrupted = True
-                        progress.note("stopping: every run writes its checkpoint; run again to go on")
-            finally:
-                stop.set()  # also when one run cannot be made: the others need not go to their ends
-    except BrokenProcessPool:
-        if interrupted:  # the workers were told to end as well
-            raise KeyboardInterrupt from None
+        for _ in range(count):
+            mine, its = context.Pipe(duplex=False)
+            workers[mine] = context.Process(target=_work, args=(its, specs, terms, given_up, halt))
+            with stopping.held():
+                workers[mine].start()
+            its.close()  # so that the pipe ends with its worker
+        pipes = list(workers)
+        while pipes:
+            for pipe in connection.wait(pipes, timeout=0.2):
+                try:
+                    event = pipe.recv()
+                except EOFError:
+                    event, died = None, True
+                if event is None:
+                    pipes.remove(pipe)
+                elif isinstance(event, Exception) and not isinstance(event, DoesNotFit):
+                    raise event
+                else:
+                    progress.hear(event)
+            if stop.is_set() and not halt.value:
+                progress.note("stopping: every run writes its checkpoint; run again to go on")
+            halt.value = stop.is_set() or died
+    finally:
+        halt.value = 1  # also when one run cannot be made: the others need not go to their ends
+        for worker in workers.values():
+            worker.join()
+    if died and not stop.is_set():
         raise ReproError(
             "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if "
             "memory is short; all finished runs are stored."
-        ) from None
-    if interrupted:
-        raise KeyboardInterrupt
-    return large
+        )
 
 
-_stop = None
-_busy = _ended = False
-
-
-def _start_worker(stop) -> None:
-    global _stop
-    _stop = stop
-    signal.signal(signal.SIGTERM, _end)
+def _work(pipe: connection.Connection, specs: dict[str, Any], terms: _Terms, given_up: Any, halt: Any) -> None:
+    """A worker process. It sends what `_walk` yields, then None; or the exception that ended it."""
+    told = threading.Event()  # by SIGTERM, alone or with its whole group: it writes the checkpoint of its run first
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _end(*_) -> None:
-    """A worker told to end, by a pool that broke or with its whole group, writes the checkpoint of its run first."""
-    global _ended
-    _ended = True
-    if not _busy:
-        os._exit(1)
+    try:
+        with _one_thread():
+            for event in _walk(specs, terms, given_up, lambda: told.is_set() or halt.value):
+                pipe.send(event)
+        pipe.send(None)
+    except Exception as e:
+        pipe.send(e if isinstance(e, ReproError) else RuntimeError(traceback.format_exc()))  # not all can be sent
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next run for ever, since it holds the queue open itself."""
+    """Nobody would stop or hear a worker whose parent was killed."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
-def _in_worker(spec, root, deadline, options) -> str:
-    global _busy
-    _busy = True
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        return _one(spec, root, deadline, options, lambda: _ended or _stop.is_set())
+        yield
     finally:
-        _busy = False
-        if _ended:
-            os._exit(1)
+        torch.set_num_threads(threads)
 
 
-def _one(spec, root: Path, deadline: float, options: dict, stopping, step=lambda *_: None) -> str:
-    """Measure one spec: "stored", "busy" (another process is at it) or "stopped"."""
-    store, name = Store(root), key(spec)
+# --- one process ------------------------------------------------------------------------------------------------------
+
+
+def _walk(
+    specs: dict[str, Any],
+    terms: _Terms,
+    given_up: MutableSequence[int],
+    stopped: Callable[[], bool],
+    watch: Callable[[int, int, float], None] = lambda *_: None,
+) -> Iterator[str | DoesNotFit]:
+    """Measure what no other process is at, in order, until all is stored; then wait for the others' runs, and take over
+    what they leave. Yields the key of every run that is stored, and DoesNotFit for one that is not. given_up: marks those
+    for all processes that share it, so that each is tried once."""
+
+    def over() -> bool:
+        return time.time() >= terms.deadline or bool(stopped())
+
+    left = list(enumerate(specs))
+    while left:
+        later = []
+        for number, name in left:
+            if over():
+                return
+            if given_up[number]:
+                continue
+            try:
+                if _measure(specs[name], terms, over, watch):
+                    yield name
+                else:
+                    later.append((number, name))
+            except DoesNotFit as e:
+                given_up[number] = 1
+                yield e
+        left = later
+        if left:
+            time.sleep(0.2)
+
+
+def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable[[int, int, float], None]) -> bool:
+    """Measure one spec. Whether it is stored: False if another process is at it, or if it was stopped."""
+    store, name, kind = Store(terms.store), key(spec), type(spec).__name__
+    keep = terms.keep_weights and _trains(spec)
     with store.claim(name) as mine:
-        kind = type(spec).__name__
-        keep = options["keep_weights"] and kind == "RunSpec" and type(spec.method).__name__ != "Untrained"
         if name in store and not (keep and not store.weights(name).exists()):
-            return "stored"
+            return True
         if not mine:
-            return "busy"
+            return False
 
         def tick(*progress) -> None:
-            step(*progress)
-            if time.time() >= deadline or stopping():
+            watch(*progress)
+            if over():
                 raise Stopped
 
-        started = time.time()
-        weights = None
+        started, run, weights = time.time(), _function(MEASURED_BY[kind]), None
         try:
             if kind == "RunSpec":
-                from repro.ssl import train
-
                 scratch = store.scratch(name)
                 with alone() if spec.timed else contextlib.nullcontext():
-                    result = train.run(spec, scratch, tick, options["checkpoint_seconds"], keep)
+                    result = run(spec, scratch, tick, terms.checkpoint_seconds, keep)
                 weights = scratch / "weights.pt" if keep else None
             elif kind == "DetectSpec":
-                from repro import detection
-
                 start = store.weights(key(spec.start))
-                result = detection.run(spec, start, store.scratch(name), tick, options["checkpoint_seconds"])
+                result = run(spec, start, store.scratch(name), tick, terms.checkpoint_seconds)
             else:
-                module, function = RUNNERS[kind].split(":")
-                result = getattr(importlib.import_module(module), function)(spec)
+                result = run(spec)
         except Stopped:
-            return "stopped"
+            return False
         provenance = {
-            "commit": options["commit"],
+            "commit": terms.commit,
             **machine(),
-            **_title(spec),
+            **({"data_title": _function(DATA_TITLE)(spec.data.name)} if hasattr(spec, "data") else {}),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "wall_seconds": round(time.time() - started, 3),
             **{k: v if isinstance(v, list) else round(v, 3) for k, v in result.timing.items()},
@@ -282,74 +309,15 @@ def _one(spec, root: Path, deadline: float, options: dict, stopping, step=lambda
         record = Record(name, kind, to_dict(spec), result.metrics, result.curves, provenance)
         store.put(record, weights if weights and weights.exists() else None)
         store.done(name)
-        return "stored"
+        return True
 
 
-def _title(spec) -> dict[str, str]:
-    from repro import data
-
-    return {"data_title": data.title(spec.data.name)} if hasattr(spec, "data") else {}
-
-
-def dry_run(specs: list[Any]) -> Iterator[str]:
-    """Print the plan, then build every distinct network, recipe and loader of it and train one step on views that the
-    loader makes of a small fake data set in the same format; one line each."""
-    from repro.claims import ledger
-
-    yield from ledger.lines(specs)
-    done: dict[Any, int] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        files: dict[int, Path] = {}
-        for spec in specs:
-            if type(spec).__name__ == "DetectSpec":
-                from repro import detection
-
-                shape = (spec.task, spec.heads, spec.start.backbone)
-                if shape not in done:
-                    done[shape] = detection.dry_run(spec)
-                    yield f"detector of {spec.task}s on {spec.start.backbone}: {done[shape] / 1e6:.1f} M parameters"
-                continue
-            if type(spec).__name__ != "RunSpec":
-                continue
-            method = type(spec.method).__name__
-            net = (spec.backbone, spec.projector, method, spec.joint)
-            shape = (*net, spec.recipe, spec.data.size, spec.optimiser.name, spec.loading)
-            if shape in done:
-                continue
-            done[shape] = _dry_step(spec, Path(folder), files)
-            yield (
-                f"{method} {spec.backbone} {spec.recipe.name} {spec.data.size} px, images {_way(spec.loading)}, projector "
-                f"{spec.projector.layers} x {spec.projector.width} to {spec.projector.dim}: {done[shape] / 1e6:.1f} M "
-                "parameters"
-            )
-    if done:
-        yield f"{len(specs)} runs of {len(done)} kinds, each built, fed by its loader and trained for one step"
-
-
-def _way(loading) -> str:
-    """How images come to a run, in words."""
-    if loading.name == "memory":
-        return "from memory"
-    stored = f", stored at {loading.stored} px" if loading.stored else ""
-    return f"through {loading.name}{stored}{', growing' if loading.ramp else ''}{', fast' if loading.fast else ''}"
-
-
-def _dry_step(spec, folder: Path, files: dict[int, Path]) -> int:
-    """One step of a spec on fake images, read from a `.beton` file by its loader, or by ours where it has none; the
-    number of parameters."""
-    from repro.ssl import methods, train
-
-    if isinstance(spec.method, methods.Untrained):
-        return train.dry_run(spec)
-    import torch
-
-    from repro.data import disk, prepared
-
-    size = spec.data.size or 224
-    if size not in files:
-        files[size] = prepared.fake(folder / str(size), side=size + size // 8)
-    through = "ours" if spec.loading.name == "memory" else spec.loading.name
-    grows, device = disk.growing(size, spec.loading.ramp), torch.device("cpu")
-    source = disk.loader(files[size], through, spec.recipe, 2, grows, spec.seed, range(8), device, spec.loading.fast)
-    batch = next(source.epoch())
-    return train.dry_run(spec, batch.views.float() / 255)
+def dry_run(specs: Iterable[Any]) -> Iterator[str]:
+    """Try each distinct kind of run of a plan for one step on made-up images; a line each."""
+    specs, tried = list(specs), 0
+    for kind, function in TRIED_BY.items():
+        for line in _function(function)(s for s in specs if type(s).__name__ == kind):
+            tried += 1
+            yield line
+    if tried:
+        yield f"{len(specs)} runs of {tried} kinds, each built, fed by its loader and trained for one step"

@@ -19,7 +19,7 @@ from PIL import Image
 from repro import data
 from repro.core import places
 from repro.core.io import write_atomic
-from repro.data import prepared
+from repro.cores import cores
 from repro.loader import beton, compiled
 from repro.loader.loader import Images, Loader, ramp
 from repro.views.recipe import Recipe
@@ -61,7 +61,7 @@ def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()
     """The training images as JPEGs of `stored` pixels a side in a .beton file, made once. Of a prepared set, 0 means its
     own file, of which `Split.numbers` are for training; of others, their own size."""
     if not stored and data.in_files(name):
-        return prepared.root() / name / "train.beton"
+        return data.root() / name / "train.beton"
     digest = hashlib.sha256(repr((name, stored, options, QUALITY)).encode()).hexdigest()[:12]
     file = places.root() / "build" / "files" / f"{Path(name).name}-{digest}.beton"
     if not file.exists():
@@ -78,7 +78,7 @@ def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # another process may be at the same
             labels = {k: v.tolist() for k, v in split.labels.items()}
-            beton.write(Path(scratch) / file.name, encode, labels, workers=len(os.sched_getaffinity(0)))
+            beton.write(Path(scratch) / file.name, encode, labels, workers=cores())
             os.replace(Path(scratch) / file.name, file)
     return file
 

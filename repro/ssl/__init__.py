@@ -1,11 +1,14 @@
 """Self-supervised learning: one training loop and its parts.
 
-train.py                 the loop, its checkpoints, and what its probes read
-methods.py, losses.py    SimCLR, Barlow Twins, VICReg, BYOL, MoCo, SimSiam, MSR ... as values, and their losses
-networks.py, optim.py    backbones and projectors; LARS and schedules
-probes.py, spectra.py    reading a backbone: accuracy; eigenspectrum
-engine.py, pairs.py      how a step runs on a GPU; how clean and destroyed pairs align
+train.py                  the loop
+step.py, feed.py          a training step; where its views come from
+methods.py, losses.py     what SimCLR, Barlow Twins, VICReg, BYOL, MoCo, SimSiam, MSR ... train, and their losses
+networks.py, optim.py     backbones and projectors; LARS and schedules
+probing.py, probes.py     what a run's probes read; how they are fitted
+spectra.py, pairs.py      eigenspectra; how clean and destroyed pairs align
+engine.py, checkpoint.py  how a step runs on a GPU; a loop's state on disk
+trial.py                  steps on made-up images: do they fit into memory?
 
-May import views, loader, core and data. A first reader reads train.py, methods.py and losses.py; engine.py and pairs.py
-can wait.
+May import views, loader, core and data. A first reader reads train.py, step.py, methods.py and losses.py; the last four
+lines can wait.
 """

@@ -25,6 +25,11 @@ WAYS = ("views", "graph", "compile")
 WARM = 3  # calls before a capture, in which libraries choose their algorithms and compilers compile
 
 
+def device() -> torch.device:
+    """Where runs compute: on a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def ways(device: torch.device) -> tuple[str, ...]:
     """The ways that $REPRO_ENGINE names, () on a CPU."""
     named = parse(os.environ.get("REPRO_ENGINE", ""))
@@ -47,6 +52,13 @@ def prepare(device: torch.device, precision: str) -> None:
         torch.backends.cudnn.conv.fp32_precision = "ieee" if precision == "float32" else "tf32"
         torch.backends.cudnn.benchmark = True
         torch.cuda.reset_peak_memory_stats()
+
+
+def used(device: torch.device, ways: tuple[str, ...]) -> dict:
+    """The ways of the engine and the most memory that was in use; of a CPU nothing."""
+    if device.type != "cuda":
+        return {}
+    return {"engine": list(ways), "peak_memory_gb": torch.cuda.max_memory_allocated() / 1e9}
 
 
 def compiled(function: Callable) -> Callable:

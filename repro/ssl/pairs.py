@@ -24,8 +24,8 @@ from repro.views.recipe import staged
 IMAGES = 256  # two pairs each; half of them chosen for having lost an object, which few have
 CANDIDATES = 2048
 EPOCH = 2**30 + 16  # an epoch that no run reaches: pictures of its own, the same along the run
-LOST = 0.25  # of what the object adds to its weak view; an aggressive view that keeps less has lost it
-PROXY = 0.2  # of the pairs, where nobody knows: those whose aggressive view keeps least of its weak view's contrast
+LOST_BELOW = 0.25  # an aggressive view that keeps less of what the object adds to its weak view has lost the object
+LOST_SHARE = 0.2  # of the pairs count as lost where nobody knows: those that keep least of their weak view's contrast
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def make(spec: RunSpec, dataset: data.Dataset) -> Pairs:
     if known:
         options = dict(spec.data.options)
         bare, _ = scenes.render(int(options.pop("images", 2048)), images.shape[-1], 0, **options, bare=True)
-        lost = kept(views, _views(spec, torch.from_numpy(bare[: len(images)]))) < LOST
+        lost = kept(views, _views(spec, torch.from_numpy(bare[: len(images)]))) < LOST_BELOW
     else:
         contrast = views.std((2, 3, 4))
         kept_contrast = contrast[2:] / contrast[:2].clamp(min=1e-3)
-        lost = kept_contrast <= kept_contrast.flatten().quantile(PROXY)
+        lost = kept_contrast <= kept_contrast.flatten().quantile(LOST_SHARE)
     some = lost.any(0)
     first = some.nonzero()[: IMAGES // 2, 0]
     index = torch.cat([first, (~some).nonzero()[: IMAGES - len(first), 0]])
@@ -67,7 +67,7 @@ def make(spec: RunSpec, dataset: data.Dataset) -> Pairs:
 
 def kept(views: Tensor, bare: Tensor) -> Tensor:
     """(2, N): how much of what the object adds to a weak view is still there in the aggressive one, from (4, N, 3, H, W)
-    views with and without it. A crop that shows none of it keeps all."""
+    views with and without it. A crop without the object counts as keeping all of it."""
     added = (views - bare).abs().mean((2, 3, 4))
     return torch.where(added[:2] > 0.01, added[2:] / added[:2].clamp(min=0.01), 1.0)
 

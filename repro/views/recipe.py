@@ -40,24 +40,23 @@ class View:
     parent: int = -1
 
     def __post_init__(self) -> None:
-        for name in ("flip", "jitter", "gray", "blur", "solarize"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ReproError(f"A view's {name} is a probability in [0, 1], not {getattr(self, name)}: correct it.")
-        if not 0 < self.crop[0] <= self.crop[1] <= 1:
-            raise ReproError(f"A view's crop is a range of area shares in (0, 1], not {self.crop}: correct it.")
-        if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise ReproError(f"A view's ratio is a range of positive width/height, not {self.ratio}: correct it.")
-        for name in ("brightness", "contrast", "saturation"):
-            if getattr(self, name) < 0:
-                raise ReproError(f"A view's {name} is a strength from 0 on, not {getattr(self, name)}: correct it.")
-        if not 0 < self.sigma[0] <= self.sigma[1]:
-            raise ReproError(f"A view's sigma is a range of positive pixels, not {self.sigma}: correct it.")
-        if not 0 <= self.hue <= 0.5:
-            raise ReproError(f"A view's hue lies in [0, 0.5] of a turn, not {self.hue}: correct it.")
-        if self.kernel and self.kernel % 2 == 0:
-            raise ReproError(f"A blur's kernel is an odd number of pixels, not {self.kernel}: correct it.")
-        if self.noise < 0:
-            raise ReproError(f"A view's noise is a standard deviation and not negative, not {self.noise}: correct it.")
+        probabilities, strengths = (
+            ("flip", "jitter", "gray", "blur", "solarize"),
+            ("brightness", "contrast", "saturation"),
+        )
+        rules = {name: (0 <= getattr(self, name) <= 1, "is a probability in [0, 1]") for name in probabilities}
+        rules |= {name: (getattr(self, name) >= 0, "is a strength from 0 on") for name in strengths}
+        rules |= {
+            "crop": (0 < self.crop[0] <= self.crop[1] <= 1, "is a range of area shares in (0, 1]"),
+            "ratio": (0 < self.ratio[0] <= self.ratio[1], "is a range of positive width/height"),
+            "sigma": (0 < self.sigma[0] <= self.sigma[1], "is a range of positive pixels"),
+            "hue": (0 <= self.hue <= 0.5, "lies in [0, 0.5] of a turn"),
+            "kernel": (not self.kernel or self.kernel % 2 == 1, "is an odd number of pixels, or 0"),
+            "noise": (self.noise >= 0, "is a standard deviation, 0 or more"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise ReproError(f"A view's {name} {rule}, not {getattr(self, name)}: correct it.")
 
 
 @dataclass(frozen=True)
