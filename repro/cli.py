@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from repro import claims
 from repro.core import places, stopping
+from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError
 
 BENCHMARKS = (
@@ -318,7 +319,7 @@ def _bench(args: argparse.Namespace) -> int:
 def _doctor(args: argparse.Namespace) -> int:
     import torch
 
-    print(f"python {sys.version.split()[0]}, torch {torch.__version__}, {len(os.sched_getaffinity(0))} cores")
+    print(f"python {sys.version.split()[0]}, torch {torch.__version__}, {cores()} cores")
     print(f"GPU: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'none; everything runs on the CPU'}")
     for name, purpose in (
         ("ffcv", "the fast loader; else the torchvision loader is used"),

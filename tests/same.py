@@ -29,6 +29,7 @@ from pathlib import Path
 from repro import claims, figures
 from repro.core.profiles import PROFILES, profile
 from repro.core.spec import key
+from repro.cores import cores
 from repro.pages import notebook
 
 KEYS = Path(__file__).with_name("keys.txt")
@@ -140,7 +141,7 @@ def main() -> int:
             update()
         return 0
     bad = 0
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ProcessPoolExecutor(cores()) as pool:
         slugs = given.slugs or list(claims.NOTEBOOKS)
         for slug, said in zip(slugs, pool.map(check, slugs)):
             print("\n".join(said) or f"{slug}: same", flush=True)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from repro.core.io import write_atomic
 from repro.core.lock import alone
 from repro.core.provenance import commit, machine
 from repro.core.spec import Optimiser, Projector, RunSpec
+from repro.cores import cores
 from repro.errors import ReproError
 from repro.ssl import engine, methods, optim, train
 from repro.ssl.methods import MSR, SimCLR
@@ -123,12 +123,12 @@ def measure(
     from repro.bench import peers  # torchvision's transforms take a second to import
 
     mine = Ours(spec, images.to(device))
-    cores, number = len(os.sched_getaffinity(0)), max(steps, engine.WARM + 1)
+    number = max(steps, engine.WARM + 1)
     paces = {part: functools.partial(_own_pace, mine, number, part) for part in PARTS}
     for ways in against if device.type == "cuda" else ():
         other = Ours(spec, images.to(device), ways)
         paces["ours, " + (", ".join(ways) or PLAIN)] = functools.partial(_own_pace, other, number, "optimiser")
-    others = peers.contestants(spec, images.to(device), workers, cores) if with_peers else {}
+    others = peers.contestants(spec, images.to(device), workers, cores()) if with_peers else {}
     paces |= {name: functools.partial(_pace, peer, device) for name, peer in others.items()}
     seconds: dict[str, list[float]] = {name: [] for name in paces}
     forward, both = flops(spec, size)
@@ -136,7 +136,7 @@ def measure(
     found = {
         **machine(), "commit": commit(), "backbone": spec.backbone, "size": size, "batch": spec.batch_size,
         "views": len(spec.recipe.views), "recipe": spec.recipe.name, "precision": spec.precision,
-        "ways": list(engine.ways(device)), "cores": cores, "steps": steps, "seconds": seconds,
+        "ways": list(engine.ways(device)), "cores": cores(), "steps": steps, "seconds": seconds,
         "flops_forward": forward, "flops": both,
         "ceiling": ceiling(device, precision), "ceiling_float32": ceiling(device, torch.float32),
         "workers": {name: peer.workers for name, peer in others.items()},

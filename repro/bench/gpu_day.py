@@ -35,6 +35,7 @@ from repro.core.profiles import base, profile
 from repro.core.provenance import commit, machine
 from repro.core.spec import key
 from repro.core.store import Store, export, load, take_up
+from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError
 
 NOTEBOOKS = ("augmentations", "multi_augmentation", "msr_beta_decay", "batch_size", "small_projectors")
@@ -63,7 +64,7 @@ def run_tests(out: Path, limit: float, tests: str, which: str) -> str:
     """Run those of the GPU's tests that pytest's expression `which` selects: how many passed, and which failed. A failure
     does not raise."""
     command = [sys.executable, "-m", "pytest", tests, "-v", "--color=no", "-o", "filterwarnings=default", "-k", which]
-    command += ["-n", str(min(6, len(os.sched_getaffinity(0))))]
+    command += ["-n", str(min(6, cores()))]
     _, text = _call(command, limit, out, "")
     outcomes = _outcomes(text)
     said = []

@@ -30,6 +30,7 @@ from repro.bench.contestants import ALONE, COLUMNS
 from repro.core import places
 from repro.core.lock import alone
 from repro.core.store import Result
+from repro.cores import cores
 from repro.errors import ReproError
 from repro.loader import jpeg
 
@@ -109,7 +110,7 @@ def measure(spec: LoaderSpec, ffcv_ssl: str = "", say=lambda text: None) -> tupl
     An FFCV-SSL that does not run here is left out, which one sentence on the standard error says.
     """
     jpeg.library()  # without it there is nothing to measure, and it says so itself
-    workers = spec.workers or len(os.sched_getaffinity(0))
+    workers = spec.workers or cores()
     names = [*(NAMES if spec.peers else ("decode", "ours", "torchvision")), *(SSL if ffcv_ssl else ())]
     with alone(), tempfile.TemporaryDirectory() as scratch:
         if spec.images == "synthetic":

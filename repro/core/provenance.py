@@ -9,11 +9,15 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from repro.cores import cores
+
 
 @functools.cache
 def commit() -> str:
-    """The checked-out commit, with "+" if files of the package differ from it; outside a git checkout, as on a machine
-    that got a copy of the files, $REPRO_COMMIT, else "unknown"."""
+    """$REPRO_COMMIT where it is set, as on a machine that got a copy of the files, whose own .git may be an older one;
+    else the checked-out commit, with "+" if files of the package differ from it; outside of a checkout "unknown"."""
+    if given := os.environ.get("REPRO_COMMIT"):
+        return given
     here = Path(__file__).parents[1]
 
     def git(*words: str) -> str:
@@ -22,7 +26,7 @@ def commit() -> str:
     try:
         return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.SubprocessError):
-        return os.environ.get("REPRO_COMMIT", "unknown")
+        return "unknown"
 
 
 @functools.cache
@@ -33,7 +37,7 @@ def machine() -> dict[str, object]:
     cuda = torch.cuda.is_available()
     names = ("torch", "torchvision", "numpy")
     versions = {"python": platform.python_version(), **{n: metadata.version(n) for n in names}}
-    hardware = torch.cuda.get_device_name() if cuda else f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
+    hardware = torch.cuda.get_device_name() if cuda else f"{_processor()}, {cores()} cores"
     return {"hardware": hardware, "device": "cuda" if cuda else "cpu", "versions": versions}
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from repro.errors import ReproError
-from repro.ssl.methods import Method, SimCLR
+from repro.core.methods import Method, SimCLR
 from repro.views.recipe import Recipe, preset
 
 

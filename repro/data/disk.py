@@ -19,6 +19,7 @@ from PIL import Image
 from repro import data
 from repro.core import places
 from repro.core.io import write_atomic
+from repro.cores import cores
 from repro.data import prepared
 from repro.loader import beton, compiled
 from repro.loader.loader import Images, Loader, ramp
@@ -78,7 +79,7 @@ def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # another process may be at the same
             labels = {k: v.tolist() for k, v in split.labels.items()}
-            beton.write(Path(scratch) / file.name, encode, labels, workers=len(os.sched_getaffinity(0)))
+            beton.write(Path(scratch) / file.name, encode, labels, workers=cores())
             os.replace(Path(scratch) / file.name, file)
     return file
 

@@ -28,6 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from repro.core.io import write_atomic
+from repro.cores import cores
 from repro.data.folder import SUFFIXES, rgb
 from repro.errors import ReproError
 from repro.loader import beton, compiled, jpeg
@@ -306,7 +307,7 @@ def script(name: str, make: Callable[[argparse.Namespace], None], download: bool
             )
         args.out = args.out or root() / (name or args.folder.resolve().name)
         args.folder = args.folder or args.out / "download"
-        args.workers = args.workers or len(os.sched_getaffinity(0))
+        args.workers = args.workers or cores()
         make(args)
     except ReproError as e:
         print(f"{parser.prog}: {e}", file=sys.stderr)

@@ -6,7 +6,6 @@ number, view number), so the stream of batches depends on no worker count, and a
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repro.cores import cores
 from repro.errors import ReproError
 from repro.loader import beton, compiled
 from repro.loader.jpeg import Decoder
@@ -109,7 +109,7 @@ class Loader:
         check(batch, rank, world, workers, dtype)
         self.recipe, self.batch, self.seed, self.central = recipe, batch, seed, central
         self.size = size if callable(size) else lambda epoch: size
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or cores()
         self.shuffle, self.drop_last, self.rank, self.world = shuffle, drop_last, rank, world
         self.samples = samples(indices, len(self.file), self.file.path)
         self.fast, self.dtype, self.device, self.ahead = fast, dtype, torch.device(device), max(1, ahead)
@@ -241,7 +241,7 @@ class Images:
         if not len(self):
             return
         options = {"seed": seed, "shuffle": False, "drop_last": False, "central": self.central}
-        options["workers"] = min(len(self), len(os.sched_getaffinity(0)))
+        options["workers"] = min(len(self), cores())
         for batch in Loader(self.file, recipe, count, self.size, indices=self.numbers.numpy(), **options).epoch(epoch):
             yield batch.views
 

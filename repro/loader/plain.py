@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as F
 
+from repro.cores import cores
 from repro.errors import ReproError
 from repro.loader import compiled
 from repro.loader.loader import Batch, check, order, samples
@@ -51,7 +51,7 @@ class PlainLoader:
         check(batch, rank, world, workers, dtype)
         self.files, self.recipe, self.batch, self.seed, self.central = list(files), recipe, batch, seed, central
         self.size = size if callable(size) else lambda epoch: size
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or cores()
         self.shuffle, self.drop_last, self.rank, self.world = shuffle, drop_last, rank, world
         self.samples = samples(indices, len(self.files), "The list of files")
         self.dtype, self.device = dtype, torch.device(device)

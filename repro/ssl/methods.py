@@ -1,4 +1,4 @@
-"""The methods: their hyper-parameters as frozen values, and how each turns views into a loss.
+"""What the methods of `repro.core.methods` train, and how each turns views into a loss.
 
 `Learner` holds the networks a method trains; `loss` is the whole of a method, one branch each, readable side by side.
 """
@@ -7,113 +7,23 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
-from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.core.methods import (
+    BYOL, MSR, BarlowMultiView, BarlowTwins, InstanceSimCLR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR, Supervised,
+    Untrained, VICReg, VICRegMultiView,
+)  # fmt: skip
 from repro.errors import ReproError
 from repro.ssl import losses, networks
 
-
-@dataclass(frozen=True)
-class SimCLR:
-    temperature: float = 0.2
-
-
-@dataclass(frozen=True)
-class BarlowTwins:
-    lambda_: float = 0.0051
-    scale: float = 0.1
-
-
-@dataclass(frozen=True)
-class VICReg:
-    invariance: float = 25.0
-    variance: float = 25.0
-    covariance: float = 1.0
-
-
-@dataclass(frozen=True)
-class BarlowMultiView:
-    """Barlow Twins against the mean of any number of views, as the authors of the small projectors paper code it; beta
-    of order 1 / projector dimension."""
-
-    beta: float = 0.02
-
-
-@dataclass(frozen=True)
-class VICRegMultiView:
-    """VICReg against the mean of the other views, as the same authors code it."""
-
-    invariance: float = 25.0
-    variance: float = 25.0
-    covariance: float = 1.0
-
-
-@dataclass(frozen=True)
-class BYOL:
-    """ema rises from its value to 1 by a cosine over the run (Grill et al. 2020)."""
-
-    ema: float = 0.99
-
-
-@dataclass(frozen=True)
-class SimSiam:
-    pass
-
-
-@dataclass(frozen=True)
-class MoCo:
-    """MoCo v2: EMA keys without gradient, negatives from a queue of past keys; symmetric over the two views."""
-
-    temperature: float = 0.2
-    ema: float = 0.99
-    queue: int = 4096
-
-
-DECAYS = ("cosine", "fixed", "linear", "rising")  # linear and rising (the cosine backwards) are for comparison
-
-
-@dataclass(frozen=True)
-class MSR:
-    """BYOL with aggressive views through the online network and weak ones through the target (MSR paper, Eqs. 3 to 6):
-    views (weak 1, weak 2, aggressive 1, aggressive 2), the recipe "msr".
-
-    beta: the weight of the pair of aggressive views at the start; 1 - beta is that of the aggressive and weak pairs.
-    decay: how beta moves over the steps, one of DECAYS; "cosine" is Eq. 6, "fixed" keeps it.
-    stop: whether the gradient stops at the other view's prediction, as in the authors' code; Eq. 5 does not say so.
-    ema: as BYOL's.
-    """
-
-    beta: float = 0.4
-    decay: str = "cosine"
-    stop: bool = True
-    ema: float = 0.99
-
-    def __post_init__(self) -> None:
-        _check_beta(self)
-
-
-@dataclass(frozen=True)
-class SimSiamMSR:
-    """MSR on SimSiam (MSR paper, Table 8): the weak views go through the online network, without gradient."""
-
-    beta: float = 0.4
-    decay: str = "cosine"
-    stop: bool = True
-
-    def __post_init__(self) -> None:
-        _check_beta(self)
-
-
-def _check_beta(method: MSR | SimSiamMSR) -> None:
-    if not 0 <= method.beta <= 1:
-        raise ReproError(f"MSR's beta is a weight in [0, 1], not {method.beta}: correct it.")
-    if method.decay not in DECAYS:
-        raise ReproError(f"Unknown decay {method.decay!r}: choose one of {', '.join(DECAYS)}.")
+PREDICTOR = (BYOL, SimSiam, MSR, SimSiamMSR)
+TARGET = (BYOL, MoCo, MSR)
+RISING = (BYOL, MSR)  # their ema rises to 1
+VIEWS = {BYOL: 2, SimSiam: 2, MoCo: 2, InstanceSimCLR: 3}  # the others of METHODS take two or more
+STAGED = (MSR, SimSiamMSR)  # not among METHODS: they take two weak views and two made from them
 
 
 def beta_at(method: MSR | SimSiamMSR, progress: float | Tensor) -> float | Tensor:
@@ -121,35 +31,6 @@ def beta_at(method: MSR | SimSiamMSR, progress: float | Tensor) -> float | Tenso
     cos = torch.cos if isinstance(progress, Tensor) else math.cos
     down = (cos(math.pi * progress) + 1) / 2
     return method.beta * {"cosine": down, "fixed": 1.0, "linear": 1 - progress, "rising": 1 - down}[method.decay]
-
-
-@dataclass(frozen=True)
-class InstanceSimCLR:
-    """SimCLR on one image at a time (FFCV-SSL paper, Sec. 3.4): views are the image, its positive (the image under
-    noise) and its only negative (a small patch of it); `repro.views.recipe.instance` makes them."""
-
-    temperature: float = 0.2
-
-
-@dataclass(frozen=True)
-class Supervised:
-    """Cross-entropy on the labels of the first probed task, of every view: what others are compared with. The projector
-    is the classifier: one layer, with an output a class or more."""
-
-
-@dataclass(frozen=True)
-class Untrained:
-    """No training at all: the random encoder, or raw pixels with the backbone "pixels". The floors of every figure."""
-
-
-Trained = SimCLR | BarlowTwins | VICReg | BarlowMultiView | VICRegMultiView | BYOL | SimSiam | MoCo | InstanceSimCLR
-Method = Trained | MSR | SimSiamMSR | Supervised | Untrained
-METHODS = {m.__name__.lower(): m for m in get_args(Trained)}
-PREDICTOR = (BYOL, SimSiam, MSR, SimSiamMSR)
-TARGET = (BYOL, MoCo, MSR)
-RISING = (BYOL, MSR)  # their ema rises to 1
-VIEWS = {BYOL: 2, SimSiam: 2, MoCo: 2, InstanceSimCLR: 3}  # the others of METHODS take two or more
-STAGED = (MSR, SimSiamMSR)  # not among METHODS: they take two weak views and two made from them
 
 
 class Learner(nn.Module):
@@ -186,65 +67,79 @@ def loss(
 
     joint: all views in one forward, so that batch norm sees them together; else one forward a view, as the authors of
     Barlow Twins, VICReg, BYOL and SimSiam do. Projections and losses are in float32 whatever the precision of the
-    networks, under autocast as well.
+    networks, under autocast as well. Raises ReproError for a number of views that the method does not take.
     """
     method = learner.method
-    wanted = VIEWS.get(type(method), len(views))
-    if len(views) != wanted:
-        word = {2: "two", 3: "three"}[wanted]
-        raise ReproError(f"{type(method).__name__} takes {word} views, not {len(views)}: choose a recipe of {word}.")
-    if len(views) < 2 and not isinstance(method, Supervised):
-        raise ReproError(f"{type(method).__name__} compares views and needs two or more: choose another recipe.")
-    if isinstance(method, STAGED):
-        if len(views) != 4:
-            raise ReproError(
-                f"{type(method).__name__} takes two weak views and two made from them: choose recipe 'msr'."
-            )
-        weak, views = views[:2], views[2:]
+    _check_views(method, len(views))
+    weak, views = (views[:2], views[2:]) if isinstance(method, STAGED) else (views, views)
     h = networks.each_view(learner.backbone, views, joint)
     z = networks.each_view(learner.projector, h, joint).float()
+    q = t = None
     if isinstance(method, PREDICTOR):
         q = networks.each_view(learner.predictor, z, joint).float()
     if isinstance(method, (*TARGET, SimSiamMSR)):
         target = learner.target if isinstance(method, TARGET) else nn.Sequential(learner.backbone, learner.projector)
         with torch.no_grad():
-            t = networks.each_view(target, weak if isinstance(method, STAGED) else views, joint).float()
+            t = networks.each_view(target, weak, joint).float()
     # autocast would round the losses' products, too, to 8 bits
     with torch.autocast("cuda" if z.is_cuda else "cpu", enabled=False):
-        if isinstance(method, Supervised):
-            value = F.cross_entropy(z.flatten(0, 1), labels.repeat(len(views)), ignore_index=-1)
-            value = torch.where((labels >= 0).any(), value, 0.0)  # of a batch without a label the mean is no number
-        elif isinstance(method, SimCLR):
-            value = losses.nt_xent(z, method.temperature)
-        elif isinstance(method, InstanceSimCLR):
-            value = losses.instance(z, method.temperature)
-        elif isinstance(method, BarlowTwins):
-            value = losses.barlow_twins(z, method.lambda_, method.scale)
-        elif isinstance(method, VICReg):
-            value = losses.vicreg(z, method.invariance, method.variance, method.covariance)
-        elif isinstance(method, BarlowMultiView):
-            value = losses.barlow_mean_target(z, method.beta)
-        elif isinstance(method, VICRegMultiView):
-            value = losses.vicreg_mean_target(z, method.invariance, method.variance, method.covariance)
-        elif isinstance(method, BYOL):
-            value = losses.cosine_distance(q, t.flip(0)) * 2  # both directions
-        elif isinstance(method, SimSiam):
-            value = losses.cosine_distance(q, z.detach().flip(0))
-        elif isinstance(method, STAGED):
-            other = (q.detach() if method.stop else q).flip(0)  # pairs always lie across the two crops
-            value = losses.msr(q, other, t.flip(0), beta_at(method, progress))
-            value = value * (2 if isinstance(method, MSR) else 1)  # both directions, scaled as BYOL's and SimSiam's
-        elif isinstance(method, MoCo):
-            value = (
-                losses.info_nce(z[0], t[1], learner.queue, method.temperature)
-                + losses.info_nce(z[1], t[0], learner.queue, method.temperature)
-            ) / 2
-            with torch.no_grad():  # newest keys first; the oldest fall out
-                keys = F.normalize(t.flatten(0, 1), dim=1)
-                learner.queue.copy_(torch.cat([keys, learner.queue])[: method.queue])
-        else:
-            raise ReproError(f"{type(method).__name__} is not a method that trains.")
+        value = _value(learner, z, q, t, progress, labels)
     return value, h.detach()
+
+
+def _check_views(method: Method, views: int) -> None:
+    name = type(method).__name__
+    if isinstance(method, Untrained):
+        raise ReproError(f"{name} is not a method that trains.")
+    wanted = VIEWS.get(type(method), views)
+    if views != wanted:
+        word = {2: "two", 3: "three"}[wanted]
+        raise ReproError(f"{name} takes {word} views, not {views}: choose a recipe of {word}.")
+    if views < 2 and not isinstance(method, Supervised):
+        raise ReproError(f"{name} compares views and needs two or more: choose another recipe.")
+    if isinstance(method, STAGED) and views != 4:
+        raise ReproError(f"{name} takes two weak views and two made from them: choose recipe 'msr'.")
+
+
+def _value(
+    learner: Learner,
+    z: Tensor,
+    q: Tensor | None,
+    t: Tensor | None,
+    progress: float | Tensor,
+    labels: Tensor | None,
+) -> Tensor:
+    """The loss of projections z, predictions q and targets t, (V, B, D) each where the method has them."""
+    method = learner.method
+    if isinstance(method, Supervised):
+        value = F.cross_entropy(z.flatten(0, 1), labels.repeat(len(z)), ignore_index=-1)
+        return torch.where((labels >= 0).any(), value, 0.0)  # the mean over a batch without labels is not a number
+    if isinstance(method, SimCLR):
+        return losses.nt_xent(z, method.temperature)
+    if isinstance(method, InstanceSimCLR):
+        return losses.instance(z, method.temperature)
+    if isinstance(method, BarlowTwins):
+        return losses.barlow_twins(z, method.lambda_, method.scale)
+    if isinstance(method, VICReg):
+        return losses.vicreg(z, method.invariance, method.variance, method.covariance)
+    if isinstance(method, BarlowMultiView):
+        return losses.barlow_mean_target(z, method.beta)
+    if isinstance(method, VICRegMultiView):
+        return losses.vicreg_mean_target(z, method.invariance, method.variance, method.covariance)
+    if isinstance(method, BYOL):
+        return losses.cosine_distance(q, t.flip(0)) * 2  # both directions
+    if isinstance(method, SimSiam):
+        return losses.cosine_distance(q, z.detach().flip(0))
+    if isinstance(method, STAGED):
+        other = (q.detach() if method.stop else q).flip(0)  # pairs always lie across the two crops
+        value = losses.msr(q, other, t.flip(0), beta_at(method, progress))
+        return value * (2 if isinstance(method, MSR) else 1)  # both directions, scaled as BYOL's and SimSiam's
+    assert isinstance(method, MoCo)
+    directions = [losses.info_nce(z[i], t[1 - i], learner.queue, method.temperature) for i in (0, 1)]
+    with torch.no_grad():  # newest keys first; the oldest fall out
+        keys = F.normalize(t.flatten(0, 1), dim=1)
+        learner.queue.copy_(torch.cat([keys, learner.queue])[: method.queue])
+    return (directions[0] + directions[1]) / 2
 
 
 @torch.no_grad()
