@@ -22,7 +22,7 @@ from repro.core.profiles import base, profile
 from repro.core.spec import DataSpec, Loading
 from repro.data import coco, disk, prepared
 from repro.errors import ReproError
-from repro.loader import beton, compiled
+from repro.loader import beton
 from repro.loader.loader import Images, Loader
 from repro.ssl import train
 from repro.ssl.methods import Untrained
@@ -337,11 +337,11 @@ def test_resolution_is_the_longer_side(tmp_path):
 def test_a_share_is_stored_raw(tmp_path):
     found = items(tmp_path / "in", 40)
     file = prepare(tmp_path / "out", found, raw=0.5)
-    raw = np.flatnonzero(file.kinds == compiled.RAW)
+    raw = np.flatnonzero(file.kinds == beton.RAW)
     assert 10 < len(raw) < 30
     image = np.asarray(Image.open(found.images[raw[0]]))
     assert file.data[file.offsets[raw[0]] :][: image.size].tobytes() == image.tobytes()
-    assert (prepare(tmp_path / "all", found, raw=1.0).kinds == compiled.RAW).all()
+    assert (prepare(tmp_path / "all", found, raw=1.0).kinds == beton.RAW).all()
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "I;16"])

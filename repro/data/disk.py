@@ -21,7 +21,7 @@ from repro.core import places
 from repro.core.io import write_atomic
 from repro.cores import cores
 from repro.data import prepared
-from repro.loader import beton, compiled
+from repro.loader import beton
 from repro.loader.loader import Images, Loader, ramp
 from repro.views.recipe import Recipe
 
@@ -92,7 +92,7 @@ def unpacked(file: Path) -> list[Path]:
         digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:12]
         folder = file.with_name(f"train-{digest}.files")
     out = [
-        folder / f"{i // 1000:04}" / f"{i:07}.{'jpg' if k == compiled.JPEG else 'png'}"
+        folder / f"{i // 1000:04}" / f"{i:07}.{'jpg' if k == beton.JPEG else 'png'}"
         for i, k in enumerate(content.kinds)
     ]
     done = folder / "complete"

@@ -31,7 +31,7 @@ from repro.core.io import write_atomic
 from repro.cores import cores
 from repro.data.folder import SUFFIXES, rgb
 from repro.errors import ReproError
-from repro.loader import beton, compiled, jpeg
+from repro.loader import beton, jpeg
 from repro.loader.loader import Images
 from repro.views.draw import GOLDEN, mix, stream
 
@@ -175,7 +175,7 @@ def prepare(
             "counts": counts,
             "resolution": storage.resolution,
             "quality": storage.quality,
-            "raw": int((content.kinds == compiled.RAW).sum()),
+            "raw": int((content.kinds == beton.RAW).sum()),
             "bytes": file.stat().st_size,
             "sha256": checksum(file),
             "identity": identity,
