@@ -94,8 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--markdown", action="store_true", help="the table as Markdown")
     table.add_argument("--readme", type=Path, help="write the table into this README, between its marks")
     table.add_argument("--figures", type=Path, help="the folder of results (default: the committed figures/)")
-    data = add("data", _data, "List the data sets: which are there, and how to get the rest.")
-    data.add_argument("action", choices=["list"])
+    data = add("data", _data, "List the data sets, or say of a folder how it is understood and what is wrong with it.")
+    data.add_argument("action", choices=["list", "check"])
+    data.add_argument("folder", nargs="?", type=Path, help="of class folders, for check")
     bench = add("bench", _bench, "Measure speed, as ratios in one run; long: accuracy after 200 epochs.")
     bench.add_argument(
         "what", nargs="?", default="loader", metavar="WHAT", help=f"{', '.join(BENCHMARKS)} (default: loader)"
@@ -296,6 +297,13 @@ def _claims(args: argparse.Namespace) -> int:
 
 
 def _data(args: argparse.Namespace) -> int:
+    if args.action == "check":
+        from repro.data import check
+
+        if args.folder is None:
+            raise ReproError("Say which folder to check: `repro data check FOLDER`.")
+        print("\n".join(check.lines(args.folder)))
+        return 0
     from repro import data
     from repro.data import prepared
 

@@ -21,10 +21,12 @@ from repro.claims import instance_simclr as claim_instance
 from repro.claims import msr_beta_decay, start_here
 from repro.claims import single_gpu as gpu_grids
 from repro.claims.common import floor_levels, semantic, trained
+from repro.claims.kit import by
 from repro.core import places, store, sweep
 from repro.core.profiles import base
 from repro.core.spec import key
 from repro.errors import ReproError
+from repro.pages import notebook
 from repro.ssl.methods import DECAYS, MSR, SimCLR, beta_at
 from repro.views.recipe import Recipe, View, preset
 
@@ -132,25 +134,25 @@ def single_gpu(study: Any, runs: pd.DataFrame) -> Any:
         "branches": _slider(["alike", "two"], "alike", "branches"),
         "layers": _slider([("backbone", False), ("every layer", True)], False, "probe"),
     }
-    task = semantic(runs)
+    task, mine = semantic(runs), notebook.rows(study, runs, study.claims[-1])
     column = f"linear_test_{task}"
 
     def draw(method: str, level: int, rate: int, branches: str, layers: bool) -> Any:
         g, (values, rates) = grids[method], levels[method]
         value, lr = values[min(level, len(values) - 1)], rates[min(rate, len(rates) - 1)]
-        spec = gpu_grids.cell(study.profile, g, value, lr)
+        spec = gpu_grids.run(study.profile, g, value, lr)
         if branches == "two":
             name = "ffcv-ssl-small" if spec.data.size <= 64 else "ffcv-ssl"
             spec = replace(spec, recipe=preset(name, crop=spec.recipe.views[0].crop))
         row = _found(runs, replace(spec, probes=replace(spec.probes, depths=layers)))
         fig, axes = figures.figure(1, 2, height=3.0, gridspec_kw={"width_ratios": (1.6, 1)})
-        cells = gpu_grids.cells(runs, g)
-        for i, (x, colour) in enumerate(zip(cells.levels, figures.ordered(len(cells.levels)))):
-            figures.band(axes[0], cells.rates, cells.test[:, i], f"{x:g}", i, color=colour)
+        cells = gpu_grids.cells(mine, g)
+        for i, (x, colour) in enumerate(zip(cells.levels[0], figures.ordered(len(cells.levels[0])))):
+            figures.band(axes[0], cells.levels[1], cells.test[:, i], f"{x:g}", i, color=colour)
         score = float("nan") if row is None else float(row.get(column, float("nan")))
         axes[0].plot(lr, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
         axes[0].set(xscale="log", xlabel="learning rate", ylabel=f"{task} accuracy (%)")
-        axes[0].set_xticks(cells.rates, [f"{r:g}" for r in cells.rates], fontsize=7)
+        axes[0].set_xticks(cells.levels[1], [f"{r:g}" for r in cells.levels[1]], fontsize=7)
         axes[0].minorticks_off()
         axes[0].set_title(f"{g.title}, {g.symbol} {value:g}, lr {lr:g}: {score:.1f} %", fontsize=8)
         depth = [] if row is None else [row.get(f"layer{k}_test_{task}") for k in range(1, spec.projector.layers + 1)]
@@ -223,7 +225,7 @@ def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
     """Choose patch, noise and temperature; the three views are drawn, and the run is trained (seconds on the embedded
     data) unless it is stored, and drawn beside what the other variants reach on each task."""
     size, tasks = study.profile.size, data.tasks(study.profile.data)
-    centre, mine = claim_instance.settings(study.profile)[0], claim_instance.table(runs)
+    centre, mine = claim_instance.settings(study.profile)[0], notebook.rows(study, runs, study.claims[0])
     patches = sorted({round(size * k / 16) for k in range(2, 15, 2)} | {centre.patch})
     knobs = {
         "patch": _slider(patches, centre.patch, "patch (px)"),
@@ -232,7 +234,7 @@ def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
         "everywhere": _slider((("the positive", False), ("all views", True)), False, "noise on"),
     }
     columns = [f"linear_test_{t}" for t in tasks]
-    reached = {claim_instance.KINDS[v]: claim_instance.best(mine, v)[columns].mean() for v in claim_instance.KINDS}
+    reached = {name: claim_instance.best(mine, v)[columns].mean() for v, name in claim_instance.VARIANTS.items()}
     levels = [floor_levels(runs, c) for c in columns]
 
     def draw(**chosen: Any) -> Any:
@@ -387,7 +389,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
     on the embedded data) unless it is stored, and drawn among the measured ones."""
     profile = study.profile
     spec = msr_beta_decay.standard(profile, MSR())
-    mine = runs[runs["key"].isin({key(s) for s in study.plan(study.claims[0])})]
+    scale, mine = msr_beta_decay.SCALES[profile.name], notebook.rows(study, runs, study.claims[0])
     column = f"linear_test_{semantic(mine)}"
     shifts = msr_beta_decay.SHIFTS if profile.data == "scenes" else (0.0,)
     standard = msr_beta_decay.SHIFT if profile.data == "scenes" else 0.0
@@ -398,9 +400,9 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
     }
 
     def draw(beta: float, decay: str, shift: float) -> Any:
-        method = replace(spec.method, beta=beta, decay=decay, ema=msr_beta_decay.ema(profile))
+        method = replace(spec.method, beta=beta, decay=decay, ema=scale.ema)
         chosen = msr_beta_decay.standard(profile, method, shift=shift)
-        found = runs[runs["key"].isin({key(chosen), key(msr_beta_decay.watched(chosen, profile))})]
+        found = runs[runs["key"].isin({key(chosen), key(chosen.but(pairs=scale.pairs))})]
         row = _found(runs, chosen) if found.empty else found.iloc[0]
         score = float("nan") if row is None else float(row[column])
         fig, (left, right) = figures.figure(1, 2, height=3.0)
@@ -408,7 +410,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
         left.plot(share, [beta_at(method, p) for p in share])
         left.set(xlabel="share of the run", ylabel="weight of the aggressive pair", ylim=(-0.02, 1.02))
         level = mine[mine["fragile"].fillna(0.0) == shift] if "fragile" in mine else mine
-        for i, (name, scores) in enumerate(msr_beta_decay.by_variant(level, column).items()):
+        for i, (name, scores) in enumerate(by(level, "variant").items()):
             right.plot([i], [scores.mean()], **figures.style(i))
             figures.end_label(right, i, scores.mean(), name, figures.PALETTE[i % 6], 7)
         right.plot(-1, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")

@@ -1,0 +1,112 @@
+"""What a reader wants to know of a folder of images before a night of measuring: `repro data check FOLDER`."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from repro.data import folder, tree
+from repro.errors import ReproError
+
+THUMBNAIL = 16  # pixels a side of the gray picture by which images are compared
+ALIKE = 0.998  # correlation of two such pictures from which on they count as one image
+ORIENTATION = 0x0112  # the EXIF tag
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One file: its size in pixels and mode, whether its EXIF data turn it, the hash of its bytes, its thumbnail (256,)
+    of zero mean and length one; or why it cannot be read."""
+
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    turned: bool = False
+    digest: bytes = b""
+    thumbnail: np.ndarray | None = None
+    broken: str = ""
+
+
+def lines(path: Path) -> list[str]:
+    """The report, a line each: how the folder is understood, its classes, what was passed over, files that cannot be
+    read, sizes and modes, copies. Raises ReproError where the folder cannot be understood."""
+    if not path.is_dir():
+        raise ReproError(f"There is no folder {tree.shown(path)}: give one that holds class folders.")
+    layout = tree.find(path)
+    parts = folder.splits(layout)
+    out = [f"{folder.title(path)}: {len(layout.classes)} classes, {sum(map(len, parts.values()))} images"]
+    for split, group in parts.items():
+        where = f"from {tree.shown(layout.splits[split].name)}/" if split in layout.splits else _origin(layout, split)
+        counts = Counter(number for _, number in group)
+        extent = f", {min(counts.values())} to {max(counts.values())} a class" if counts else ""
+        out.append(f"{split}: {len(group)} images {where}{extent}")
+    out += folder.remarks(layout, parts)
+    items = [(split, p, number) for split, group in parts.items() for p, number in group]
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(lambda item: look(item[1]), items))
+    broken = [f"cannot be read: {tree.shown(item[1])} ({s.broken})" for item, s in zip(items, seen) if s.broken]
+    whole = [(item, s) for item, s in zip(items, seen) if not s.broken]
+    return [*out, *broken, *_pictures([s for _, s in whole]), *_copies(whole)]
+
+
+def _origin(layout: tree.Layout, split: str) -> str:
+    if not layout.splits:
+        return "by a hash of each file's name (70, 10 and 20 %)"
+    if split == "test":
+        return f"from {tree.shown(layout.splits['val'].name)}/"
+    return "from a tenth of train, by a hash of each file's name"
+
+
+def look(path: Path) -> Seen:
+    """Read one file whole."""
+    try:
+        with Image.open(path) as image:
+            size, mode = image.size, image.mode
+            turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
+            small = folder.rgb(image).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+        digest = hashlib.sha256(path.read_bytes()).digest()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+        return Seen(broken=str(e))
+    thumbnail = np.asarray(small, np.float32).ravel()
+    thumbnail -= thumbnail.mean()
+    return Seen(size, mode, turned, digest, thumbnail / max(float(np.linalg.norm(thumbnail)), 1e-6))
+
+
+def _pictures(seen: list[Seen]) -> list[str]:
+    if not seen:
+        return []
+    short = [min(s.size) for s in seen]
+    modes = ", ".join(f"{count} {mode}" for mode, count in Counter(s.mode for s in seen).most_common())
+    out = [f"shorter side: {min(short)} to {max(short)} pixels, median {statistics.median(short):g}; modes: {modes}"]
+    turned = sum(s.turned for s in seen)
+    if turned:
+        out.append(f"{turned} images carry an EXIF orientation, which no loader here applies: turn them, if it matters")
+    return out
+
+
+def _copies(whole: list[tuple[tuple[str, Path, int], Seen]]) -> list[str]:
+    """Sentences on exact copies in two splits or in two classes, and on test images that look like one of train."""
+    same = defaultdict(list)
+    for (split, _, number), s in whole:
+        same[s.digest].append((split, number))
+    across = sum(len({split for split, _ in g}) > 1 for g in same.values())
+    classes = sum(len({number for _, number in g}) > 1 for g in same.values())
+    out = [f"{across} images lie in two splits or more, byte for byte"] * bool(across)
+    out += [f"{classes} images lie in two classes or more, byte for byte"] * bool(classes)
+    known = [s for (split, _, _), s in whole if split == "train"]
+    asked = [s for (split, _, _), s in whole if split == "test" and np.any(s.thumbnail)]
+    if known and asked:
+        bank = np.stack([s.thumbnail for s in known])
+        alike = 0
+        for start in range(0, len(asked), 256):
+            near = np.stack([s.thumbnail for s in asked[start : start + 256]]) @ bank.T
+            alike += int((near.max(1) > ALIKE).sum())
+        if alike:
+            out.append(f"{alike} of {len(asked)} test images look like an image of train (exact copies included)")
+    return out
