@@ -307,7 +307,7 @@ def _data(args: argparse.Namespace) -> int:
     from repro import data
     from repro.data import prepared
 
-    rows = [(name, data.TITLES[name], "embedded") for name in data.EMBEDDED]
+    rows = [(name, data.title(name), "embedded") for name in data.EMBEDDED]
     for name, title, state in [*rows, *prepared.table()]:
         if state.startswith("missing") and (data.root() / name).is_dir():
             state = "a folder of images"

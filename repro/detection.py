@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from repro import data
+from repro.core.methods import Untrained
 from repro.core.spec import DetectSpec, RunSpec
 from repro.core.store import Result
 from repro.data import coco
 from repro.errors import ReproError
 from repro.ssl import networks, train
-from repro.ssl.methods import Untrained
 from repro.views.draw import permutation, stream, uniform
 
 METRICS = {"mask": ("bbox", "segm"), "keypoint": ("bbox", "keypoints")}

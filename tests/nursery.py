@@ -97,9 +97,9 @@ def patience(seconds: float = 120.0) -> Iterator:
 
 
 def specs() -> dict:
+    from repro.core.methods import BYOL, MoCo
     from repro.core.profiles import PROFILES, base
     from repro.core.spec import Optimiser, Projector
-    from repro.ssl.methods import BYOL, MoCo
 
     plain = base(PROFILES["smoke"])
     probed = replace(plain.probes, labels=64, online=True, knn=True, every=2)

@@ -7,10 +7,10 @@ from studies import check_finished, every_study, made_up
 
 from repro import figures
 from repro.claims import batch_size, instance_simclr
+from repro.core.methods import InstanceSimCLR
 from repro.core.profiles import profile
 from repro.core.spec import key
 from repro.pages import notebook
-from repro.ssl.methods import InstanceSimCLR
 
 STUDY = notebook.study("instance_simclr", profile="quick")
 (CLAIM,) = instance_simclr.CLAIMS

@@ -13,10 +13,10 @@ from studies import made_up
 from repro import data, figures
 from repro.bench import step
 from repro.claims import msr_beta_decay as msr
+from repro.core.methods import BYOL, MSR, SimCLR, SimSiam, SimSiamMSR, Untrained
 from repro.core.spec import key
 from repro.pages import notebook
 from repro.ssl import pairs, train
-from repro.ssl.methods import BYOL, MSR, SimCLR, SimSiam, SimSiamMSR, Untrained
 from repro.views.recipe import preset
 
 STUDY = notebook.study("msr_beta_decay", profile="quick")

@@ -11,11 +11,11 @@ from repro.bench.loss import LossSpec, run
 from repro.claims import multi_augmentation as claim
 from repro.claims import registry
 from repro.claims.multi_augmentation import Cell
+from repro.core.methods import Untrained
 from repro.core.profiles import PROFILES
 from repro.core.spec import key, to_dict
 from repro.core.store import Record, frame
 from repro.pages import notebook
-from repro.ssl.methods import Untrained
 
 QUICK = PROFILES["quick"]
 CLAIMS = {c.id: c for c in claim.CLAIMS}

@@ -9,11 +9,11 @@ import pytest
 from repro import figures
 from repro.claims import registry
 from repro.claims import small_projectors as claim
+from repro.core.methods import BarlowMultiView, Untrained
 from repro.core.profiles import PROFILES, profile
 from repro.core.spec import key, to_dict
 from repro.core.store import Record, frame
 from repro.pages import notebook
-from repro.ssl.methods import BarlowMultiView, Untrained
 from repro.theory import linear_failure_beta
 
 QUICK = PROFILES["quick"]

@@ -18,6 +18,8 @@ from PIL import Image
 
 from repro import data
 from repro.cli import main
+from repro.core import datasets
+from repro.core.methods import Untrained
 from repro.core.profiles import base, profile
 from repro.core.spec import DataSpec, Loading
 from repro.data import coco, disk, prepared
@@ -25,7 +27,6 @@ from repro.errors import ReproError
 from repro.loader import beton
 from repro.loader.loader import Images, Loader
 from repro.ssl import train
-from repro.ssl.methods import Untrained
 from repro.views.recipe import preset
 
 SCRIPTS = Path(__file__).parent.parent / "data_prep"
@@ -94,7 +95,7 @@ def test_class_folders_with_splits(run, tmp_path):
 def test_class_folders_without_splits(run, tmp_path):
     class_tree(tmp_path / "source", "ab", 40)
     assert run("class_folder.py")[0] == 0
-    sizes = [len(labels(tmp_path, "source", split)) for split in prepared.SPLITS]
+    sizes = [len(labels(tmp_path, "source", split)) for split in datasets.SPLITS]
     assert sum(sizes) == 80
     assert sizes[0] > 40 > sizes[2] > sizes[1] > 0
 
@@ -155,7 +156,7 @@ def test_imagenet_and_its_hundred_classes(run, tmp_path):
 def test_eurosat(run, tmp_path):
     class_tree(tmp_path / "source" / "2750", "abc", 30)
     assert run("eurosat.py")[0] == 0
-    assert sum(len(labels(tmp_path, "eurosat", split)) for split in prepared.SPLITS) == 90
+    assert sum(len(labels(tmp_path, "eurosat", split)) for split in datasets.SPLITS) == 90
 
 
 def test_clevr_count_and_distance(run, tmp_path):
@@ -451,11 +452,10 @@ def test_validation_is_of_images_with_a_label(tmp_path, monkeypatch):
 def test_the_table_tells_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypatch):
     monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     rows = {name: state for name, _, state in prepared.table()}
-    assert set(rows) == set(prepared.KNOWN)
+    assert set(rows) == set(datasets.PREPARED)
     assert rows["cifar10"] == "missing: python data_prep/cifar10.py --download"
-    assert {p.name for p in SCRIPTS.glob("*.py")} == {script for _, script, _ in prepared.KNOWN.values()} | {
-        "class_folder.py"
-    }
+    scripts = {datasets.DATASETS[name].script.split()[0] for name in datasets.PREPARED}
+    assert {p.name for p in SCRIPTS.glob("*.py")} == scripts | {"class_folder.py"}
     file = prepare(tmp_path / "mine", items(tmp_path / "in"))
     state = {name: state for name, _, state in prepared.table()}["mine"]
     assert state == f"prepared: train 6, sha256 {prepared.checksum(file.path)[:8]}"
@@ -554,7 +554,7 @@ def test_a_set_too_large_for_memory_is_decoded_on_demand(photographs, monkeypatc
             same = [k for k in found.metrics if not k.startswith(("cropped", "alpha"))]
             assert {k: again.metrics[k] for k in same} == {k: found.metrics[k] for k in same}
     large = photographs(1000)
-    file = prepared.root() / "mine" / "test.beton"
+    file = datasets.root() / "mine" / "test.beton"
     ((field, *_),) = Loader(file, None, 20, 16, shuffle=False).epoch()
     assert torch.equal(large.test.images.to("cpu"), field[0])
     with pytest.raises(ReproError, match=r"Mine at 16 px is too large .* give loading=Loading\(\"ours\"\)"):
@@ -566,7 +566,7 @@ def test_a_set_too_large_for_memory_is_decoded_on_demand(photographs, monkeypatc
 @pytest.mark.parametrize("limit", [1000, data.MEMORY])
 def test_training_cuts_whole_images_out_of_the_prepared_file(photographs, limit):
     known, spec = photographs(limit), probed(Loading("ours"), seed=3)
-    file = prepared.root() / "mine" / "train.beton"
+    file = datasets.root() / "mine" / "train.beton"
     assert disk.beton_of("mine", 0) == file
     assert sorted([*known.train.numbers.tolist(), *known.val.numbers.tolist()]) == list(range(60))
     chosen = data.subset(known.train, 0.5, 3)

@@ -13,13 +13,13 @@ import torch
 
 from repro import detection
 from repro.core import sweep
+from repro.core.methods import MSR, Supervised, Untrained
 from repro.core.profiles import PROFILES, base
 from repro.core.spec import DataSpec, DetectSpec, Probes, Projector, key
 from repro.core.store import frame
 from repro.data import coco
 from repro.errors import ReproError
 from repro.ssl import train
-from repro.ssl.methods import MSR, Supervised, Untrained
 from repro.views.recipe import preset
 
 SCENES = DataSpec(coco.SCENES, 64, options=(("images", 8),))

@@ -11,10 +11,10 @@ import torch
 
 from repro import data
 from repro.bench import loss as bench
+from repro.core.methods import BarlowMultiView, SimCLR, Untrained, VICRegMultiView
 from repro.core.spec import DataSpec, Optimiser, Projector, RunSpec, key
 from repro.errors import ReproError
 from repro.ssl import losses, methods, spectra, train
-from repro.ssl.methods import BarlowMultiView, SimCLR, Untrained, VICRegMultiView
 from repro.views.recipe import preset, repeat
 
 _I = torch.arange(48, dtype=torch.float64).reshape(8, 6)

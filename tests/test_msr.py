@@ -11,11 +11,11 @@ import reference
 import torch
 
 from repro import data
+from repro.core.methods import BYOL, DECAYS, MSR, SimSiam, SimSiamMSR
 from repro.core.spec import Optimiser, Projector, RunSpec, key
 from repro.errors import ReproError
 from repro.loader import compiled
 from repro.ssl import losses, methods, train
-from repro.ssl.methods import BYOL, MSR, SimSiam, SimSiamMSR
 from repro.views import batched
 from repro.views.draw import permutation
 from repro.views.recipe import Recipe, preset
@@ -180,7 +180,7 @@ def test_beta_falls_by_the_cosine_at_every_step(tiny, monkeypatch):
     assert methods.beta_at(MSR(0.4), 0.5) == pytest.approx(0.2)
     assert methods.beta_at(MSR(0.4), 1.0) == pytest.approx(0.0)
     at = [k / 1000 for k in range(1001)]
-    for decay in methods.DECAYS:
+    for decay in DECAYS:
         values = [methods.beta_at(MSR(0.5, decay), p) for p in at]
         assert sum(values) / len(values) == pytest.approx(0.5 if decay == "fixed" else 0.25, abs=1e-3)
         assert values == sorted(values, reverse=decay != "rising")

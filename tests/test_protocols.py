@@ -10,11 +10,11 @@ import torch
 from repro import data
 from repro.claims import ledger, registry
 from repro.core import sweep
+from repro.core.methods import BYOL, SimCLR, SimSiam, Untrained
 from repro.core.profiles import base, profile
 from repro.core.spec import Projector, key
 from repro.pages import notebook
 from repro.ssl import probes, train
-from repro.ssl.methods import BYOL, SimCLR, SimSiam, Untrained
 from repro.views.recipe import preset
 
 

@@ -36,8 +36,6 @@ MAY_IMPORT = {  # from the ground up: a room imports only rooms that are listed 
 UPWARDS = {  # what still imports upwards; this list may only shrink
     "bench.gpu_day": {"claims"},  # it measures the plans of claims
     "bench.long": {"claims"},  # the runs that it times are those of a claim
-    "core.profiles": {"data", "ssl"},  # a data set's tasks; the standard run's method
-    "core.spec": {"ssl"},  # methods' values
     "core.sweep": {"claims", "data", "detection", "ssl"},  # what measures a run; a dry run; the ledger
 }
 
@@ -88,9 +86,8 @@ def test_imports_run_downwards():
     assert {name: others for name, others in upwards.items() if others} == UPWARDS
 
 
-@pytest.mark.xfail(reason="methods' values and their networks are one module", strict=True)
 def test_a_run_as_a_value_needs_neither_torch_nor_numba():
-    code = "import sys, repro.core.spec; sys.exit(bool({'torch', 'numba'} & sys.modules.keys()))"
+    code = "import sys, repro.core.profiles; sys.exit(bool({'torch', 'numba'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from repro.core import store as stores
 from repro.core.io import write_atomic
+from repro.core.methods import BarlowTwins, SimCLR, VICReg
 from repro.core.spec import DataSpec, Loading, Optimiser, Probes, RunSpec, flatten, key, to_dict
 from repro.core.store import Record, Store, export, frame, load
 from repro.errors import ReproError
-from repro.ssl.methods import BarlowTwins, SimCLR, VICReg
 from repro.views.recipe import Recipe, View, preset
 
 ROOT = bool(os.name == "posix" and os.geteuid() == 0)

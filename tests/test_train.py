@@ -11,11 +11,12 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from repro import data
 from repro.core import sweep
+from repro.core.methods import BYOL, METHODS, BarlowTwins, MoCo, SimCLR, SimSiam, Untrained
 from repro.core.spec import DataSpec, Optimiser, Projector, key
 from repro.core.store import frame
 from repro.errors import ReproError
 from repro.ssl import methods, networks, optim, probes, spectra, train
-from repro.ssl.methods import BYOL, METHODS, VIEWS, BarlowTwins, MoCo, SimCLR, SimSiam, Untrained
+from repro.ssl.methods import VIEWS
 from repro.views.recipe import Recipe, View, preset, repeat
 
 # -------------------------------------------------------------------------------------------------------- optimisers

@@ -27,12 +27,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from repro.bench.clock import median
 from repro.core.io import write_atomic
 from repro.core.lock import alone
+from repro.core.methods import METHODS, MSR, SimCLR
 from repro.core.provenance import commit, machine
 from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.cores import cores
 from repro.errors import ReproError
 from repro.ssl import engine, methods, optim, train
-from repro.ssl.methods import MSR, SimCLR
 from repro.views.recipe import preset
 
 PARTS = ("views", "forward", "backward", "optimiser")
@@ -234,7 +234,7 @@ def memory(spec: RunSpec, batches: tuple[int, ...] = (256, 512, 1024, 2048, 4096
         raise ReproError("There is no GPU here whose memory could be measured: run it on a machine that has one.")
     lines = [f"peak GB of a step, {spec.backbone}, {spec.data.size} px, {spec.precision}; - does not fit"]
     lines += [f"{'batch':14}" + "".join(f"{b:>8}" for b in batches)]
-    for method in (*(make() for make in methods.METHODS.values()), MSR()):
+    for method in (*(make() for make in METHODS.values()), MSR()):
         recipe = preset("msr") if isinstance(method, MSR) else preset("simclr-small")
         if methods.VIEWS.get(type(method), 2) != 2:
             continue

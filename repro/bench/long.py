@@ -21,11 +21,11 @@ import pandas as pd
 from repro.claims import msr_beta_decay as msr
 from repro.claims.kit import tasks
 from repro.core import places, sweep
+from repro.core.methods import BYOL
 from repro.core.profiles import Profile, base, profile
 from repro.core.spec import RunSpec
 from repro.core.store import Store, export, frame
 from repro.errors import ReproError
-from repro.ssl.methods import BYOL
 
 METHODS = ("simclr", "byol", "msr")
 MARKS = (80.0, 85.0, 90.0)

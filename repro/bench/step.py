@@ -15,11 +15,10 @@ import torch
 
 from repro.bench.clock import median, now
 from repro.bench.engine import Ours
+from repro.core.methods import BYOL, MSR, Method
 from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.core.store import Result
 from repro.errors import ReproError
-from repro.ssl import methods
-from repro.ssl.methods import BYOL, MSR
 from repro.views.recipe import Recipe, preset
 
 TURN = 16  # steps in a turn; on a CPU views are made for as many small batches at once
@@ -51,7 +50,7 @@ class StepSpec:
                 raise ReproError(f"{name} must be a whole number from {least} on, not {value!r}: correct it.")
 
 
-def ways() -> dict[str, tuple[methods.Method, Recipe]]:
+def ways() -> dict[str, tuple[Method, Recipe]]:
     """BYOL on two aggressive views; MSR on staged views; MSR on four views that each have a crop of their own."""
     staged = preset("msr")
     single = tuple(replace(v, parent=-1) for v in staged.views)
@@ -89,7 +88,7 @@ def run(spec: StepSpec) -> Result:
     return Result({"parameters": float(parameters)}, timing=timing)
 
 
-def _step(spec: StepSpec, method: methods.Method, recipe: Recipe, images: torch.Tensor) -> Ours:
+def _step(spec: StepSpec, method: Method, recipe: Recipe, images: torch.Tensor) -> Ours:
     run = RunSpec(
         recipe=recipe, method=method, backbone=spec.backbone, projector=Projector(2, spec.width, spec.dim),
         optimiser=Optimiser("sgd", lr=0.1), batch_size=spec.batch_size, precision=spec.precision, seed=spec.seed,

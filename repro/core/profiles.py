@@ -11,12 +11,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from repro.core.datasets import EMBEDDED, in_files, tasks
+from repro.core.methods import SimCLR
+from repro.core.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
 from repro.errors import ReproError
-
-if TYPE_CHECKING:
-    from repro.core.spec import RunSpec
+from repro.views.recipe import preset
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ class Profile:
         return self.name in ("smoke", "quick")
 
 
-EMBEDDED = ("scenes", "digits", "digits-placed")
 QUICK_IMAGES = 4096  # of a reader's own data set; enough for a look on a laptop
 PROFILES = {
     p.name: p
@@ -74,12 +74,7 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
     gpu: the common CIFAR recipe (solo-learn's LARS, projector 512-2048-256). paper: FFCV-SSL's ImageNet recipe; a
     prepared set is read from its own files at every step, so that views are cut from whole images.
     """
-    from repro import data
-    from repro.core.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
-    from repro.ssl.methods import SimCLR
-    from repro.views.recipe import preset
-
-    semantic = data.tasks(profile.data)[:1]
+    semantic = tasks(profile.data)[:1]
     spec = RunSpec(
         data=DataSpec(profile.data, profile.size),
         recipe=preset("simclr-small", crop=(0.5, 1.0)) if profile.data == "scenes" else preset("simclr-small"),
@@ -109,6 +104,6 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
             recipe=preset("ffcv-ssl"),
             projector=Projector(3, 2048, 256),
             optimiser=Optimiser("lars", lr=1.0, eta=0.001),
-            loading=Loading("ours", timed=False) if data.in_files(profile.data) else Loading(),
+            loading=Loading("ours", timed=False) if in_files(profile.data) else Loading(),
         )
     return replace(spec, **changes)

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from repro.errors import ReproError
 from repro.core.methods import Method, SimCLR
+from repro.errors import ReproError
 from repro.views.recipe import Recipe, preset
 
 

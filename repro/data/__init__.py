@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repro.core import datasets
+from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, root
+from repro.core.datasets import in_files as in_files
+from repro.core.datasets import tasks as tasks
 from repro.data import coco, folder, scenes
 from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
@@ -60,51 +63,20 @@ class Dataset:
     std: Tensor
 
 
-TITLES = {
-    "scenes": "colour scenes (stand-in)",
-    "digits": "scikit-learn digits (stand-in)",
-    "digits-placed": "scikit-learn digits at random places (stand-in)",
-    "cifar10": "CIFAR-10",
-    "imagenet": "ImageNet-1k",
-}
-EMBEDDED = ("scenes", "digits", "digits-placed")
-
-
-def root() -> Path:
-    """The folder of prepared data sets: $REPRO_DATA, else ./data."""
-    return Path(os.environ.get("REPRO_DATA", "data"))
-
-
 def title(name: str) -> str:
     """A data set's name as figures print it, without loading it."""
     from repro.data import prepared
 
     if name in EMBEDDED:
-        return TITLES[name]
-    own = prepared.title(name) or folder.given_title(root() / name)  # what its owner calls it: it may be a copy
-    return own or TITLES.get(name) or coco.TITLES.get(name) or folder.title(Path(name)) or name
-
-
-def tasks(name: str) -> tuple[str, ...]:
-    """The label sets of a data set, the semantic one first, without loading it."""
-    from repro.data import prepared
-
-    if name in EMBEDDED:
-        return tuple(scenes.TASKS) if name == "scenes" else ("digit",)
-    return tuple(_task(t) for t in prepared.tasks(name)) or ("class",)
+        return DATASETS[name].title
+    if own := prepared.title(name) or folder.given_title(root() / name):  # what its owner calls it: it may be a copy
+        return own
+    return DATASETS[name].title if name in DATASETS else coco.TITLES.get(name) or folder.title(Path(name)) or name
 
 
 def _task(name: str) -> str:
     """What a prepared set calls "label" is the class, as in a folder of class folders."""
     return "class" if name == "label" else name
-
-
-def in_files(name: str) -> bool:
-    """Whether a data set is prepared as `.beton` files, or will be: no embedded one, and no folder of class folders."""
-    from repro.data import prepared
-
-    known = name in prepared.KNOWN and not (root() / name).is_dir()
-    return name not in EMBEDDED and (known or prepared.is_there(name))
 
 
 @functools.lru_cache(maxsize=4)
@@ -127,18 +99,18 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
         raise ReproError(f"The data set {name!r} has no option {next(iter(knobs))!r}: only scenes have such knobs.")
     if name in ("digits", "digits-placed"):
         return _digits(size or 16, name, limit if name == "digits-placed" else 0)
-    if prepared.is_there(name):
+    if datasets.is_prepared(name):
         return _from_prepared(name, size, limit)
-    if name in prepared.KNOWN and not (root() / name).is_dir():
+    if name in PREPARED and not (root() / name).is_dir():
         raise ReproError(
             f"The data set {name} is missing: prepare it with `{prepared.command(name)}`, or put a folder of class "
             f"folders in {root() / name}."
         )
-    if name in TITLES:
+    if name in DATASETS:
         return _from_folder(root() / name, size, title(name), limit)
     if Path(name).is_dir():
         return _from_folder(Path(name), size, folder.title(Path(name)), limit)
-    known = ", ".join([*EMBEDDED, *prepared.KNOWN])
+    known = ", ".join(DATASETS)
     raise ReproError(
         f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders."
     )
@@ -173,7 +145,7 @@ def _scenes(size: int, knobs: dict[str, float]) -> Dataset:
     for seed, n in enumerate((images, max(256, images // 2), max(256, images))):
         pixels, labels = scenes.render(n, size, seed, **knobs)
         splits.append(Split(torch.from_numpy(pixels), {k: torch.from_numpy(v) for k, v in labels.items()}))
-    return _dataset(TITLES["scenes"], True, splits, dict(scenes.TASKS))
+    return _dataset(DATASETS["scenes"].title, True, splits, dict(scenes.TASKS))
 
 
 def _digits(size: int, name: str, limit: int) -> Dataset:
@@ -196,7 +168,7 @@ def _digits(size: int, name: str, limit: int) -> Dataset:
         x = (x * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
         keep = limit or len(x)
         splits.append(Split(x[:keep], {"digit": labels[index][:keep]}))
-    return _dataset(TITLES[name], True, splits, {"digit": 10})
+    return _dataset(DATASETS[name].title, True, splits, {"digit": 10})
 
 
 def _placed(pixels: Tensor, size: int, number: Tensor) -> Tensor:

@@ -20,7 +20,6 @@ from repro import data
 from repro.core import places
 from repro.core.io import write_atomic
 from repro.cores import cores
-from repro.data import prepared
 from repro.loader import beton
 from repro.loader.loader import Images, Loader, ramp
 from repro.views.recipe import Recipe
@@ -62,7 +61,7 @@ def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()
     """The training images as JPEGs of `stored` pixels a side in a .beton file, made once. Of a prepared set, 0 means its
     own file, of which `Split.numbers` are for training; of others, their own size."""
     if not stored and data.in_files(name):
-        return prepared.root() / name / "train.beton"
+        return data.root() / name / "train.beton"
     digest = hashlib.sha256(repr((name, stored, options, QUALITY)).encode()).hexdigest()[:12]
     file = places.root() / "build" / "files" / f"{Path(name).name}-{digest}.beton"
     if not file.exists():

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import shutil
 import sys
 import warnings
@@ -28,6 +27,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from repro.core import datasets
+from repro.core.datasets import DATASETS, PREPARED, root
 from repro.core.io import write_atomic
 from repro.cores import cores
 from repro.data import tree as layout
@@ -36,22 +37,6 @@ from repro.errors import ReproError
 from repro.loader import beton, jpeg
 from repro.loader.loader import Images
 from repro.views.draw import GOLDEN, mix, stream
-
-SPLITS = ("train", "val", "test")
-# name: title, script, how to get the images
-KNOWN = {
-    "cifar10": ("CIFAR-10", "cifar10.py", "--download"),
-    "cifar100": ("CIFAR-100", "cifar100.py", "--download"),
-    "stl10": ("STL-10", "stl10.py", "--download"),
-    "tiny_imagenet": ("Tiny ImageNet", "tiny_imagenet.py", "--folder tiny-imagenet-200"),
-    "imagenet100": ("ImageNet-100", "imagenet100.py", "--folder IMAGENET --classes LIST"),
-    "imagenet": ("ImageNet-1k", "imagenet.py", "--folder IMAGENET"),
-    "coco": ("COCO", "coco.py", "--folder COCO"),
-    "eurosat": ("EuroSAT", "eurosat.py", "--download"),
-    "clevr": ("CLEVR (count and distance)", "clevr.py", "--download"),
-    "inaturalist": ("iNaturalist", "inaturalist.py", "--download"),
-    "places365": ("Places365", "places365.py", "--download"),
-}
 
 
 @dataclass(frozen=True)
@@ -155,7 +140,7 @@ def prepare(
                 raise ReproError(f"{title} has no image of class {missing!r} in train: complete the download.")
         identity = _identity(items, storage)
         file, record = out / f"{split}.beton", out / f"{split}.json"
-        known = _record(record)
+        known = datasets.record(record)
         if file.exists() and known.get("identity") == identity:
             continue
         with tqdm(total=count, unit="image", desc=f"{title}, {split}", disable=quiet, file=sys.stderr) as bar:
@@ -213,13 +198,6 @@ def _page(items: Items, storage: Storage) -> int:
 def checksum(path: Path) -> str:
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def _record(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
 
 
 def fake(out: Path, side: int, count: int = 8) -> Path:
@@ -282,7 +260,7 @@ def divide(items: Items) -> dict[str, Items]:
 def script(name: str, make: Callable[[argparse.Namespace], None], download: bool = False, **more: str) -> None:
     """Run a script of data_prep/: its options, one sentence for a problem with exit code 2. more: further options by
     name, with their help; a "!" in front makes one required."""
-    title = KNOWN[name][0] if name else "Any folder of class folders"
+    title = DATASETS[name].title if name else "Any folder of class folders"
     parser = argparse.ArgumentParser(description=f"{title}: write .beton files with a record of what is in them.")
     parser.add_argument("--folder", type=Path, help="where the images are" + " or are downloaded to" * download)
     if download:
@@ -325,7 +303,7 @@ def finish(
     storage = Storage(args.resolution, args.quality, raw if args.raw is None else args.raw, args.reencode)
     prepare(args.out, title, splits, classes, storage, args.workers, expect)
     for split in splits:
-        about = _record(args.out / f"{split}.json")
+        about = datasets.record(args.out / f"{split}.json")
         print(
             f"{args.out / split}.beton: {about['images']} images, {about['bytes'] / 2**20:.1f} MiB, {about['sha256'][:12]}"
         )
@@ -391,45 +369,26 @@ def cifar(args: argparse.Namespace, dataset: type, title: str) -> None:
 # --- what is there ----------------------------------------------------------------------------------------------------
 
 
-def root() -> Path:
-    """The folder of prepared data sets: $REPRO_DATA, else ./data."""
-    return Path(os.environ.get("REPRO_DATA", "data"))
-
-
-def splits(folder: Path) -> dict[str, dict]:
-    """The records of a prepared set's splits, in the order train, val, test."""
-    return {s: _record(folder / f"{s}.json") for s in SPLITS if (folder / f"{s}.beton").is_file()}
-
-
-def is_there(name: str) -> bool:
-    """Whether a prepared set of this name can be loaded."""
-    there = splits(root() / name)
-    return "train" in there and len(there) > 1
-
-
 def title(name: str) -> str:
     """The title in a prepared set's record; "" if there is none."""
-    return next((r["title"] for r in splits(root() / name).values() if "title" in r), "")
-
-
-def tasks(name: str) -> tuple[str, ...]:
-    """The label sets of a prepared set; none if it is not there."""
-    return tuple(next((r["classes"] for r in splits(root() / name).values() if "classes" in r), ()))
+    return next((r["title"] for r in datasets.records(name).values() if "title" in r), "")
 
 
 def command(name: str) -> str:
     """What prepares a known set."""
-    return f"python data_prep/{KNOWN[name][1]} {KNOWN[name][2]}"
+    return f"python data_prep/{DATASETS[name].script}"
 
 
 def table() -> list[tuple[str, str, str]]:
     """(name, title, state) of every data set that can be prepared or is: what is there, or the command that makes it."""
     rows = []
-    others = sorted(p.name for p in root().iterdir() if p.is_dir() and p.name not in KNOWN) if root().is_dir() else []
-    for name in (*KNOWN, *others):
-        there = splits(root() / name)
+    others = (
+        sorted(p.name for p in root().iterdir() if p.is_dir() and p.name not in PREPARED) if root().is_dir() else []
+    )
+    for name in (*PREPARED, *others):
+        there = datasets.records(name)
         if name == "coco" and (root() / name / "annotations").is_dir():
-            rows.append((name, KNOWN[name][0], f"there: {(root() / name).resolve()}"))
+            rows.append((name, DATASETS[name].title, f"there: {(root() / name).resolve()}"))
         elif there:
             title = next(iter(there.values())).get("title", name)
             parts = [
@@ -437,8 +396,8 @@ def table() -> list[tuple[str, str, str]]:
                 for s, r in there.items()
             ]
             rows.append((name, title, "prepared: " + "; ".join(parts)))
-        elif name in KNOWN:
-            rows.append((name, KNOWN[name][0], f"missing: {command(name)}"))
+        elif name in PREPARED:
+            rows.append((name, DATASETS[name].title, f"missing: {command(name)}"))
     return rows
 
 
@@ -451,9 +410,9 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
     a set that is not prepared, or whose images need a size.
     """
     folder = root() / name
-    there = splits(folder)
+    there = datasets.records(name)
     if "train" not in there or len(there) < 2:
-        how = command(name) if name in KNOWN else "a script in data_prep/"
+        how = command(name) if name in PREPARED else "a script in data_prep/"
         raise ReproError(f"{folder} holds no prepared train and test or val: prepare them with {how}.")
     files = {split: beton.read(folder / f"{split}.beton") for split in there}
     parts = {
@@ -468,7 +427,7 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
         cut = [(images[m], {k: v[m] for k, v in labels.items()}) for m in (~held, held)]
         out = [*cut, parts[last]]
     else:
-        out = [parts[s] for s in SPLITS]
+        out = [parts[s] for s in datasets.SPLITS]
     about = there["train"]
     return out, about.get("classes", {}), about.get("title", name)
 

@@ -23,11 +23,12 @@ from repro.claims import single_gpu as gpu_grids
 from repro.claims.common import floor_levels, semantic, trained
 from repro.claims.kit import by
 from repro.core import places, store, sweep
+from repro.core.methods import DECAYS, MSR, SimCLR
 from repro.core.profiles import base
 from repro.core.spec import key
 from repro.errors import ReproError
 from repro.pages import notebook
-from repro.ssl.methods import DECAYS, MSR, SimCLR, beta_at
+from repro.ssl.methods import beta_at
 from repro.views.recipe import Recipe, View, preset
 
 

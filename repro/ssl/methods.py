@@ -13,8 +13,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro.core.methods import (
-    BYOL, MSR, BarlowMultiView, BarlowTwins, InstanceSimCLR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR, Supervised,
-    Untrained, VICReg, VICRegMultiView,
+    BYOL,
+    MSR,
+    BarlowMultiView,
+    BarlowTwins,
+    InstanceSimCLR,
+    Method,
+    MoCo,
+    SimCLR,
+    SimSiam,
+    SimSiamMSR,
+    Supervised,
+    Untrained,
+    VICReg,
+    VICRegMultiView,
 )  # fmt: skip
 from repro.errors import ReproError
 from repro.ssl import losses, networks

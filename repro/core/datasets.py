@@ -1,0 +1,84 @@
+"""The data sets that have a name, a row each, and what is prepared on this machine. No image is read here."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Known:
+    """title: its name in figures, which says when it is a stand-in. tasks: the label sets of an embedded set, the semantic
+    one first. script: what prepares it, in data_prep/, with its arguments; an embedded set has none."""
+
+    title: str
+    tasks: tuple[str, ...] = ()
+    script: str = ""
+
+    @property
+    def embedded(self) -> bool:
+        return not self.script
+
+
+DATASETS = {
+    "scenes": Known("colour scenes (stand-in)", ("shape", "hue", "count", "distance", "quadrant", "texture")),
+    "digits": Known("scikit-learn digits (stand-in)", ("digit",)),
+    "digits-placed": Known("scikit-learn digits at random places (stand-in)", ("digit",)),
+    "cifar10": Known("CIFAR-10", script="cifar10.py --download"),
+    "cifar100": Known("CIFAR-100", script="cifar100.py --download"),
+    "stl10": Known("STL-10", script="stl10.py --download"),
+    "tiny_imagenet": Known("Tiny ImageNet", script="tiny_imagenet.py --folder tiny-imagenet-200"),
+    "imagenet100": Known("ImageNet-100", script="imagenet100.py --folder IMAGENET --classes LIST"),
+    "imagenet": Known("ImageNet-1k", script="imagenet.py --folder IMAGENET"),
+    "coco": Known("COCO", script="coco.py --folder COCO"),
+    "eurosat": Known("EuroSAT", script="eurosat.py --download"),
+    "clevr": Known("CLEVR (count and distance)", script="clevr.py --download"),
+    "inaturalist": Known("iNaturalist", script="inaturalist.py --download"),
+    "places365": Known("Places365", script="places365.py --download"),
+}
+EMBEDDED = tuple(name for name, known in DATASETS.items() if known.embedded)
+PREPARED = tuple(name for name, known in DATASETS.items() if not known.embedded)  # or can be
+
+
+def root() -> Path:
+    """The folder of prepared data sets: $REPRO_DATA, else ./data."""
+    return Path(os.environ.get("REPRO_DATA", "data"))
+
+
+def records(name: str) -> dict[str, dict]:
+    """What the records of a prepared set say, by split in the order train, val, test; {} for a file without a record."""
+    folder = root() / name
+    return {s: record(folder / f"{s}.json") for s in SPLITS if (folder / f"{s}.beton").is_file()}
+
+
+def record(path: Path) -> dict:
+    """A record, or {} if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def is_prepared(name: str) -> bool:
+    """Whether a prepared set of this name can be loaded: train and another split."""
+    there = records(name)
+    return "train" in there and len(there) > 1
+
+
+def tasks(name: str) -> tuple[str, ...]:
+    """The label sets of a data set, the semantic one first, without loading it. The single label set of a prepared set
+    or of a folder is "class"."""
+    if name in EMBEDDED:
+        return DATASETS[name].tasks
+    classes = next((r["classes"] for r in records(name).values() if "classes" in r), ("class",))
+    return tuple("class" if task == "label" else task for task in classes) or ("class",)
+
+
+def in_files(name: str) -> bool:
+    """Whether a data set is prepared as `.beton` files, or will be: no embedded one, and no folder of class folders."""
+    coming = name in PREPARED and not (root() / name).is_dir()
+    return name not in EMBEDDED and (coming or is_prepared(name))
