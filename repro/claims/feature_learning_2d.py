@@ -26,13 +26,11 @@ from repro.claims import Claim, Drawing, Verdict
 from repro.core.profiles import Profile
 from repro.errors import ReproError
 from repro.theory import (
-    ARMS,
     CONDITION_HOLDS,
     OPERATORS,
     DynamicsSpec,
     GraphSpec,
     KernelSpec,
-    PredictiveSpec,
     Result,
     ToySpec,
     linear_failure_beta,
@@ -686,79 +684,9 @@ def draw_c9(frame: pd.DataFrame) -> Drawing:
     )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------ outlook: prediction
-
-
-def plan_prediction(profile: Profile) -> list[PredictiveSpec]:
-    steps = 60 if profile.name == "smoke" else 500
-    return [PredictiveSpec(arm=arm, steps=steps, keep=s == 0, seed=s) for arm in ARMS for s in _seeds(profile)]
-
-
-def judge_prediction(frame: pd.DataFrame) -> Verdict:
-    """An outlook of ours: never judged. The effect is s2/s1 with orthogonalisation less without."""
-    ratio = _runs(frame, "PredictiveSpec").pivot_table(index="seed", columns="arm", values="singular_ratio")
-    gain = stats.paired(ratio["told+orthogonal"].to_numpy(), ratio["told"].to_numpy())
-    said = "; ".join(f"{ARMS[a]}: {ratio[a].mean():.2f}" for a in ARMS)
-    return Verdict(
-        stats.NOT_JUDGED, *_numbers(gain), "s2/s1", gain.n, DATA, "MLP 2-64-64-2",
-        f"An outlook of ours on the poster's open problem, no claim of the paper, so not judged: s2/s1 of the features is "
-        f"{said}; orthogonalisation adds {gain.text(2)} to prediction.",
-    )  # fmt: skip
-
-
-def draw_prediction(frame: pd.DataFrame) -> Drawing:
-    runs = _runs(frame, "PredictiveSpec")
-    fig = Figure(figsize=(figures.WIDTH, 4.3))
-    grid = fig.add_gridspec(2, 4, height_ratios=(1, 0.85))
-    top = [fig.add_subplot(grid[0, i]) for i in range(4)]
-    below = [fig.add_subplot(grid[1, 2 * i : 2 * i + 2]) for i in range(2)]
-    for ax, arm in zip(top, ARMS):
-        kept = runs[(runs["arm"] == arm) & runs["keep"].astype(bool)]
-        if not kept.empty and kept["curves"].iloc[0]:
-            curves = kept["curves"].iloc[0]
-            points = np.array(curves["features"])
-            _clouds(ax, points, curves["cloud"])
-            reach = 1.08 * np.abs(points - points.mean(0)).max()
-            x, y = points.mean(0)
-            ax.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach), xticks=[], yticks=[])
-            ax.set_xlabel(f"frame {2 * reach:.2g} wide", fontsize=7.5)
-        ax.set_title(_two_lines(ARMS[arm]), fontsize=8.5, loc="center")
-    for ax, column, label in zip(below, ("singular_ratio", "centroid_accuracy"), ("s₂/s₁", "nearest centroid (%)")):
-        for i, arm in enumerate(ARMS):
-            values = runs.loc[runs["arm"] == arm, column].to_numpy(float)
-            spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-            ax.plot(i + spread, values, **figures.style(i) | {"linestyle": "", "markersize": 5})
-        ax.set_xticks(range(4), [_two_lines(t) for t in ARMS.values()], fontsize=7)
-        ax.set_ylabel(label)
-        ax.set_xlim(-0.5, 3.5)
-    below[0].set_ylim(0, 1.05)
-    _note(fig, f"an outlook of ours, no claim of the paper; {OURS}")
-    columns = [
-        "arm",
-        "seed",
-        "singular_ratio",
-        "effective_rank",
-        "centroid_accuracy",
-        "whitened_accuracy",
-        "size",
-        "within",
-    ]
-    mean = runs.groupby("arm")[["singular_ratio", "size"]].mean()
-    said = "; ".join(
-        f"{ARMS[a]}: {mean['singular_ratio'][a]:.2f}, first singular value {mean['size'][a]:.2g}" for a in ARMS
-    )
-    return Drawing(
-        fig, runs[columns].sort_values(["arm", "seed"]).reset_index(drop=True),
-        "An outlook of ours. Top: features of the eight clouds after training on four objectives, each in its own scale. "
-        "Bottom: the ratio of their singular values, and the accuracy of the nearest centroid, a mark a seed. Mean ratio: "
-        f"{said}.",
-    )  # fmt: skip
-
-
 CLAIMS = (
     Claim("C1", plan_c1, judge_c1, draw_c1),
     Claim("C2", plan_c2, judge_c2, draw_c2),
     Claim("C3", plan_c3, judge_c3, draw_c3),
     Claim("C9", plan_c9, judge_c9, draw_c9),
-    Claim("prediction", plan_prediction, judge_prediction, draw_prediction),
 )

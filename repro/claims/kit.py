@@ -185,17 +185,18 @@ class Cells:
         return np.where(np.isnan(self.test).any(0), -np.inf, self.test.mean(0)).argmax(-1)
 
 
-def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear") -> Cells:
-    """The trained runs of a frame as a grid over some of its columns. Raises ValueError where two runs would share a
-    place in it: then the grid lacks an axis, or the frame holds other runs too."""
+def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear", name: str = "") -> Cells:
+    """The trained runs of a frame as a grid over some of its columns. name: of the column in the place of the test
+    accuracy. Raises ValueError where two runs would share a place in it: then the grid lacks an axis, or the frame holds
+    other runs too."""
     rows = trained(frame)
     if rows.duplicated(["seed", *axes]).any():
         raise ValueError(f"several runs have the same seed, {', '.join(axes)}: name the axis in which they differ")
     levels = [_levels(rows[a]) for a in ("seed", *axes)]
     whole = rows.set_index(["seed", *axes]).reindex(pd.MultiIndex.from_product(levels, names=["seed", *axes]))
     val, test = (
-        whole[name].to_numpy(float).reshape([len(x) for x in levels])
-        for name in (column(frame, "val"), column(frame, "test", task, probe))
+        whole[wanted].to_numpy(float).reshape([len(x) for x in levels])
+        for wanted in (column(frame, "val"), name or column(frame, "test", task, probe))
     )
     return Cells(val, test, levels[1:])
 

@@ -18,13 +18,12 @@ from repro import figures, stats
 from repro.bench.loss import FORMS, LossSpec
 from repro.claims import Claim, Drawing, Verdict, registry
 from repro.claims.common import accuracy_column, floor_levels, floors, min_seeds, semantic, trained, verdict
-from repro.claims.small_projectors import EPOCHS as PROJECTOR_EPOCHS
 from repro.claims.small_projectors import authors_run, plain_log, staged
 from repro.core.profiles import Profile
 from repro.core.spec import RunSpec
 from repro.errors import ReproError
 
-EPOCHS = {**PROJECTOR_EPOCHS, "gpu": 3}  # of a standard run; others are four and ten times as long
+EPOCHS = {"smoke": 1, "quick": 10, "gpu": 3, "paper": 100}  # of a standard run; others are four and ten times as long
 FRACTIONS = (0.25, 0.5, 1.0)
 SCARCE = {"smoke": 0.2, "quick": 0.05, "gpu": 0.05, "paper": 0.05}
 LONG = 10

@@ -316,7 +316,8 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
     stored, and drawn among the stored ones."""
     from repro.claims import small_projectors as claim
 
-    profile, mine, column = claim.staged(study.profile), trained(runs), f"linear_test_{semantic(runs)}"
+    profile, column = claim.staged(study.profile), f"linear_test_{semantic(runs)}"
+    mine = trained(notebook.rows(study, runs, study.claims[0]))
     dims = sorted(int(d) for d in mine["dim"].unique())
     products = sorted({float(f"{p:.3g}") for p in mine["dim"] * mine["beta"]} | {0.5, 2.0, 10.0})
     knobs = {
@@ -328,13 +329,11 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
         row = _found(runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
         fig, axes = figures.figure(1, 2, height=3.0)
         for ax, name, label in zip(axes, (column, "projection_rank"), ("accuracy (%)", "directions spanned")):
-            for i, (d, colour) in enumerate(zip(dims, figures.ordered(len(dims)))):
-                betas, values = claim.by_beta(mine, d, name)
-                figures.band(ax, betas * d, values, f"d = {d}", i, color=colour)
+            claim.draw_hills(ax, mine, name, legend=name == column)
             if row is not None:
                 ax.plot(product, row[name], marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
-            claim.plain_log(ax, "x")
-            ax.set(xlabel="d × β", ylabel=label)
+            ax.set_ylabel(label)
+        axes[0].legend(fontsize=7)
         figures.floors(axes[0], floor_levels(runs, column))
         said = f"yours: {row[column]:.1f} %" if row is not None else "stopped"
         figures.panel_labels(axes, (f"d = {dim}, β = {product / dim:.2g}: {said}", "of the projections"))
