@@ -71,9 +71,8 @@ def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()
             images = replace(images, central=1.0)
 
         def encode(i: int) -> beton.Encoded:
-            out, image = io.BytesIO(), images[i : i + 1].to("cpu")[0].permute(1, 2, 0).contiguous().numpy()
-            Image.fromarray(image).save(out, "JPEG", quality=QUALITY)
-            return beton.Encoded(out.getvalue(), *image.shape[:2], raw=False)
+            pixels = images[i : i + 1].to("cpu")[0].permute(1, 2, 0).contiguous().numpy()
+            return beton.as_jpeg(Image.fromarray(pixels), QUALITY)
 
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # another process may be at the same

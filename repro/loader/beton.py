@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from repro.errors import ReproError
 
@@ -108,6 +110,13 @@ class Encoded:
     height: int
     width: int
     raw: bool
+
+
+def as_jpeg(image: Image.Image, quality: int = 90) -> Encoded:
+    """An RGB image as a JPEG."""
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return Encoded(out.getvalue(), image.height, image.width, raw=False)
 
 
 def write(
