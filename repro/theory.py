@@ -470,54 +470,43 @@ POINTS = 12  # points a cloud in a snapshot: enough to see its shape, few enough
 def _toy(spec: ToySpec) -> Result:
     # looking has random numbers of its own, so that it changes neither training nor what is measured
     random, aside, album = (torch.Generator().manual_seed(spec.seed + i * 2**32) for i in range(3))
-
-    def points(per_cloud: int, generator: torch.Generator) -> torch.Tensor:
-        return _cloud_points(per_cloud, spec.noise, generator)
-
-    def network(x: torch.Tensor) -> torch.Tensor:
-        return _forward(parameters, x)
-
     parameters = _tanh_layers((2, spec.width, spec.width, 2), random)
     for p in parameters[-2:]:
         p *= spec.shrink
     for p in parameters:
         p.requires_grad_()
-
-    held_out, shown = points(100, aside), points(POINTS, album)
+    held_out, shown = _cloud_points(100, spec.noise, aside), _cloud_points(POINTS, spec.noise, album)
     looks = {round(i * spec.steps / 25) for i in range(26)}
-    frames = {round(i * spec.steps / (spec.snapshots - 1)) for i in range(spec.snapshots)} if spec.snapshots else set()
+    frames = {round(i * spec.steps / (spec.snapshots - 1)) for i in range(spec.snapshots)}
     curves: dict[str, list] = {"step": [], "s1": [], "s2": []}
     if spec.snapshots:
         cloud = [i for i in range(len(CENTRES)) for _ in range(POINTS)]
         curves |= {"snapshot_step": [], "features": [], "inputs": _rounded(shown), "cloud": cloud}
-
     loss = torch.tensor(math.nan)
     for step in range(spec.steps + 1):
         with torch.no_grad():
             if step in looks:
-                s = _singular_values(network(held_out))
-                for name, value in zip(("step", "s1", "s2"), (step, *s)):
+                for name, value in zip(curves, (step, *_singular_values(_forward(parameters, held_out)))):
                     curves[name].append(round(value, 5))
             if step in frames:
                 curves["snapshot_step"].append(step)
-                curves["features"].append(_rounded(network(shown)))
+                curves["features"].append(_rounded(_forward(parameters, shown)))
         if step == spec.steps:
             break
-        z1, z2 = network(torch.cat([points(spec.pairs, random), points(spec.pairs, random)])).chunk(2)
-        loss = toy_loss(z1, z2, spec.beta)
+        views = [_cloud_points(spec.pairs, spec.noise, random) for _ in range(2)]
+        loss = toy_loss(*_forward(parameters, torch.cat(views)).chunk(2), spec.beta)
         if not torch.isfinite(loss):
             break
         with torch.no_grad():
             for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters)):
                 p -= spec.lr * gradient
-
     with torch.no_grad():
-        known, asked = network(points(250, aside)), network(points(250, aside))
-    return Result(metrics=_toy_metrics(known, asked, loss), curves=curves)
+        known, asked = (_forward(parameters, _cloud_points(250, spec.noise, aside)) for _ in range(2))
+    return Result(_toy_metrics(known, asked, loss), curves)
 
 
 def _toy_metrics(known: torch.Tensor, asked: torch.Tensor, loss: torch.Tensor) -> dict[str, float]:
-    """What the final features of two draws of points, each (n, 2) and sorted by cloud, say."""
+    """ToySpec's metrics from the features (n, 2) of two sets of fresh points, sorted by cloud."""
     if not (torch.isfinite(loss) and torch.isfinite(asked).all()):
         names = ("singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss")
         return dict.fromkeys(names, math.nan) | {"diverged": 1.0}
