@@ -1,22 +1,28 @@
 """Any folder of class folders: FOLDER/<class>/<image>, or FOLDER/train/... with FOLDER/val or FOLDER/test.
 
-A folder without splits is divided 70 / 10 / 20 by a hash of each file's name.
+Splits are known by their usual names (train, training, val, validation, test, testing, ...). A folder without splits is
+divided 70 / 10 / 20 by a hash of each file's name.
 
     python data_prep/class_folder.py --folder my_images --out data/my_images
 """
 
-from repro.data import prepared
+from repro.data import folder, prepared, tree
+from repro.errors import ReproError
 
 
 def main(args) -> None:
-    if (args.folder / "train").is_dir():
-        train, names = prepared.tree(args.folder / "train")
-        others = {s: prepared.tree(args.folder / s, names)[0] for s in ("val", "test") if (args.folder / s).is_dir()}
-        splits = {"train": train, **others}
-    else:
-        items, names = prepared.tree(args.folder)
-        splits = prepared.divide(items)
-    prepared.finish(args, args.folder.resolve().name, splits, {"label": names})
+    if not args.folder.is_dir():
+        raise ReproError(f"The folder {args.folder} is missing: give the folder that holds the images with --folder.")
+    layout = tree.find(args.folder)
+    parts = layout.files if layout.splits else tree.divide(layout.files[""])
+    for sentence in folder.remarks(layout, parts):
+        print(f"{tree.shown(args.folder)}: {sentence}.")
+    for split, group in parts.items():
+        if not group:
+            raise ReproError(f"So few images leave none for {split}: add some, or bring train/ and test/ folders.")
+    classes = [tree.shown(name) for name in layout.classes]
+    splits = {split: prepared.labelled(group) for split, group in parts.items()}
+    prepared.finish(args, tree.shown(args.folder.resolve().name), splits, {"label": classes})
 
 
 if __name__ == "__main__":

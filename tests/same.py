@@ -74,10 +74,14 @@ def changed_results(path: Path, folder: Path, exact: bool = True) -> list[str]:
     study = notebook.study(slug, name, results="stored")
     runs = notebook.measure(study)
     known = json.loads(path.with_name("verdicts.json").read_text()) if path.with_name("verdicts.json").exists() else {}
-    missing = {key(s) for c in study.claims for s in study.plan(c)} - set(runs["key"])
-    out = [f"{slug} at {name}: {len(missing)} planned runs are not committed"] if missing else []
+    out = []
     for claim in study.claims:
-        mine = notebook.rows(study, runs, claim)
+        measured = notebook.whole(study, runs, claim)  # seeds are committed as they come
+        missing = {key(s) for s in measured.plan(claim)} - set(runs["key"])
+        if missing:
+            out.append(f"{slug} at {name}: {len(missing)} runs of {claim.id} are not committed")
+            continue
+        mine = notebook.rows(measured, runs, claim)
         if claim.id in known:
             old, new = (json.dumps(v) for v in (known[claim.id], asdict(notebook.judge(study, runs, claim.id))))
             if not same(old, new, exact):

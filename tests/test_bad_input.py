@@ -259,8 +259,45 @@ def with_a_test_class_that_train_lacks(folder):
     for part in ("train", "test"):
         shutil.copytree(folder / "cats", folder / part / "cats")
         shutil.copytree(folder / "dogs", folder / part / "dogs")
-    shutil.copytree(folder / "cats", folder / "test" / "eels")
+    shutil.rmtree(folder / "dogs")
+    (folder / "cats").rename(folder / "test" / "eels")
     return "holds the class 'eels'"
+
+
+def with_a_folder_beside_train(folder):
+    for part in ("train", "test"):
+        shutil.copytree(folder / "cats", folder / part / "cats")
+        shutil.copytree(folder / "dogs", folder / part / "dogs")
+    shutil.rmtree(folder / "dogs")
+    (folder / "cats").rename(folder / "unlabeled")
+    return "holds train/ and beside it unlabeled/, which is no split of class folders"
+
+
+def with_two_folders_of_one_meaning(folder):
+    for part in ("train", "valid", "Validation"):
+        shutil.copytree(folder / "cats", folder / part / "cats")
+        shutil.copytree(folder / "dogs", folder / part / "dogs")
+    for name in ("cats", "dogs"):
+        shutil.rmtree(folder / name)
+    return "holds Validation/ and valid/, which both mean val"
+
+
+def with_splits_inside_of_classes(folder):
+    for name in ("cats", "dogs"):
+        (folder / name).rename(folder / "train")
+        (folder / name).mkdir()
+        (folder / "train").rename(folder / name / "train")
+        shutil.copytree(folder / name / "train", folder / name / "test")
+    return "hold only the folders test, train, the same in each"
+
+
+def with_a_test_of_loose_images(folder):
+    (folder / "test").mkdir()
+    (folder / "train").mkdir()
+    shutil.copy(folder / "dogs" / "1.jpg", folder / "test" / "1.jpg")
+    for name in ("cats", "dogs"):
+        (folder / name).rename(folder / "train" / name)
+    return "holds train/ and beside it test/, which is no split of class folders"
 
 
 def with_too_few_images(folder):
@@ -324,10 +361,107 @@ def test_hidden_files_and_notes_are_no_images(images):
 
 
 @pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("Train", "", "Test"), ("training", "", "testing"), ("training_set", "", "test_set"), ("train", "valid", ""),
+        ("train", "validation", ""), ("train2017", "val2017", ""), ("train", "dev", "test"), ("TRAIN", "Val", "TEST"),
+    ],
+)  # fmt: skip
+def test_splits_are_known_by_their_usual_names(images, tmp_path, train, val, test):
+    """The split that is read at the end holds other images than train, and none is lost."""
+    from repro.data import folder, tree
+
+    for number, name in enumerate(n for n in (train, val, test) if n):
+        for c in ("cats", "dogs"):
+            (tmp_path / "set" / name / c).mkdir(parents=True)
+            for i in range(10 * number, 10 * number + 10):
+                shutil.copy(images / c / f"{i}.jpg", tmp_path / "set" / name / c / f"{i}.jpg")
+    layout = tree.find(tmp_path / "set")
+    assert {s: p.name for s, p in layout.splits.items()} == {
+        s: n for s, n in (("train", train), ("val", val), ("test", test)) if n
+    }
+    parts = folder.splits(layout)
+    assert {p.parent.parent.name for p, _ in parts["test"]} == {test or val}
+    assert len(parts["test"]) == 20
+    assert {p.parent.parent.name for p, _ in parts["val"]} <= {val if val and test else train}
+    assert sum(map(len, parts.values())) == 20 * (bool(val) + bool(test) + 1)
+
+
+def test_a_class_may_be_called_train(images):
+    from repro.data import folder
+
+    (images / "cats").rename(images / "train")
+    _, classes = folder.read(images, 16)
+    assert classes == ["dogs", "train"]
+
+
+def test_what_is_no_image_of_the_readers_is_passed_over_and_counted(images, tmp_path, capsys):
+    from repro.data import folder, tree
+
+    before = [len(x) for x, _ in folder.read(images, 16)[0]]
+    for hidden in (".ipynb_checkpoints", "@eaDir", "__MACOSX", ".git", "lost+found"):
+        (images / "dogs" / hidden).mkdir()
+        shutil.copy(images / "dogs" / "7.jpg", images / "dogs" / hidden / "7-copy.jpg")
+        (images / hidden).mkdir()
+        shutil.copy(images / "dogs" / "7.jpg", images / hidden / "7-copy.jpg")
+    (images / "dogs" / "notes.gif").write_bytes(b"GIF")
+    (images / "dogs" / "Thumbs.db").write_bytes(b"x")
+    (images / "dogs" / "gone.jpg").symlink_to("/nowhere.jpg")
+    os.mkfifo(images / "dogs" / "pipe.jpg")  # opening it would wait for ever
+    layout = tree.find(images)
+    assert layout.classes == ["cats", "dogs"]
+    assert layout.passed == {
+        "in hidden or system folders": 5, "of the ending .gif": 1, "hidden or system files": 1, "broken links or no files": 2
+    }  # fmt: skip
+    assert [len(x) for x, _ in folder.read(images, 16)[0]] == before
+    assert "passed over: 2 broken links or no files, 1 hidden or system files" in capsys.readouterr().err
+
+
+def test_links_to_folders_are_followed_once(images, tmp_path):
+    from repro.data import tree
+
+    (images / "cats").rename(tmp_path / "elsewhere")
+    (images / "cats").mkdir()
+    (images / "cats" / "linked").symlink_to(tmp_path / "elsewhere")
+    (images / "dogs" / "up").symlink_to(images / "dogs")
+    files = tree.find(images).files[""]
+    assert [sum(n == c for _, n in files) for c in (0, 1)] == [30, 30]
+
+
+def test_names_of_any_bytes_are_read_and_shown(images):
+    from repro.data import folder
+
+    strange = os.fsencode(images) + b"/gro\xdfe"
+    os.mkdir(strange)
+    for i in range(30):
+        shutil.copy(images / "dogs" / f"{i}.jpg", strange + b"/%d\xe4.jpg" % i)
+    _, classes = folder.read(images, 16)
+    assert classes == ["cats", "dogs", "gro\ufffde"]
+    for content in ("Große Hunde".encode("latin-1"), "Große Hunde".encode("utf-16"), "Große Hunde".encode("utf-8-sig")):
+        (images / "NAME.txt").write_bytes(content + "\n".encode("utf-16-le" if content[:2] == b"\xff\xfe" else "ascii"))
+        assert folder.title(images) == "Große Hunde"
+
+
+def test_a_class_is_never_without_an_image_to_train_on(images, capsys):
+    from repro.data import folder, tree
+
+    for i in range(40):
+        (images / f"rare{i}").mkdir()
+        shutil.copy(images / "dogs" / "3.jpg", images / f"rare{i}" / f"{i}.jpg")
+    parts = tree.divide(tree.find(images).files[""])
+    assert {n for _, n in parts["train"]} == set(range(42))
+    assert sum(map(len, parts.values())) == 100
+    folder.read(images, 16)
+    assert "test has no image of the class 'rare0' and 39 more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "damage",
     [
         with_truncated_jpeg, with_text_for_an_image, with_an_empty_image, with_an_empty_class, with_one_class,
         with_no_class, with_test_alone, with_a_test_class_that_train_lacks, with_too_few_images,
+        with_a_folder_beside_train, with_two_folders_of_one_meaning, with_splits_inside_of_classes,
+        with_a_test_of_loose_images,
     ],
 )  # fmt: skip
 def test_a_broken_folder_of_images(said, images, tmp_path, damage):

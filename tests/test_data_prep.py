@@ -426,6 +426,7 @@ def test_bad_options_and_folders_are_told_in_a_sentence(run, tmp_path):
         assert sentence in said
         assert said.count("\n") == 1
     class_tree(tmp_path / "source" / "train")
+    class_tree(tmp_path / "source" / "test")
     code, said = run("class_folder.py", "--quality", "0")
     assert code == 2
     assert "a quality from 1 to 100" in said

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from repro.data.folder import SUFFIXES
+from repro.data.tree import SUFFIXES
 from repro.errors import ReproError
 from repro.loader import beton, jpeg
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import codecs
+import functools
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,99 +13,94 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from repro.data import tree
 from repro.errors import ReproError
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
 
 
 def given_title(path: Path) -> str:
-    """The first line of a folder's NAME.txt; "" if there is none."""
+    """The first line of a folder's NAME.txt, in UTF-8, UTF-16 or Latin-1; "" if there is none."""
     name = path / "NAME.txt"
-    said = name.read_text().strip().splitlines() if name.is_file() else []
+    said = _text(name.read_bytes()).strip().splitlines() if name.is_file() else []
     return said[0].strip() if said else ""
+
+
+def _text(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def title(path: Path) -> str:
     """What to call a folder's images in figures: what its NAME.txt says, else its own name."""
-    return given_title(path) or path.name
+    return given_title(path) or tree.shown(path.name)
 
 
 def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tensor]], list[str]]:
     """Train, validation and test images (N, 3, size, size) uint8 with labels (N,), and the class names.
 
-    A folder without test/ or val/ is split by a hash of each file's name, 70 / 10 / 20, be it in train/ or not; else a
-    tenth of train/ is for validation, and test/ or val/ is the test split. Images are resized with antialiasing, the
-    shorter side first, and cut to the middle square. limit: at most so many train images, half as many for validation and
-    test each, the same number of every class as far as there are, chosen by their names; 0 for all. Raises ReproError
-    that names a missing folder or a broken file.
+    `repro.data.tree.find` says how the folder is understood. A folder without a test or validation split is split by a
+    hash of each file's name, 70 / 10 / 20; one that has train and one of them gives a tenth of train to validation.
+    Images are resized with antialiasing, the shorter side first, and cut to the middle square. limit: at most so many
+    train images, half as many for validation and test each, the same number of every class as far as there are, chosen by
+    their names; 0 for all. Raises ReproError that names a missing folder or a broken file.
     """
     if not path.is_dir():
         raise ReproError(
-            f"The data folder {path} is missing: put the images there, one sub-folder a class, or set REPRO_DATA "
-            "to the folder that holds it."
+            f"The data folder {tree.shown(path)} is missing: put the images there, one sub-folder a class, or set "
+            "REPRO_DATA to the folder that holds it."
         )
-    train = path / "train"
-    test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
-    if test is not None and _folders(path) <= {"test", "val"}:
-        raise ReproError(f"{path} holds {test.name}/ but no train/: add train/, with the same sub-folder a class.")
-    if train.is_dir() and test is not None:
-        classes = _classes(train)
-        rest = _files(train, classes)
-        strange = sorted(_folders(test) - set(classes))
-        if strange:
-            raise ReproError(f"{test} holds the class {strange[0]!r}, which {train} does not: add or remove it.")
-        groups = [[], [], _files(test, classes)]
-        for item in rest:
-            groups[_share(item[0]) < 0.1].append(item)
-    else:
-        whole = train if _folders(path) == {"train"} else path
-        classes = _classes(whole)
-        groups = [[], [], []]
-        for item in _files(whole, classes):
-            share = _share(item[0])
-            groups[0 if share < 0.7 else 1 if share < 0.8 else 2].append(item)
-    for name, group in zip(("train", "validation", "test"), groups):
+    layout = tree.find(path)
+    parts = splits(layout)
+    for name, group in parts.items():
         if not group:
-            raise ReproError(f"The data folder {path} leaves no image for {name}: add images.")
+            raise ReproError(f"The data folder {tree.shown(path)} leaves no image for {name}: add images.")
+    groups = list(parts.values())
     if limit:
         groups = [_balanced(group, count) for group, count in zip(groups, (limit, limit // 2, limit // 2))]
+    _tell(tree.shown(path), tuple(remarks(layout, parts)))
     with ThreadPoolExecutor(4) as pool:
-        return [(_images(group, size, pool), torch.tensor([c for _, c in group])) for group in groups], classes
+        read = [(_images(group, size, pool), torch.tensor([c for _, c in group])) for group in groups]
+    return read, [tree.shown(name) for name in layout.classes]
 
 
-def _folders(path: Path) -> set[str]:
-    return {p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")}
+def splits(layout: tree.Layout) -> dict[str, list[tuple[Path, int]]]:
+    """The images of train, val and test."""
+    if not layout.splits:
+        return tree.divide(layout.files[""])
+    if set(layout.splits) == set(tree.SPLITS):
+        return {split: layout.files[split] for split in tree.SPLITS}
+    last = "test" if "test" in layout.splits else "val"
+    return {**tree.divide(layout.files["train"], held=0.1), "test": layout.files[last]}
 
 
-def _classes(path: Path) -> list[str]:
-    classes = sorted(_folders(path))
-    if len(classes) < 2:
-        raise ReproError(f"{path} holds {len(classes)} class folders and needs two or more: one sub-folder a class.")
-    return classes
-
-
-def _files(path: Path, classes: list[str]) -> list[tuple[Path, int]]:
+def remarks(layout: tree.Layout, parts: dict[str, list[tuple[Path, int]]]) -> list[str]:
+    """What a reader should know before a night of measuring, a sentence each."""
     out = []
-    for number, name in enumerate(classes):
-        found = sorted(p for p in (path / name).rglob("[!.]*") if p.suffix.lower() in SUFFIXES)
-        if not found:
-            raise ReproError(f"The class folder {path / name} holds no images: add some, or remove the folder.")
-        out += [(p, number) for p in found]
+    if layout.passed:
+        out.append(f"passed over: {tree.said(layout.passed)}")
+    for split, group in parts.items():
+        lacking = [n for i, n in enumerate(layout.classes) if i not in {c for _, c in group}]
+        if lacking:
+            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+            out.append(f"{split} has no image of the class {tree.shown(lacking[0])!r}{more}")
     return out
+
+
+@functools.cache
+def _tell(path: str, sentences: tuple[str, ...]) -> None:
+    for sentence in sentences:
+        print(f"repro: {path}: {sentence}.", file=sys.stderr, flush=True)
 
 
 def _balanced(group: list[tuple[Path, int]], count: int) -> list[tuple[Path, int]]:
     by_class: dict[int, list[tuple[Path, int]]] = {}
-    for item in sorted(group, key=lambda item: _share(item[0])):
+    for item in sorted(group, key=lambda item: tree.share(item[0])):
         by_class.setdefault(item[1], []).append(item)
     each = max(1, count // len(by_class))
     return sorted(item for members in by_class.values() for item in members[:each])
-
-
-def _share(path: Path) -> float:
-    """A number in [0, 1) from a file's class and name: the same on every machine and whatever else the folder holds."""
-    digest = hashlib.sha256(f"{path.parent.name}/{path.name}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def _images(group: list[tuple[Path, int]], size: int, pool: ThreadPoolExecutor) -> Tensor:
@@ -133,4 +130,4 @@ def _image(path: Path, size: int) -> np.ndarray:
                 image = image.crop((left, top, left + size, top + size))
             return np.asarray(image).copy()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-        raise ReproError(f"The image {path} cannot be read ({e}): replace it or delete it.") from e
+        raise ReproError(f"The image {tree.shown(path)} cannot be read ({e}): replace it or delete it.") from e

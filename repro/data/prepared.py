@@ -18,7 +18,8 @@ import sys
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,8 @@ from PIL import Image
 from torch import Tensor
 
 from repro.core.io import write_atomic
-from repro.data.folder import SUFFIXES, rgb
+from repro.data import tree as layout
+from repro.data.folder import rgb
 from repro.errors import ReproError
 from repro.loader import beton, compiled, jpeg
 from repro.loader.loader import Images
@@ -239,25 +241,21 @@ def tree(folder: Path, classes: Sequence[str] = (), inner: str = "") -> tuple[It
     """
     if not folder.is_dir():
         raise ReproError(f"The folder {folder} is missing: give the folder that holds the images with --folder.")
-    there = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    names = list(classes) or there
+    names = list(classes) or layout.folders(folder)
     if len(names) < 2:
         raise ReproError(f"{folder} has {len(names)} class folders and needs two or more: one sub-folder a class.")
-    images, labels = [], []
-    for number, name in enumerate(names):
-        found = files(folder / name / inner) if (folder / name / inner).is_dir() else []
-        if not found:
-            raise ReproError(
-                f"The class folder {folder / name / inner} is missing or has no images: complete the download."
-            )
-        images += found
-        labels += [number] * len(found)
-    return Items(images, {"label": labels}), names
+    return labelled(layout.labelled(folder, names, Counter(), inner=inner)), names
+
+
+def labelled(files: Iterable[tuple[Path, int]]) -> Items:
+    """Items of (path, class number) pairs."""
+    files = list(files)
+    return Items([p for p, _ in files], {"label": [number for _, number in files]})
 
 
 def files(folder: Path) -> list[Path]:
     """All images below a folder, sorted."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return layout.images(folder)
 
 
 def take(items: Items, keep: Sequence[int]) -> Items:
@@ -268,15 +266,13 @@ def take(items: Items, keep: Sequence[int]) -> Items:
 
 def divide(items: Items) -> dict[str, Items]:
     """Train, val and test, 70 / 10 / 20, by a hash of each file's name: for sets that come without splits."""
-    shares = [
-        int(hashlib.sha256(f"{p.parent.name}/{p.name}".encode()).hexdigest()[:12], 16) / 16**12 for p in items.images
-    ]
-    limits = {"train": (0, 0.7), "val": (0.7, 0.8), "test": (0.8, 1)}
-    parts = {k: take(items, [i for i, s in enumerate(shares) if a <= s < b]) for k, (a, b) in limits.items()}
+    labels = next(iter(items.labels.values()))
+    index = {path: i for i, path in enumerate(items.images)}
+    parts = layout.divide(zip(items.images, labels))
     for split, part in parts.items():
-        if not part.images:
+        if not part:
             raise ReproError(f"So few images leave none for {split}: add some, or bring train/ and test/ folders.")
-    return parts
+    return {split: take(items, [index[path] for path, _ in part]) for split, part in parts.items()}
 
 
 # --- the scripts ------------------------------------------------------------------------------------------------------

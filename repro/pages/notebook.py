@@ -210,10 +210,21 @@ def rows(study: Study, runs: pd.DataFrame, claim: Claim) -> pd.DataFrame:
     return out
 
 
+def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
+    """The study with as many of its seeds as have all of the claim's runs; as it is where not one has."""
+    there = set(runs["key"])
+    for seeds in range(study.profile.seeds, 0, -1):
+        part = replace(study, profile=replace(study.profile, seeds=seeds))
+        if all(key(s) in there for s in part.plan(claim)):
+            return part
+    return study
+
+
 def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
-    """The claim's verdict; "not judged" at smoke, with too few seeds, or while runs are missing, and the sentence says
-    which."""
-    claim = find(study, claim_id)
+    """The claim's verdict by the seeds that are whole; "not judged" at smoke, with too few seeds, or while runs of the
+    first seed are missing, and the sentence says which."""
+    claim, planned = find(study, claim_id), study.profile.seeds
+    study = whole(study, runs, claim)
     mine, wanted = rows(study, runs, claim), len({key(s) for s in study.plan(claim)})
     missing = wanted - len(mine)
     if missing:
@@ -223,6 +234,9 @@ def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
     word, reason = stats.judged(found.verdict, study.profile.name, found.seeds)
     if word != found.verdict:
         found = replace(found, verdict=word, sentence=f"Not judged: {reason}. {found.sentence}")
+    if study.profile.seeds < planned:
+        sentence = f"{found.sentence} Measured so far: {study.profile.seeds} of {planned} planned seeds."
+        found = replace(found, sentence=sentence)
     return found
 
 
@@ -231,6 +245,7 @@ def show(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
     from IPython.display import HTML, display
 
     claim = find(study, claim_id)
+    study = whole(study, runs, claim)
     mine = rows(study, runs, claim)
     wanted = len({key(s) for s in study.plan(claim)})
     if len(mine) < wanted:

@@ -1,0 +1,209 @@
+"""Folders of images as people lay them out: where the splits are, which folders are classes, which files are images.
+
+What is no image is passed over and counted. What could be read in two ways is asked about, never guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from repro.errors import ReproError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
+SPLITS = ("train", "val", "test")
+NAMES = {"training": "train", "valid": "val", "validation": "val", "validate": "val", "dev": "val", "testing": "test"}
+SYSTEM = {"__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information", "#recycle", "thumbs.db"}
+SYSTEM |= {"desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """splits: the folder of each split that there is, () by name for none; classes: their names, sorted; files: (path,
+    class number) of each split's images, "" for a folder without splits; passed: how many files were passed over, by
+    reason."""
+
+    splits: dict[str, Path]
+    classes: list[str]
+    files: dict[str, list[tuple[Path, int]]]
+    passed: Counter = field(default_factory=Counter)
+
+
+def find(path: Path) -> Layout:
+    """The layout of a data folder: `PATH/<class>/...` or `PATH/<split>/<class>/...`, splits by their usual names in any
+    case. Classes are those of train; images may lie at any depth below their class, behind links too. Raises ReproError
+    that names what is missing, empty, or could be read in two ways."""
+    splits, passed = _splits(path), Counter()
+    if set(splits) == {"train"}:
+        path, splits = splits["train"], {}
+    whole = splits.get("train", path)
+    names = folders(whole)
+    if len(names) < 2:
+        inside = (
+            f"; give {whole / names[0]} if its folders are the classes" if names and folders(whole / names[0]) else ""
+        )
+        raise ReproError(
+            f"{shown(whole)} holds {len(names)} class folders and needs two or more: one sub-folder a class{inside}."
+        )
+    if not splits:
+        _not_splits_inside(whole, names)
+    files = {}
+    for split, where in (splits or {"": path}).items():
+        strange = sorted(set(folders(where)) - set(names))
+        if strange:
+            raise ReproError(
+                f"{shown(where)} holds the class {shown(strange[0])!r}, which {shown(whole)} does not: add or remove it."
+            )
+        files[split] = labelled(where, names, passed, complete=split in ("", "train"))
+        if not files[split]:
+            raise ReproError(f"{shown(where)} holds no images in class folders: sort them into the classes of train.")
+    return Layout(splits, names, files, passed)
+
+
+def labelled(
+    folder: Path, names: Sequence[str], passed: Counter, complete: bool = True, inner: str = ""
+) -> list[tuple[Path, int]]:
+    """(path, class number) of the images in `folder/<class>/<inner>`, sorted by class and name. complete: raise
+    ReproError for a class without images."""
+    out = []
+    for number, name in enumerate(names):
+        where = folder / name / inner
+        found = images(where, passed)
+        if not found and complete:
+            how = (
+                "holds no images: add some, or remove the folder"
+                if where.is_dir()
+                else "is missing: complete the download"
+            )
+            raise ReproError(f"The class folder {shown(where)} {how}.")
+        out += [(p, number) for p in found]
+    return out
+
+
+def images(folder: Path, passed: Counter | None = None) -> list[Path]:
+    """All images below a folder, sorted; links are followed, each folder once."""
+    out, seen = [], set()
+    passed = Counter() if passed is None else passed
+    for here, below, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        for name in [n for n in below if is_system(n)]:
+            below.remove(name)
+            passed["in hidden or system folders"] += sum(len(f) for _, _, f in os.walk(Path(here) / name))
+        for name in files:
+            path = Path(here) / name
+            if is_system(name):
+                passed["hidden or system files"] += 1
+            elif path.suffix.lower() not in SUFFIXES:
+                passed[f"of the ending {path.suffix.lower() or '(none)'}"] += 1
+            elif not path.is_file():
+                passed["broken links or no files"] += 1
+            else:
+                out.append(path)
+    return sorted(out)
+
+
+def folders(path: Path) -> list[str]:
+    """The names of the folders in a folder, sorted, without hidden and system ones."""
+    return sorted(p.name for p in path.iterdir() if p.is_dir() and not is_system(p.name))
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder is an operating system's or a program's own."""
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def split_of(name: str) -> str:
+    """The split that a folder's name means, e.g. "val" for Validation or val_set; "" for none."""
+    plain = re.sub(r"[ _.-]?(set|data|images|split)$", "", name.lower().strip())
+    plain = re.sub(r"20\d\d$", "", plain)
+    return NAMES.get(plain, plain if plain in SPLITS else "")
+
+
+def _splits(path: Path) -> dict[str, Path]:
+    """The folders of a data folder that are its splits: those named so that hold folders, and no images of their own."""
+    there = folders(path)
+    named = {name: split_of(name) for name in there if split_of(name) and not _holds_images(path / name)}
+    if not named:
+        return {}
+    found: dict[str, Path] = {}
+    for name, split in named.items():
+        if split in found:
+            raise ReproError(
+                f"{shown(path)} holds {found[split].name}/ and {name}/, which both mean {split}: rename one of them."
+            )
+        found[split] = path / name
+    if "train" not in found:
+        if set(there) <= set(named):
+            raise ReproError(
+                f"{shown(path)} holds {there[0]}/ but no train/: add train/, with the same sub-folder a class."
+            )
+        return {}
+    others = sorted(set(there) - set(named))
+    if others:
+        raise ReproError(
+            f"{shown(path)} holds {found['train'].name}/ and beside it {shown(others[0])}/, which is no split of class "
+            "folders: move it away, or rename it to val or test, with the same sub-folder a class."
+        )
+    return found
+
+
+def _not_splits_inside(path: Path, names: list[str]) -> None:
+    """Raise ReproError where each class folder holds only folders, with the same names in each."""
+    inner = {tuple(folders(path / name)) for name in names if not _holds_images(path / name)}
+    alike = len(inner) == 1 and len(names) > 1 and not any(_holds_images(path / n) for n in names)
+    same = next(iter(inner), ()) if alike else ()
+    if len(same) > 1:
+        raise ReproError(
+            f"The folders of {shown(path)} hold only the folders {', '.join(map(shown, same[:3]))}, the same in each, so "
+            "that either could be the classes: give train/ and test/ with the class folders inside."
+        )
+
+
+def _holds_images(path: Path) -> bool:
+    return any(p.suffix.lower() in SUFFIXES and not is_system(p.name) and p.is_file() for p in path.iterdir())
+
+
+def divide(files: Iterable[tuple[Path, int]], held: float = 0.0) -> dict[str, list[tuple[Path, int]]]:
+    """Split images by a hash of each file's class and name, so that it is the same on every machine and whatever else the
+    folder holds: 70 / 10 / 20 to train, val and test; with `held`, that share to val and the rest to train. A class that
+    train would lack gives its first image to it."""
+    limits = {"val": held, "train": 1.0} if held else {"train": 0.7, "val": 0.8, "test": 1.0}
+    out: dict[str, list[tuple[Path, int]]] = {"train": [], "val": [], "test": []}
+    missing: dict[int, tuple[Path, int]] = {}
+    for item in files:
+        chance = share(item[0])
+        part = next(split for split, limit in limits.items() if chance < limit)
+        out[part].append(item)
+        if part != "train" and (item[1] not in missing or chance < share(missing[item[1]][0])):
+            missing[item[1]] = item
+    for number in missing.keys() - {n for _, n in out["train"]}:
+        for part in ("val", "test"):
+            out[part] = [item for item in out[part] if item is not missing[number]]
+        out["train"].append(missing[number])
+    out["train"].sort(key=lambda item: (item[1], item[0]))
+    return out
+
+
+def share(path: Path) -> float:
+    """A number in [0, 1) from a file's class and name."""
+    digest = hashlib.sha256(os.fsencode(f"{path.parent.name}/{path.name}")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def shown(name: str | Path) -> str:
+    """A name as it can be printed, also where it is not UTF-8."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def said(passed: Counter) -> str:
+    """What was passed over, in words; "" for nothing."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(passed.items()))
