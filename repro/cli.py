@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _slugs(names: list[str], there: list[str]) -> list[str]:
     """Slugs from slugs, notebook names or paths; all of `there` if none is given."""
-    numbers = {part: slug for slug, name in claims.NOTEBOOKS.items() for part in (name, name[:2])}
+    numbers = {part: slug for slug, name in claims.notebooks().items() for part in (name, name[:2])}
     out = []
     for name in names:
         stem = Path(name).stem
@@ -150,7 +150,7 @@ def _run(args: argparse.Namespace) -> int:
             specs = [s for claim in study.claims for s in study.plan(claim)]
             if not specs:
                 continue
-            print(f"{claims.NOTEBOOKS[study.slug]}: measuring", file=sys.stderr, flush=True)
+            print(f"{claims.notebooks()[study.slug]}: measuring", file=sys.stderr, flush=True)
             minutes = _left(args.minutes, began) or study.minutes
             try:
                 records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
@@ -234,7 +234,7 @@ def _measure(args: argparse.Namespace) -> int:
     from repro.pages import notebook
 
     began, to_go, large = time.monotonic(), 0, []
-    there = [slug for slug in claims.NOTEBOOKS if claims.of(slug)]
+    there = [slug for slug in claims.notebooks() if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
     studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
     for study in studies:

@@ -8,7 +8,7 @@ import pytest
 
 from repro import figures, stats
 from repro.bench import long
-from repro.claims import NOTEBOOKS, augmentations, multi_augmentation
+from repro.claims import augmentations, multi_augmentation, notebooks
 from repro.core import store, sweep
 from repro.core.spec import key
 from repro.pages import explore, notebook
@@ -29,7 +29,7 @@ def trained(record: store.Record) -> bool:
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2, 3, 4)], ids=["one seed", "every seed of a setting"])
-@pytest.mark.parametrize("slug", NOTEBOOKS)
+@pytest.mark.parametrize("slug", notebooks())
 def test_claims_are_drawn_and_judged(slug, seeds):
     study = notebook.study(slug, "quick", results="stored")
     records = store.load(QUICK / slug / "runs.jsonl")

@@ -19,9 +19,9 @@ from PIL import Image
 
 from repro import figures
 from repro.core import io as core_io
+from repro.errors import ReproError
 from repro.figures import picture, saving
 from repro.figures.style import COLOURS
-from repro.errors import ReproError
 
 THEMES = ("light", "dark")
 # Machado, Oliveira and Fernandes 2009, full severity: linear RGB as each kind of eye sees it.

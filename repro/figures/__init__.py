@@ -16,6 +16,7 @@ print reads as well.
 May import core and stats. A first reader need not enter.
 """
 
+# ruff: noqa: F401  (the names that the room offers)
 from repro.figures.labels import end_label, floors, panel_labels, paper_value
 from repro.figures.marks import band, bars, diverged, heat, intervals, mean_interval
 from repro.figures.picture import Figure, figure
@@ -35,9 +36,3 @@ from repro.figures.style import (
     text_colour,
     theme,
 )
-
-__all__ = [
-    "Figure", "LINESTYLES", "MARKERS", "PALETTE", "VERDICTS", "WIDTH", "band", "bars", "caption", "contrast", "diverged", "end_label",
-    "figure", "floors", "heat", "ink", "intervals", "mean_interval", "muted", "ordered", "panel_labels", "paper",
-    "paper_value", "save", "show", "style", "text_colour", "theme",
-]  # fmt: skip

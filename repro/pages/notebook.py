@@ -257,7 +257,8 @@ def show(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
     folder = places.drawn() / study.profile.name / study.slug
     figures.save(partial(claim.draw, mine), folder, claim_id, caption, study.slug, study.profile.name)
     figures.show(folder, claim_id)
-    display(HTML(f"<p><small>{html.escape(caption)}</small></p>"))
+    shown = {"text/html": f"<p><small>{html.escape(caption)}</small></p>", "text/plain": caption}
+    display(shown, raw=True, metadata={"repro": {"caption": claim_id}})
 
 
 def verdict(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
@@ -274,10 +275,10 @@ def verdict(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
     beside = f"<br><small>The paper: {html.escape(headline)}</small>" if headline else ""
     data = {
         "text/plain": f"{claim_id}: {found.verdict}",
-        "text/html": f"<!-- repro:verdict {claim_id} --><p><strong style='color:{sign.light}'>{sign.sign} {claim_id}: "
+        "text/html": f"<p><strong style='color:{sign.light}'>{sign.sign} {claim_id}: "
         f"{found.verdict}</strong><br>{html.escape(found.sentence)}{beside}</p>",
     }
-    display(data, raw=True)
+    display(data, raw=True, metadata={"repro": {"verdict": claim_id}})
 
 
 def find(study: Study, claim_id: str) -> Claim:
