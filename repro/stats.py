@@ -115,6 +115,14 @@ def ratio(a: ArrayLike, b: ArrayLike = 1.0, level: float = 0.95) -> Interval:
     return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n, level)
 
 
+def correlation(each: ArrayLike, level: float = 0.95) -> Interval:
+    """Return the mean of correlations, one a seed, with its interval, both taken on Fisher's z, where a correlation near
+    1 or -1 has a symmetric error."""
+    bound = 1 - 1e-9  # exactly 1 has no z
+    z = paired(np.arctanh(np.clip(each, -bound, bound)), level=level)
+    return Interval(math.tanh(z.mean), math.tanh(z.low), math.tanh(z.high), z.n, level)
+
+
 def slope(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Interval:
     """Return the least-squares slope of y on x with its t interval (n - 2 degrees of freedom); ``n`` counts points."""
     x, y = np.asarray(x, float), np.asarray(y, float)
@@ -412,6 +420,21 @@ def judged(word: str, profile: str, seeds: int, cannot: str = "") -> tuple[str, 
     if word == NOT_JUDGED:
         return NOT_JUDGED, "a part of the claim has too few complete seeds"
     return word, ""
+
+
+# ------------------------------------------------------------------------------------------------------- readings
+
+
+def crossing(x: ArrayLike, y: ArrayLike, level: float) -> float:
+    """Return where y first rises through ``level``, by linear interpolation between the readings.
+
+    ``x`` and ``y`` have shape (readings,), x rising. NaN if y starts at the level or above, or never gets there.
+    """
+    above = np.flatnonzero(np.asarray(y) >= level)
+    if not len(above) or above[0] == 0:
+        return math.nan
+    i = above[0]
+    return float(x[i - 1] + (level - y[i - 1]) / (y[i] - y[i - 1]) * (x[i] - x[i - 1]))
 
 
 # -------------------------------------------------------------------------------------------------------- helpers

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 from scipy.integrate import solve_ivp
 
+from repro import stats
 from repro.core.store import Result
 from repro.errors import ReproError
 
@@ -373,7 +374,7 @@ def _steps(spec: DynamicsSpec, eigenvalues: np.ndarray, rng: np.random.Generator
     t, w = _integrate(start, g, 1.0, times)
     learned = np.linalg.eigvalsh(np.einsum("tin,n,tjn->tij", w, eigenvalues, w))[:, ::-1]  # (times, d), falling
     # The j-th step is the j-th eigenvalue's rise through one half; predicted steps are sorted, as the eigenvalues are.
-    measured = np.array([_crossing(t, learned[:, j]) for j in range(spec.d)])
+    measured = np.array([stats.crossing(t, learned[:, j], 0.5) for j in range(spec.d)])
     aligned = np.zeros_like(start)
     np.fill_diagonal(aligned, s0)
     t_short, follow = _integrate(aligned, g, 1.0, times)
@@ -393,15 +394,6 @@ def _steps(spec: DynamicsSpec, eigenvalues: np.ndarray, rng: np.random.Generator
             "predicted_step": predicted.round(4).tolist(),
         },
     )
-
-
-def _crossing(t: np.ndarray, y: np.ndarray, level: float = 0.5) -> float:
-    """When y first rises through `level`, by linear interpolation; NaN if it never does."""
-    above = np.flatnonzero(y >= level)
-    if not len(above) or above[0] == 0:
-        return math.nan
-    i = above[0]
-    return float(t[i - 1] + (level - y[i - 1]) / (y[i] - y[i - 1]) * (t[i] - t[i - 1]))
 
 
 def _saddle(spec: DynamicsSpec, eigenvalues: np.ndarray, rng: np.random.Generator) -> Result:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
-from studies import check_finished, every_study
+from studies import check_finished, every_study, made_up
 
 from repro import figures
 from repro.claims import batch_size
-from repro.core import store
-from repro.core.provenance import machine
-from repro.core.spec import key, to_dict
-from repro.core.store import Record
 from repro.pages import notebook
 
 STUDY = notebook.study("batch_size", profile="quick")
@@ -21,21 +16,8 @@ CLAIMS = {c.id: c for c in batch_size.CLAIMS}
 
 
 def frame(claim: str, accuracy, study=STUDY, broken=lambda spec: False):
-    """The plan's runs with made-up numbers: accuracy(spec, task) in percent for trained runs, floors at 20 and 15."""
-    records = []
-    for spec in CLAIMS[claim].plan(study.profile):
-        metrics = {"diverged": float(broken(spec))}
-        for task in spec.probes.tasks:
-            noise = np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.2)
-            if type(spec.method).__name__ == "Untrained":
-                value = 15.0 if spec.backbone == "pixels" else 20.0 + noise
-            else:
-                value = math.nan if broken(spec) else accuracy(spec, task) + noise
-            for probe in ("linear", "mlp"):
-                metrics |= {f"{probe}_{split}_{task}": value for split in ("val", "test")}
-        provenance = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
-        records.append(Record(key(spec), "RunSpec", to_dict(spec), metrics, {}, provenance))
-    return notebook.rows(study, store.frame(records), CLAIMS[claim])
+    """The plan's runs with made-up numbers: accuracy(spec, task) in percent for trained runs."""
+    return made_up(CLAIMS[claim], study, accuracy, broken=broken, probes=("linear", "mlp"))
 
 
 def verdict(claim: str, accuracy, **kwargs):

@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from studies import made_up
 
 from repro import figures, stats
 from repro.claims import data_loading
 from repro.core.profiles import base, profile
-from repro.core.spec import DataSpec, Loading, RunSpec, flatten, key
+from repro.core.spec import DataSpec, Loading, RunSpec, key
 from repro.data import disk, scenes
 from repro.errors import ReproError
+from repro.pages import notebook
 from repro.ssl import train
 
 SMALL = DataSpec("scenes", 16, options=(("images", 96),))
@@ -141,31 +143,36 @@ def test_the_fast_mode_says_how_far_it_is():
     assert table.loc["crops", "mean"] < table.loc["jitter", "mean"] < 8
 
 
+STUDY = notebook.study("data_loading", profile="quick")
+CLAIM = notebook.find(STUDY, "A1")
+WAYS = ("torchvision", "ours", "ours, growing", "ours, fast")
+
+
 def frame(seconds=(20.0, 8.0, 6.0, 7.5), accuracy=(50.0, 50.1, 49.9, 50.0), noise: float = 0.1) -> pd.DataFrame:
-    """Made-up runs of the quick plan: seconds and accuracy of torchvision, ours, and ours growing."""
-    rng, rows = np.random.default_rng(0), []
-    for s in data_loading.plan_training(profile("quick")):
-        if s.timed:
-            arm = 3 if s.loading.fast else 2 if s.loading.ramp else int(s.loading.name == "ours")
-            a, t = accuracy[arm] + rng.normal(0, noise), seconds[arm] * rng.uniform(0.98, 1.02)
-        else:
-            a, t = (18.0 if s.backbone == "pixels" else 16.0), 0.0
-        epochs = [2, 4, 6] if s.timed else []
-        curves = {"probe_epoch": epochs, "linear_val_shape": [a - 9, a - 3, a]} if s.timed else {}
-        rows.append(
-            {
-                "key": key(s), "kind": "RunSpec", **flatten(s), "linear_test_shape": a, "linear_val_shape": a,
-                "train_seconds": t, "epoch_seconds": [t * e / 6 for e in range(1, 7)], "curves": curves,
-                "data_title": "made up (stand-in)", "diverged": 0.0,
-            }
-        )  # fmt: skip
-    out = pd.DataFrame(rows)
-    out.attrs["profile"] = "quick"
-    return out
+    """Made-up runs of the quick plan: seconds and accuracy of the ways to load."""
+    labels, rng = CLAIM.plan(STUDY.profile).labels, np.random.default_rng(0)
+
+    def read(spec, task):
+        return accuracy[WAYS.index(labels[key(spec)]["way"])]
+
+    def more(spec):
+        if not spec.timed:
+            return {}, {}, {"train_seconds": 0.0, "epoch_seconds": [0.0] * 6}
+        way = WAYS.index(labels[key(spec)]["way"])
+        t, a = seconds[way] * rng.uniform(0.98, 1.02), accuracy[way]
+        curves = {"probe_epoch": [2, 4, 6], "linear_val_shape": [a - 9, a - 3, a]}
+        return {}, curves, {"train_seconds": t, "epoch_seconds": [t * e / 6 for e in range(1, 7)]}
+
+    return made_up(CLAIM, STUDY, read, more, noise=noise, floors=(16.0, 18.0))
+
+
+def test_the_ways_take_turns():
+    runs = [s for s in CLAIM.plan(STUDY.profile) if s.timed]
+    assert [s.seed for s in runs] == [seed for seed in range(5) for _ in WAYS]
 
 
 def test_faster_and_as_good_is_reproduced():
-    found = data_loading.judge_training(frame())
+    found = CLAIM.judge(frame())
     assert found.verdict == stats.REPRODUCED
     assert found.effect == pytest.approx(2.5, rel=0.05)
     assert found.seeds == 5
@@ -185,14 +192,14 @@ def test_faster_and_as_good_is_reproduced():
     ],
 )
 def test_other_verdicts(changes, word):
-    assert data_loading.judge_training(frame(**changes)).verdict == word
+    assert CLAIM.judge(frame(**changes)).verdict == word
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_figure_and_its_numbers(theme):
     with figures.theme(theme):
-        drawing = data_loading.draw_training(frame())
+        drawing = CLAIM.draw(frame())
         drawing.figure.canvas.draw()
-    assert list(drawing.table["loading"].unique()) == list(data_loading.ARMS)
+    assert list(drawing.table["loading"].unique()) == list(WAYS)
     assert len(drawing.table) == 20
-    assert "torchvision: 50.0 % after 20.1 s" in drawing.alt
+    assert "torchvision: 49.9 % after 20.2 s" in drawing.alt

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
-from studies import check_finished, every_study
+from studies import check_finished, every_study, made_up
 
 from repro import figures
 from repro.claims import batch_size, instance_simclr
-from repro.core import store
 from repro.core.profiles import profile
-from repro.core.provenance import machine
-from repro.core.spec import key, to_dict
-from repro.core.store import Record
+from repro.core.spec import key
 from repro.pages import notebook
 from repro.ssl.methods import InstanceSimCLR
 
@@ -23,21 +17,13 @@ STUDY = notebook.study("instance_simclr", profile="quick")
 
 
 def frame(accuracy, study=STUDY, broken=lambda spec: False):
-    """The plan's runs with made-up numbers: accuracy(variant, task, spec) in percent, floors at 20 and 15."""
-    records = []
-    for spec in CLAIM.plan(study.profile):
-        metrics = {"diverged": float(broken(spec))}
-        for task in spec.probes.tasks:
-            noise = np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.2)
-            if type(spec.method).__name__ == "Untrained":
-                value = 15.0 if spec.backbone == "pixels" else 20.0 + noise
-            else:
-                variant = instance_simclr._kind(type(spec.method).__name__, spec.recipe.name)
-                value = math.nan if broken(spec) else accuracy(variant, task, spec) + noise
-            metrics |= {f"linear_{split}_{task}": value for split in ("val", "test")}
-        provenance = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
-        records.append(Record(key(spec), "RunSpec", to_dict(spec), metrics, {}, provenance))
-    return notebook.rows(study, store.frame(records), CLAIM)
+    """The plan's runs with made-up numbers: accuracy(variant, task, spec) in percent."""
+    labels = CLAIM.plan(study.profile).labels
+
+    def read(spec, task):
+        return accuracy(labels[key(spec)]["variant"], task, spec)
+
+    return made_up(CLAIM, study, read, broken=broken)
 
 
 def reach(instance: dict[str, float], full: float = 45.0):
@@ -83,7 +69,7 @@ def test_the_setting_is_chosen_on_the_validation_split_and_read_on_the_test_spli
 
     runs = frame(accuracy)
     runs.loc[(runs["method"] == "InstanceSimCLR") & (runs["temperature"] == 0.1), "linear_test_shape"] = 99.0
-    chosen = instance_simclr.best(instance_simclr.table(runs), "instance")
+    chosen = instance_simclr.best(runs, "instance")
     assert chosen["temperature"].unique().tolist() == [0.5]
     assert chosen["seed"].tolist() == list(range(5))
     assert chosen["linear_test_shape"].max() < 50

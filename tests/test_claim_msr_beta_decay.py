@@ -8,14 +8,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from studies import made_up
 
 from repro import data, figures
 from repro.bench import step
 from repro.claims import msr_beta_decay as msr
-from repro.core import store
-from repro.core.provenance import machine
-from repro.core.spec import key, to_dict
-from repro.core.store import Record
+from repro.core.spec import key
 from repro.pages import notebook
 from repro.ssl import pairs, train
 from repro.ssl.methods import BYOL, MSR, SimCLR, SimSiam, SimSiamMSR, Untrained
@@ -33,27 +31,17 @@ def curves(clean_half=0.2, lost_half=0.6, steps=12):
 
 
 def frame(claim, accuracy, study=STUDY, made=curves, ratio=1.02):
-    """The plan's runs with made-up numbers: accuracy(spec) in percent for trained runs, floors at 20 and 15."""
-    records = []
-    for spec in CLAIMS[claim].plan(study.profile):
+    """The plan's runs with made-up numbers: accuracy(spec) in percent for trained runs, made() for the watched pairs."""
+
+    def more(spec):
+        if not isinstance(spec, step.StepSpec):
+            return {}, made() if spec.probes.pairs else {}, {}
         noise = np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.15)
-        provenance = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
-        if isinstance(spec, step.StepSpec):
-            times = {f"{k}{w}_ms": 10.0 for k in ("", "views_") for w in step.ways()}
-            times |= {"msr_ratio": ratio + 0.05 * noise, "independent_ratio": 1.3, "staged_ratio": 0.6}
-            records.append(Record(key(spec), "StepSpec", to_dict(spec), {"parameters": 1.0}, {}, provenance | times))
-            continue
-        if isinstance(spec.method, Untrained):
-            value = 15.0 if spec.backbone == "pixels" else 20.0 + noise
-        else:
-            value = accuracy(spec) + noise
-        metrics = {"diverged": float(math.isnan(value))}
-        if not math.isnan(value):
-            metrics |= {f"linear_{split}_{spec.probes.tasks[0]}": value for split in ("val", "test")}
-        records.append(
-            Record(key(spec), "RunSpec", to_dict(spec), metrics, made() if spec.probes.pairs else {}, provenance)
-        )
-    return notebook.rows(study, store.frame(records), CLAIMS[claim])
+        times = {f"{k}{w}_ms": 10.0 for k in ("", "views_") for w in step.ways()}
+        times |= {"msr_ratio": ratio + 0.05 * noise, "independent_ratio": 1.3, "staged_ratio": 0.6}
+        return {"parameters": 1.0}, {}, times
+
+    return made_up(CLAIMS[claim], study, lambda spec, task: accuracy(spec), more, noise=0.15)
 
 
 def verdict(claim, accuracy=lambda spec: 50.0, **kwargs):

@@ -7,14 +7,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from studies import made_up
 
 from repro import figures
 from repro.claims import evaluation_protocol, registry, single_gpu
-from repro.core import store
 from repro.core.profiles import profile
-from repro.core.provenance import machine
-from repro.core.spec import key, to_dict
-from repro.core.store import Record
+from repro.core.spec import key
 from repro.pages import notebook
 
 GPU, PROBES = (notebook.study(slug, profile="quick") for slug in ("single_gpu", "evaluation_protocol"))
@@ -22,29 +20,13 @@ GRIDS = {g.claim: g for g in single_gpu.GRIDS}
 CLAIMS = {c.id: c for c in (*single_gpu.CLAIMS, *evaluation_protocol.CLAIMS)}
 
 
-def noise(spec) -> float:
-    return np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.2)
-
-
-def record(spec, metrics, curves=None):
-    provenance = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
-    return Record(key(spec), "RunSpec", to_dict(spec), metrics, curves or {}, provenance)
-
-
 def untrained(spec) -> bool:
     return type(spec.method).__name__ == "Untrained"
 
 
 def frame(claim: str, accuracy, study=GPU, broken=lambda spec: False):
-    """The plan's runs with made-up numbers: accuracy(spec) for trained ones, floors at 20 and 15."""
-    records = []
-    for spec in {key(s): s for s in CLAIMS[claim].plan(study.profile)}.values():
-        value = (15.0 if spec.backbone == "pixels" else 20.0) if untrained(spec) else accuracy(spec)
-        value = math.nan if broken(spec) else value + noise(spec)
-        metrics = {"diverged": float(broken(spec))}
-        metrics |= {f"linear_{s}_{t}": value for s in ("val", "test") for t in spec.probes.tasks}
-        records.append(record(spec, metrics))
-    return notebook.rows(study, store.frame(records), CLAIMS[claim])
+    """The plan's runs with made-up numbers: accuracy(spec) for trained ones."""
+    return made_up(CLAIMS[claim], study, lambda spec, task: accuracy(spec), broken=broken)
 
 
 def level(spec) -> tuple[float, float]:
@@ -73,7 +55,7 @@ def test_a_hill_inside_the_grid_reproduces(claim):
 @pytest.mark.parametrize("claim", GRIDS)
 def test_diverged_cells_close_the_grid_and_are_drawn(claim):
     runs = frame(claim, lambda s: 60 - 5 * abs(level(s)[0]) + level(s)[1], broken=lambda s: (
-        not untrained(s) and s.optimiser.lr == max(single_gpu.levels(GRIDS[claim], GPU.profile)[1])
+        s.optimiser.lr == max(single_gpu.levels(GRIDS[claim], GPU.profile)[1])
     ))  # fmt: skip
     found = CLAIMS[claim].judge(runs)
     assert found.verdict == "reproduced"
@@ -120,7 +102,7 @@ def test_at_paper_the_grids_are_the_papers():
     paper = profile("paper")
     for g in single_gpu.GRIDS:
         own = registry.numbers(g.claim)
-        runs = [s for s in single_gpu.plan_grid(paper, g) if not untrained(s)]
+        runs = [s for s in CLAIMS[g.claim].plan(paper) if not untrained(s)]
         assert len(runs) == paper.seeds * len(own["grid"][g.parameter]) * len(own["grid"]["lr"])
         assert {s.batch_size for s in runs} == {own["batch"]}
         assert {s.optimiser.lr for s in runs} == set(own["grid"]["lr"])
@@ -134,28 +116,31 @@ def test_at_paper_the_grids_are_the_papers():
 def probed(study=PROBES, online=0.0, mlp_loss=3.0, linear_loss=0.0, rise=2.0, broken=lambda s: False):
     """Curves that rise with the epoch; `online` points above offline; the MLP's best pass over its last; the same of the
     linear probe."""
-    records = []
-    for spec in evaluation_protocol.plan(study.profile):
-        value = (15.0 if spec.backbone == "pixels" else 20.0) if untrained(spec) else 50.0
-        task, x = spec.probes.tasks[0], value + noise(spec)
-        found = {"linear": x, "mlp": x + 5, "knn": x - 3, "trainmode": x - 1, "cropped": x, "online": x + online,
-                 "linear_pass": x, "mlp_pass": x + 5}  # fmt: skip
-        metrics = {f"{k}_{s}_{task}": v for k, v in found.items() for s in ("val", "test")}
-        for name, loss in (("linear_pass", linear_loss), ("mlp_pass", mlp_loss)):
-            metrics |= {f"{name}_{s}_last_{task}": found[name] - loss for s in ("val", "test")}
-        curves = {}
-        if not untrained(spec):
-            at = list(range(1, spec.epochs + 1))[:: spec.probes.every]
-            curves = {"probe_epoch": at, "epoch": at, "loss": [1.0] * len(at)}
-            for i, name in enumerate(("online", "linear", "mlp", "knn")):
-                own = np.random.default_rng([i, spec.seed]).normal(0, 0.3, len(at))
-                curves[f"{name}_val_{task}"] = (30 + rise * np.array(at) + own).tolist()
-            for name in ("linear_pass", "mlp_pass"):
-                curves[f"{name}_val_{task}"] = np.linspace(30, 50, spec.probes.passes).tolist()
+
+    def more(spec):
         if broken(spec):
-            metrics, curves = {"diverged": 1.0}, {"epoch": [1], "loss": [math.nan]}
-        records.append(record(spec, {"diverged": 0.0} | metrics, curves))
-    return notebook.rows(study, store.frame(records), CLAIMS["A10"])
+            return {}, {"epoch": [1], "loss": [math.nan]}, {}
+        task, x = spec.probes.tasks[0], 50.0
+        if untrained(spec):
+            x = 15.0 if spec.backbone == "pixels" else 20.0
+        x += np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.2)
+        read = {"linear": x, "mlp": x + 5, "knn": x - 3, "trainmode": x - 1, "cropped": x, "online": x + online,
+                "linear_pass": x, "mlp_pass": x + 5}  # fmt: skip
+        metrics = {f"{k}_{s}_{task}": v for k, v in read.items() for s in ("val", "test")}
+        for name, loss in (("linear_pass", linear_loss), ("mlp_pass", mlp_loss)):
+            metrics |= {f"{name}_{s}_last_{task}": read[name] - loss for s in ("val", "test")}
+        if untrained(spec):
+            return metrics, {}, {}
+        at = list(range(1, spec.epochs + 1))[:: spec.probes.every]
+        curves = {"probe_epoch": at, "epoch": at, "loss": [1.0] * len(at)}
+        for i, name in enumerate(("online", "linear", "mlp", "knn")):
+            own = np.random.default_rng([i, spec.seed]).normal(0, 0.3, len(at))
+            curves[f"{name}_val_{task}"] = (30 + rise * np.array(at) + own).tolist()
+        for name in ("linear_pass", "mlp_pass"):
+            curves[f"{name}_val_{task}"] = np.linspace(30, 50, spec.probes.passes).tolist()
+        return metrics, curves, {}
+
+    return made_up(CLAIMS["A10"], study, lambda spec, task: 50.0, more, broken)
 
 
 def test_a10_asks_for_all_of_it():

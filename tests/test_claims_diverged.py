@@ -41,8 +41,7 @@ def test_claims_are_drawn_and_judged(slug, seeds):
             continue  # which needs a first checkpoint of every setting, and says so
         first = runs[0].spec | {"seed": 0}
         broken = {r.key for r in runs if r.spec["seed"] in seeds and (len(seeds) == 1 or r.spec | {"seed": 0} == first)}
-        frame = store.frame([diverged(r) if r.key in broken else r for r in mine]).dropna(axis=1, how="all")
-        frame.attrs["profile"] = "quick"
+        frame = notebook.rows(study, store.frame([diverged(r) if r.key in broken else r for r in mine]), claim)
         with figures.theme("light"):
             assert claim.draw(frame).alt
         found = claim.judge(frame)
@@ -63,7 +62,9 @@ def test_a_run_that_stopped_early_makes_no_stack_cheap():
     records = store.load(QUICK / "augmentations" / "runs.jsonl")
     some = [diverged(r) if trained(r) and r.spec["seed"] == 0 else r for r in records]
     rest = [r for r in records if not trained(r) or r.spec["seed"] != 0]
-    found, wanted = (augmentations.costs(store.frame(r))["training, ratio to crop"].tolist() for r in (some, rest))
+    study = notebook.study("augmentations", "quick")
+    frames = [notebook.rows(study, store.frame(r), study.claims[1]) for r in (some, rest)]
+    found, wanted = (augmentations.costs(frame)["training, ratio to crop"].tolist() for frame in frames)
     assert found == pytest.approx(wanted)
 
 

@@ -23,7 +23,7 @@ MAY_IMPORT = {  # from the ground up: a room imports only rooms that are listed 
     "data": {"views", "loader", "core"},
     "ssl": TRAINING - {"ssl"},
     "detection": TRAINING,
-    "theory": {"core"},
+    "theory": {"core", "stats"},
     "bench": TRAINING,
     "claims": TRAINING | {"stats", "figures", "detection", "theory", "bench"},
     "pages": TRAINING | {"stats", "figures", "detection", "theory", "bench", "claims"},

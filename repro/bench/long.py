@@ -19,13 +19,13 @@ from pathlib import Path
 import pandas as pd
 
 from repro.claims import msr_beta_decay as msr
-from repro.claims.common import semantic
+from repro.claims.kit import tasks
 from repro.core import places, sweep
 from repro.core.profiles import Profile, base, profile
 from repro.core.spec import RunSpec
 from repro.core.store import Store, export, frame
 from repro.errors import ReproError
-from repro.ssl.methods import BYOL, MSR
+from repro.ssl.methods import BYOL
 
 METHODS = ("simclr", "byol", "msr")
 MARKS = (80.0, 85.0, 90.0)
@@ -38,11 +38,10 @@ def plan(where: Profile, epochs: int, names: list[str], every: int = 10) -> list
         raise ReproError(f"There is no long run of {unknown[0]!r}: choose from {', '.join(METHODS)}.")
     if epochs < 1 or every < 1:
         raise ReproError(f"epochs and every count from 1 on, not {min(epochs, every)}: correct them.")
-    target = msr.ema(where)
     made = {
         "simclr": base(where, epochs=epochs),
-        "byol": msr.standard(where, BYOL(target), "AA", epochs=epochs),
-        "msr": msr.standard(where, MSR(msr.TUNED[where.name], ema=target), epochs=epochs),
+        "byol": msr.standard(where, BYOL(msr.SCALES[where.name].ema), "AA", epochs=epochs),
+        "msr": msr.tuned(where, epochs=epochs),
     }
     runs = [made[name] for name in dict.fromkeys(names)]
     return [replace(r, probes=replace(r.probes, every=min(every, epochs), knn=True)) for r in runs]
@@ -60,7 +59,7 @@ def report(runs: pd.DataFrame) -> pd.DataFrame:
     a run that diverged did not come to."""
     rows = []
     for _, run in runs.iterrows():
-        task, curves = semantic(runs[runs["data"] == run["data"]]), run["curves"]
+        task, curves = tasks(runs[runs["data"] == run["data"]])[0], run["curves"]
         read = curves.get("probe_epoch", []), curves.get(f"knn_val_{task}", []), run["epoch_seconds"]
         rows.append(
             {

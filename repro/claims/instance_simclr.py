@@ -7,14 +7,14 @@ SimCLR and for noise with batch negatives as well; every number shown is of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from repro import data, figures, stats
-from repro.claims import Claim, Drawing, Verdict
-from repro.claims.common import cannot_carry, floors, grid, min_seeds, semantic, task_names, trained, verdict
+from repro.claims import Claim, Drawing, Verdict, kit
+from repro.claims.kit import Part, Plan, column, drawing, floor_levels, runs_by, sup, task_columns, tasks, verdict
 from repro.core.profiles import Profile, base
 from repro.core.spec import RunSpec
 from repro.ssl.methods import InstanceSimCLR
@@ -25,13 +25,10 @@ SIGMAS = (0.1, 0.2, 0.3)
 SHARES = (1 / 4, 3 / 8, 1 / 2)  # the patch's side, of the image's: 8, 12 and 16 of 32 pixels
 TEMPERATURES = (0.1, 0.2, 0.5)
 RATES = {"smoke": (1.2,), "quick": (1.2, 4.0), "gpu": (0.4, 1.2), "paper": (0.5, 1.0)}
-KINDS = {"instance": "instance SimCLR", "noise": "noise, batch negatives", "full": "full SimCLR"}
-KNOBS = {
-    "patch": "patch (px)",
-    "noise": "noise (std)",
-    "temperature": "temperature",
-    "lr": "learning rate",
-}
+VARIANTS = {"instance": "instance SimCLR", "noise": "noise, batch negatives", "full": "full SimCLR"}
+KNOBS = {"patch": "patch (px)", "noise": "noise (std)", "temperature": "temperature", "lr": "learning rate"}
+
+# --- plan -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -59,87 +56,50 @@ def settings(profile: Profile) -> list[Setting]:
 
 
 def run(profile: Profile, setting: Setting) -> RunSpec:
-    spec = _spec(profile)
     recipe = instance(setting.patch, setting.noise, profile.size, setting.everywhere)
-    method = InstanceSimCLR(setting.temperature)
-    return replace(spec, recipe=recipe, method=method, optimiser=replace(spec.optimiser, lr=setting.lr))
+    return _full(profile).but(recipe=recipe, method=InstanceSimCLR(setting.temperature), lr=setting.lr)
 
 
-def _spec(profile: Profile) -> RunSpec:
-    spec = base(profile)
-    if profile.name == "gpu":  # a dozen settings in ten minutes
-        spec = replace(spec, epochs=max(1, profile.epochs // 10))
-    return replace(spec, probes=replace(spec.probes, tasks=data.tasks(profile.data)))
+def _full(profile: Profile) -> RunSpec:
+    """Full SimCLR; at gpu for a tenth of the profile's epochs, so that a dozen settings take ten minutes."""
+    epochs = max(1, profile.epochs // 10) if profile.name == "gpu" else profile.epochs
+    return base(profile, epochs=epochs).but(tasks=data.tasks(profile.data))
 
 
-def plan(profile: Profile) -> list[RunSpec]:
-    spec, rates = _spec(profile), RATES[profile.name]
-    cells = [run(profile, s) for s in settings(profile)]
-    full = [replace(spec, optimiser=replace(spec.optimiser, lr=lr)) for lr in rates]
-    sigmas = SIGMAS[1:2] if profile.name == "smoke" else SIGMAS
-    cells += [*full, *(replace(full[-1], recipe=noisy(sigma)) for sigma in sigmas)]
-    return [replace(c, seed=seed) for c in cells for seed in range(profile.seeds)] + floors(
-        profile, tasks=spec.probes.tasks
-    )
+def plan(profile: Profile) -> Plan:
+    """The three variants, each with the knobs of its recipe; `differs` names the knob in which a setting of the instance
+    method differs from the centre."""
+    plan, full, rates = Plan(profile), _full(profile), RATES[profile.name]
+    centre = asdict(settings(profile)[0])
+    for s in settings(profile):
+        differs = "".join(knob for knob, value in asdict(s).items() if value != centre[knob])
+        knobs = {"patch": s.patch, "noise": s.noise, "everywhere": float(s.everywhere)}
+        plan.add(run(profile, s), variant="instance", differs=differs, **knobs)
+    plan.add(*full.grid(lr=rates), variant="full")
+    for sigma in SIGMAS[1:2] if profile.name == "smoke" else SIGMAS:
+        plan.add(full.but(lr=rates[-1], recipe=noisy(sigma)), variant="noise", noise=sigma, everywhere=0.0)
+    return plan.floors(tasks=full.probes.tasks)
 
 
-# ----------------------------------------------------------------------------------------------------------- reading
+# --- judge ------------------------------------------------------------------------------------------------------------
 
 
-def _kind(method: str, recipe: str) -> str:
-    return "instance" if method == "InstanceSimCLR" else "noise" if recipe.startswith("noise,") else "full"
+def _mean(runs: pd.DataFrame, split: str) -> np.ndarray:
+    """The mean over the tasks (runs,)"""
+    return runs[task_columns(runs, split)].mean(axis=1, skipna=False).to_numpy(float)
 
 
-def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Trained runs with their variant (a key of KINDS), the knobs that their recipe names, and the mean over the tasks
-    of their accuracy on each split."""
-    tasks, runs = data.tasks(frame["data"].iloc[0]), trained(frame).copy()
-    runs["variant"] = [_kind(m, r) for m, r in zip(runs["method"], runs["recipe"])]
-    named = [
-        {} if v == "full" else dict(part.split("=") for part in r.split(",")[1:])
-        for v, r in zip(runs["variant"], runs["recipe"])
-    ]
-    for knob in ("patch", "noise", "everywhere"):
-        runs[knob] = [float(n.get(knob, 0 if n and knob == "everywhere" else "nan")) for n in named]
-    for split in ("val", "test"):
-        runs[f"mean_{split}"] = _mean(runs, split, tasks)
-    return runs
-
-
-def _mean(frame: pd.DataFrame, split: str, tasks: tuple[str, ...]) -> pd.Series:
-    return frame[[f"linear_{split}_{t}" for t in tasks]].mean(axis=1, skipna=False)
-
-
-def _cell(runs: pd.DataFrame) -> pd.Series:
-    """A name for each run's setting, the same for all its seeds."""
-    return runs["recipe"] + ", tau " + runs["temperature"].map("{:g}".format) + ", lr " + runs["lr"].map("{:g}".format)
-
-
-def best(runs: pd.DataFrame, variant: str) -> pd.DataFrame:
+def best(frame: pd.DataFrame, variant: str) -> pd.DataFrame:
     """The runs of a variant's best setting, by seed: the highest mean validation accuracy, diverged settings left out."""
-    mine = runs[runs["variant"] == variant].assign(cell=_cell)
-    values, (cells,) = grid(mine, ("cell",), "mean_val")
-    means = np.where(np.isfinite(values), values, -np.inf).mean(0)
-    return mine[mine["cell"] == cells[int(means.argmax())]].sort_values("seed")
+    cells = runs_by(frame[frame["variant"] == variant], "cell").values()
+    return max(cells, key=lambda runs: np.nan_to_num(_mean(runs, "val").mean(), nan=-np.inf))
 
 
 def _gains(frame: pd.DataFrame, split: str) -> dict[str, np.ndarray]:
     """By variant: points over the random encoder (seeds, tasks), each variant in its best setting."""
-    columns = [f"linear_{split}_{t}" for t in data.tasks(frame["data"].iloc[0])]
-    runs, floor = table(frame), _random(frame)[columns].to_numpy(float)
-    return {variant: best(runs, variant)[columns].to_numpy(float) - floor for variant in KINDS}
-
-
-def _random(frame: pd.DataFrame) -> pd.DataFrame:
-    untrained = frame[(frame["method"] == "Untrained") & (frame["backbone"] != "pixels")]
-    return untrained.sort_values("seed")
-
-
-def _pixels(frame: pd.DataFrame, column: str) -> float:
-    return float(frame.loc[frame["backbone"] == "pixels", column].iloc[0])
-
-
-# ----------------------------------------------------------------------------------------------------------- judging
+    columns = task_columns(frame, split)
+    random = frame[(frame["method"] == "Untrained") & (frame["backbone"] != "pixels")].sort_values("seed")
+    return {v: best(frame, v)[columns].to_numpy(float) - random[columns].to_numpy(float) for v in VARIANTS}
 
 
 def judge(frame: pd.DataFrame) -> Verdict:
@@ -148,108 +108,96 @@ def judge(frame: pd.DataFrame) -> Verdict:
     Only tasks count on which full SimCLR itself gains over the random encoder (validation, whole interval above 0); of
     them the one is taken on which the instance method gains most on the validation split, and read on the test split.
     """
-    tasks, need = data.tasks(frame["data"].iloc[0]), min_seeds(frame)
-    validation, test = _gains(frame, "val"), _gains(frame, "test")
-    counts = [t for t in range(len(tasks)) if not stats.paired(validation["full"][:, t]).low <= 0]
-    chosen = max(
-        counts or range(len(tasks)), key=lambda t: np.nan_to_num(validation["instance"][:, t].mean(), nan=-1e9)
-    )
-    ours, full, noise = (stats.paired(test[v][:, chosen]) for v in ("instance", "full", "noise"))
-    word = stats.sup(ours, 5.0, need)
-    kept = ours.mean / full.mean if full.mean > 0 else float("nan")
-    if word == stats.REPRODUCED and not kept >= KEPT:
-        word = stats.PARTLY
-    both = [
-        task
-        for t, task in enumerate(tasks)
-        if t in counts
-        and stats.sup(stats.paired(test["instance"][:, t]), 5.0, 2) == stats.REPRODUCED
-        and test["instance"][:, t].mean() >= KEPT * test["full"][:, t].mean()
-    ]
-    share = (
-        f"{100 * kept:.0f} % of the {full.text()} that full SimCLR gains" if kept == kept else "full SimCLR gains none"
-    )
-    pixels = _pixels(frame, f"linear_test_{tasks[chosen]}")
-    level = float(best(table(frame), "instance")[f"linear_test_{tasks[chosen]}"].mean())
-    above = "above" if level > pixels else "not above"
-    sentence = (
-        f"On {tasks[chosen]}, the task on which it gains most on the validation split, instance SimCLR gains {ours.text()} "
-        f"points over the random encoder (asked: 5), {share} (asked: {100 * KEPT:.0f} %); it is {above} raw pixels "
-        f"({level:.1f} against {pixels:.1f} %). Noise with batch negatives gains {noise.text()}. Both conditions hold on: "
-        f"{', '.join(both) or 'no task'}."
-    )
-    full_only = frame[(frame["method"] != "InstanceSimCLR") & ~frame["recipe"].str.startswith("noise,")]
-    why = cannot_carry(full_only, f"linear_test_{semantic(frame)}")
-    if why:
-        word, sentence = stats.NOT_JUDGED, f"Not judged: {why}. {sentence}"
-    return verdict(frame, word, ours, "points", sentence)
-
-
-# ----------------------------------------------------------------------------------------------------------- drawing
-
-
-def draw(frame: pd.DataFrame) -> Drawing:
-    runs, name = table(frame), frame["data"].iloc[0]
-    tasks = data.tasks(name)
-    columns = [f"linear_test_{t}" for t in tasks]
-    picked = {variant: best(runs, variant) for variant in KINDS}
-    values = np.stack([p[columns].to_numpy(float) for p in picked.values()], -1)  # (seeds, tasks, variants)
-    levels = [{"random encoder": float(_random(frame)[c].mean()), "raw pixels": _pixels(frame, c)} for c in columns]
-    fig = figures.figure(height=5.6)[0]
-    fig.clear()
-    spec = fig.add_gridspec(2, len(KNOBS), height_ratios=(1.5, 1))
-    top = fig.add_subplot(spec[0, :])
-    figures.bars(top, values, list(KINDS.values()), task_names(name), list(figures.PALETTE), levels)
-    top.set_ylabel("linear probe accuracy (%)")
-    top.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    low: list = []
-    floor = {k: float(np.mean([x[k] for x in levels])) for k in levels[0]}
-    for i, (knob, title) in enumerate(KNOBS.items()):
-        low.append(fig.add_subplot(spec[1, i], sharey=low[0] if low else None))
-        _sweep(low[i], runs, knob, note=i == 0)
-        figures.floors(low[i], floor, labels=i == len(KNOBS) - 1)
-        low[i].set_xlabel(title)
-        low[i].tick_params(labelleft=i == 0)
-    low[0].set_ylabel("mean over tasks (%)")
-    said = "; ".join(
-        f"{task}: " + ", ".join(f"{KINDS[v]} {values[:, t, i].mean():.1f} %" for i, v in enumerate(KINDS))
-        for t, task in enumerate(tasks)
-    )
-    keep = ["variant", "method", "recipe", "patch", "noise", "everywhere", "temperature", "lr", "seed", "backbone"]
-    numbers = pd.concat([runs, frame[frame["method"] == "Untrained"].assign(variant="floor")])
-    numbers = numbers[[*keep, *[c.replace("test", "val") for c in columns], *columns, "diverged"]]
-    return Drawing(
-        fig, numbers.sort_values(["variant", "recipe", "temperature", "lr", "seed"]).reset_index(drop=True),
-        "Above: bars of test accuracy by task for instance SimCLR, noise with batch negatives and full SimCLR, with the "
-        f"random encoder and raw pixels as lines. {said}. Below: the mean over tasks against the instance method's knobs, "
-        "one at a time, with a hollow star where image and patch carry noise too.",
+    names, validation, test = tasks(frame), _gains(frame, "val"), _gains(frame, "test")
+    counts = [t for t in range(len(names)) if not stats.paired(validation["full"][:, t]).low <= 0]
+    task = max(counts or range(len(names)), key=lambda t: np.nan_to_num(validation["instance"][:, t].mean(), nan=-1e9))
+    gains = [{v: stats.paired(test[v][:, t]) for v in VARIANTS} for t in range(len(names))]
+    ours, full = gains[task]["instance"], gains[task]["full"]
+    both = [names[t] for t in counts if _keeps(gains[t]["instance"], gains[t]["full"]).word == stats.REPRODUCED]
+    share = "full SimCLR gains none"
+    if full.mean > 0:
+        share = f"{100 * ours.mean / full.mean:.0f} % of the {full.text()} that full SimCLR gains"
+    accuracy = column(frame, task=names[task])
+    level, pixels = best(frame, "instance")[accuracy].mean(), floor_levels(frame, accuracy)["raw pixels"]
+    return verdict(
+        frame, [_keeps(ours, full)], ours, "points",
+        f"On {names[task]}, the task on which it gains most on the validation split, instance SimCLR gains {ours.text()} "
+        f"points over the random encoder (asked: 5), {share} (asked: {100 * KEPT:.0f} %); it is "
+        f"{'above' if level > pixels else 'not above'} raw pixels ({level:.1f} against {pixels:.1f} %). Noise with batch "
+        f"negatives gains {gains[task]['noise'].text()}. Both conditions hold on: {', '.join(both) or 'no task'}.",
+        cannot=kit.cannot_carry(frame[frame["variant"].isna() | (frame["variant"] == "full")]),
     )  # fmt: skip
 
 
-def _sweep(ax, runs: pd.DataFrame, knob: str, note: bool) -> None:
+def _keeps(ours: stats.Interval, full: stats.Interval) -> Part:
+    """SUP(5) of the instance method's gain; no more than partly if it is less than KEPT of full SimCLR's."""
+    part = sup(ours, 5.0)
+    enough = full.mean > 0 and ours.mean >= KEPT * full.mean
+    return part if enough or part.word != stats.REPRODUCED else part._replace(word=stats.PARTLY)
+
+
+# --- draw -------------------------------------------------------------------------------------------------------------
+
+
+def draw(frame: pd.DataFrame) -> Drawing:
+    columns = task_columns(frame)
+    values = np.stack([best(frame, v)[columns].to_numpy(float) for v in VARIANTS], -1)  # (seeds, tasks, variants)
+    fig = figures.figure(height=5.6)[0]
+    fig.clear()
+    grid = fig.add_gridspec(2, len(KNOBS), height_ratios=(1.5, 1))
+    kit.task_bars(fig.add_subplot(grid[0, :]), frame, values, VARIANTS.values(), figures.PALETTE, ncols=3)
+    levels = [floor_levels(frame, c) for c in columns]
+    floors = {name: float(np.mean([x[name] for x in levels])) for name in levels[0]}
+    first = None
+    for i, (knob, title) in enumerate(KNOBS.items()):
+        ax = fig.add_subplot(grid[1, i], sharey=first)
+        first = first or ax
+        _draw_sweep(ax, frame, knob, note=ax is first)
+        figures.floors(ax, floors, labels=i == len(KNOBS) - 1)
+        ax.set_xlabel(title)
+        ax.tick_params(labelleft=ax is first)
+    first.set_ylabel("mean over tasks (%)")
+    said = "; ".join(
+        f"{task}: " + ", ".join(f"{name} {values[:, t, i].mean():.1f} %" for i, name in enumerate(VARIANTS.values()))
+        for t, task in enumerate(tasks(frame))
+    )
+    return drawing(
+        fig, frame.assign(variant=frame["variant"].fillna("floor")),
+        ["variant", "method", "recipe", "patch", "noise", "everywhere", "temperature", "lr"],
+        "Above: bars of test accuracy by task for instance SimCLR, noise with batch negatives and full SimCLR, with the "
+        f"random encoder and raw pixels as lines. {said}. Below: the mean over tasks against the instance method's knobs, "
+        "one at a time, with a hollow star where image and patch carry noise too.",
+        [*task_columns(frame, "val"), *columns, "diverged"],
+    )  # fmt: skip
+
+
+def _draw_sweep(ax, frame: pd.DataFrame, knob: str, note: bool) -> None:
     """The instance method's mean accuracy against one knob, the others at the centre; noise with batch negatives where
     it has the same knob."""
-    mine = runs[(runs["variant"] == "instance") & (runs["everywhere"] == 0)]
-    centre = {k: mine.groupby("seed")[k].agg(lambda v: v.mode().iloc[0]).iloc[0] for k in KNOBS}
-    line = mine[np.logical_and.reduce([mine[k] == v for k, v in centre.items() if k != knob])]
-    values, (levels,) = grid(line, (knob,), "mean_test")
-    figures.band(ax, levels, values, "", 0)
-    other = runs[(runs["variant"] == "instance") & (runs["everywhere"] == 1)]
+    ours = frame[frame["variant"] == "instance"]
+    levels = _draw_line(ax, ours[ours["differs"].isin(("", knob))], knob, 0)
+    other = ours[ours["differs"] == "everywhere"]
     if len(other):
-        at = (centre[knob], other["mean_test"].mean())
+        at = other[knob].iloc[0], _mean(other, "test").mean()
         ax.plot(*at, marker="*", markersize=9, linestyle="", markerfacecolor=figures.paper(),
                 markeredgecolor=figures.PALETTE[0], zorder=5)  # fmt: skip
         if note:
             ax.annotate("noise on\nall views", at, xytext=(-7, 0), textcoords="offset points", ha="right", va="center",
                         fontsize=7.5)  # fmt: skip
     if knob == "noise":
-        values, (sigmas,) = grid(runs[runs["variant"] == "noise"], (knob,), "mean_test")
-        figures.band(ax, sigmas, values, "", 1)
+        _draw_line(ax, frame[frame["variant"] == "noise"], knob, 1)
     if knob in ("temperature", "lr") and len(levels) > 1:
         ax.set_xscale("log")
         ax.minorticks_off()
     ax.set_xticks(levels, [f"{x:g}" for x in levels])
     ax.margins(x=0.15)
+
+
+def _draw_line(ax, runs: pd.DataFrame, knob: str, index: int) -> list[float]:
+    """The mean over the tasks against a knob; returns its levels."""
+    levels = dict(sorted(runs_by(runs, knob).items()))
+    figures.band(ax, list(levels), np.stack([_mean(r, "test") for r in levels.values()], 1), "", index)
+    return list(levels)
 
 
 CLAIMS = (Claim("A11", plan, judge, draw),)

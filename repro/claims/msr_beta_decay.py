@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,46 +17,58 @@ from matplotlib.figure import Figure
 
 from repro import data, figures, stats
 from repro.bench.step import StepSpec
-from repro.claims import Claim, Drawing, Verdict, registry
-from repro.claims.common import CARRIES, accuracy_column, accuracy_label, floor_levels, min_seeds, trained, verdict
+from repro.claims import Claim, Drawing, Verdict, kit, registry
+from repro.claims.kit import Part, Plan, by, dots, drawing, eq, read, runs_by, sup, verdict
 from repro.core.profiles import Profile, base
 from repro.core.spec import DataSpec, Optimiser, Projector, RunSpec
 from repro.ssl import pairs
-from repro.ssl.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR, Untrained
+from repro.ssl.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR
 from repro.views.recipe import Recipe, preset
 
-BETA = 0.5  # Table 1's beta_base
-TUNED = {"smoke": 0.3, "quick": 0.7, "gpu": 0.3, "paper": 0.3}
-"""The beta_base of B2 and B8, which the paper tunes by data set: 0.3 is its own on CIFAR; on scenes 0.7 validates best
-of 0, 0.3, 0.5, 0.7 and 1, in a pilot of one seed that printed test accuracy beside it."""
-CONTROL = 0.25  # the mean of a beta that falls from BETA by the cosine
-BETAS = {
-    "smoke": (0.0, 0.3, 0.5),
-    "quick": (0.0, 0.1, 0.3, 0.5, 0.7, 1.0),
-    "gpu": (0.0, 0.3, 0.5, 1.0),
-    "paper": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+
+class Scale(NamedTuple):
+    """tuned: the beta_base of B2 and B8, which the paper tunes by data set; 0.3 is its own on CIFAR; on scenes 0.7
+    validates best of 0, 0.3, 0.5, 0.7 and 1, in a pilot of one seed that printed test accuracy beside it. betas: of B7.
+    epochs: at quick twice the profile's, since without negatives these methods learn slower and must get well above the
+    floors; at gpu a fifth, so that a few dozen runs take minutes. pairs: steps between two readings of their alignment.
+    """
+
+    tuned: float
+    betas: tuple[float, ...]
+    epochs: int
+    pairs: int
+    ema: float = 0.99
+    queue: int = 4096
+
+
+SCALES = {
+    "smoke": Scale(0.3, (0.0, 0.3, 0.5), 4, 1, 0.9, 512),
+    "quick": Scale(0.7, (0.0, 0.1, 0.3, 0.5, 0.7, 1.0), 12, 16, 0.9, 512),
+    "gpu": Scale(0.3, (0.0, 0.3, 0.5, 1.0), 10, 100),
+    "paper": Scale(0.3, (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), 200, 500),
 }
+BETA = 0.5  # Table 1's beta_base
+CONTROL = 0.25  # the mean of a beta that falls from BETA by the cosine
 FLAT = (0.2, 0.5)  # the range around the paper's best over which the criterion asks for a flat accuracy
 SHIFTS = (0.0, 0.25, 0.5)  # of scenes: the share whose object a gray view destroys
 SHIFT = 0.25  # where all but B1's trend is measured: destroyed pairs are a minority, as the paper says they are
 TEXTURE = 0.15  # of scenes' ground: at its usual strength the object still shows as a flat patch in a gray view
 PAPER_SETS = {"cifar10": 32, "cifar100": 32, "stl10": 64, "tiny_imagenet": 64}
+TITLES = {
+    "AA": "BYOL, AA", "AW": "BYOL, AW", "WW": "BYOL, WW", "beta 0": "MSR, β 0", "fixed": "MSR, β fixed",
+    "decay": "MSR, β decays",
+}  # fmt: skip
+
+# --- plan -------------------------------------------------------------------------------------------------------------
 
 
-# ---------------------------------------------------------------------------------------------------------- planning
-
-
-def _small(profile: Profile) -> bool:
-    return profile.name in ("smoke", "quick")
-
-
-def _sets(profile: Profile, shift: float = SHIFT) -> list[DataSpec]:
+def _data(profile: Profile, shift: float = SHIFT) -> list[DataSpec]:
     """The data of a plan: the profile's, scenes with their knobs; at `paper`, the small and medium sets of Tables 1 and
     2, unless the reader chose others."""
     spec = base(profile).data
     if profile.data == "scenes":
-        options = dict(spec.options) | {"fragile": shift, "texture": TEXTURE}
-        return [replace(spec, options=tuple(sorted((k, v) for k, v in options.items() if k != "fragile" or v)))]
+        options = dict(spec.options) | ({"fragile": shift} if shift else {}) | {"texture": TEXTURE}
+        return [replace(spec, options=tuple(sorted(options.items())))]
     if profile.name == "paper" and profile.data == "imagenet":
         return [DataSpec(name, size) for name, size in PAPER_SETS.items()]
     return [spec]
@@ -75,13 +88,10 @@ def standard(profile: Profile, method: Method, kind: str = "MA", shift: float = 
     few hundred steps, in which an EMA of .99 hardly moves and SGD at .1 hardly learns; of SGD at .2 to 1.6 and LARS at 3
     to 24, this is the rate at which BYOL on two aggressive views and MSR validate best in the mean, for all of them."""
     spec = base(
-        profile,
-        data=_sets(profile, shift)[0],
-        method=method,
-        recipe=views(profile)[kind],
-        epochs=epochs or _epochs(profile),
-    )
-    if _small(profile):
+        profile, data=_data(profile, shift)[0], method=method, recipe=views(profile)[kind],
+        epochs=epochs or SCALES[profile.name].epochs,
+    )  # fmt: skip
+    if profile.small:
         return replace(spec, optimiser=Optimiser("lars", lr=6.0, eta=0.02))
     return replace(
         spec, backbone="resnet18" if (profile.name, spec.backbone) == ("paper", "resnet50") else spec.backbone,
@@ -90,318 +100,222 @@ def standard(profile: Profile, method: Method, kind: str = "MA", shift: float = 
     )  # fmt: skip
 
 
-def _epochs(profile: Profile) -> int:
-    """At quick twice the profile's: without negatives these methods learn slower, and must get well above the floors. At
-    gpu a fifth, so that a few dozen runs take minutes."""
-    return {"smoke": 4, "quick": 2 * profile.epochs, "gpu": profile.epochs // 5, "paper": 200}[profile.name]
+def tuned(profile: Profile, **changes) -> RunSpec:
+    """MSR at the beta_base of B2."""
+    scale = SCALES[profile.name]
+    return standard(profile, MSR(scale.tuned, ema=scale.ema), **changes)
 
 
-def ema(profile: Profile) -> float:
-    return 0.9 if _small(profile) else 0.99
+def variants(profile: Profile, **changes) -> dict[str, RunSpec]:
+    """Table 1's runs, with two weak views and with beta 0. The pairs of BYOL and of MSR with a decaying beta are watched,
+    where shift and length are the standard ones."""
+    scale, kinds = SCALES[profile.name], views(profile)
+    byol = standard(profile, BYOL(scale.ema), "AA", **changes)
+    msr = standard(profile, MSR(BETA, ema=scale.ema), **changes)
+    watched = {"pairs": scale.pairs if byol == standard(profile, BYOL(scale.ema), "AA") else 0}
+    return {
+        "AA": byol.but(**watched), "AW": byol.but(recipe=kinds["AW"]), "WW": byol.but(recipe=kinds["WW"]),
+        "beta 0": msr.but(beta=0.0), "fixed": msr.but(decay="fixed"), "decay": msr.but(**watched),
+    }  # fmt: skip
 
 
-def _byol(profile: Profile, kind: str = "AA", **changes) -> RunSpec:
-    return standard(profile, BYOL(ema(profile)), kind, **changes)
+def _without_target(profile: Profile, method: Method, epochs: int = 0) -> RunSpec:
+    """SimCLR, MoCo v2 or SimSiam on two aggressive views; SimCLR and MoCo at smoke and quick at a rate of their own, which
+    validates better than BYOL's."""
+    spec = standard(profile, method, "AA", epochs=epochs)
+    return spec.but(lr=1.2) if profile.small and isinstance(method, (SimCLR, MoCo)) else spec
 
 
-def _msr(profile: Profile, beta: float, decay: str = "cosine", stop: bool = True, **changes) -> RunSpec:
-    if beta == 0:  # one run, whatever the decay
-        decay, stop = "cosine", True
-    return standard(profile, MSR(beta, decay, stop, ema(profile)), **changes)
+def _plan(profile: Profile, runs: Sequence[tuple[str, RunSpec]]) -> Plan:
+    """Each run, labelled with its variant, at every seed and on every data set of the plan, with the floors of those
+    data."""
+    plan, sets, floor = Plan(profile), _data(profile), standard(profile, SimSiam(), "AA")
+    for own in sets:
+        mine = [(variant, spec.but(data=own) if spec.data == sets[0] else spec) for variant, spec in runs]
+        for variant, spec in mine:
+            plan.add(spec, variant=variant)
+        for found in dict.fromkeys(spec.data for _, spec in mine):
+            plan.floors(floor, data=found)
+    return plan
 
 
-def watched(spec: RunSpec, profile: Profile) -> RunSpec:
-    """With the alignment of its pairs read along the way."""
-    every = {"smoke": 1, "quick": 16, "gpu": 100, "paper": 500}[profile.name]
-    return replace(spec, probes=replace(spec.probes, pairs=every))
-
-
-def _aa(profile: Profile, **changes) -> RunSpec:
-    return watched(_byol(profile, **changes), profile)
-
-
-def _decayed(profile: Profile, **changes) -> RunSpec:
-    return watched(_half(profile, **changes), profile)
-
-
-def _half(profile: Profile, **changes) -> RunSpec:
-    return _msr(profile, BETA, **changes)
-
-
-def _all(profile: Profile, specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """Each spec at every seed and on every data set of the plan, with the floors of those data."""
-    out = []
-    for number, data_spec in enumerate(_sets(profile)):
-        mine = [s if number == 0 else replace(s, data=data_spec) for s in specs]
-        floor = standard(profile, Untrained(), "AA")
-        floors = [replace(floor, data=d) for d in dict.fromkeys(s.data for s in mine)]
-        out += [replace(s, seed=seed) for s in [*mine, *floors] for seed in range(profile.seeds)]
-        out += [replace(s, backbone="pixels") for s in floors]
-    return out
-
-
-def plan_variants(profile: Profile) -> list[RunSpec]:
-    """B1: the four variants of Table 1, with two weak views and with beta 0; on scenes, BYOL and MSR at every shift."""
-    specs = [_aa(profile), _byol(profile, "AW"), _byol(profile, "WW"), _msr(profile, 0.0)]
-    specs += [_msr(profile, BETA, "fixed"), _decayed(profile)]
-    if profile.data == "scenes":
-        specs += [run(profile, shift=s) for s in SHIFTS if s != SHIFT for run in (_byol, _half)]
-    return _all(profile, specs)
-
-
-def plan_methods(profile: Profile) -> list[RunSpec]:
-    """B2: five methods, short and four times as long."""
-    specs = []
-    for epochs in lengths(profile):
-        specs += [
-            _simple(profile, SimCLR(), epochs), _simple(profile, MoCo(ema=ema(profile), queue=_queue(profile)), epochs),
-            _simple(profile, SimSiam(), epochs), (_aa if epochs == _epochs(profile) else _byol)(profile, epochs=epochs),
-            _msr(profile, TUNED[profile.name], epochs=epochs),
-        ]  # fmt: skip
-    return _all(profile, specs)
+def plan_variants(profile: Profile) -> Plan:
+    """B1: the variants; on scenes, BYOL and MSR at every shift."""
+    runs = list(variants(profile).items())
+    for shift in (s for s in SHIFTS if s != SHIFT and profile.data == "scenes"):
+        runs += [(v, variants(profile, shift=shift)[v]) for v in ("AA", "decay")]
+    return _plan(profile, runs)
 
 
 def lengths(profile: Profile) -> tuple[int, int]:
     """B2's short and long runs, in epochs. The paper's are 200 and 800; below that profile the long ones are the standard
     runs that the other claims need as well."""
-    epochs = _epochs(profile)
+    epochs = SCALES[profile.name].epochs
     return (epochs, 4 * epochs) if profile.name == "paper" else (epochs // 4, epochs)
 
 
-def _queue(profile: Profile) -> int:
-    return 512 if _small(profile) else 4096
+def plan_methods(profile: Profile) -> Plan:
+    """B2: five methods, short and four times as long."""
+    scale, runs = SCALES[profile.name], []
+    for epochs in lengths(profile):
+        for title, method in (("SimCLR", SimCLR()), ("MoCo v2", MoCo(ema=scale.ema, queue=scale.queue)),
+                              ("SimSiam", SimSiam())):  # fmt: skip
+            runs.append((title, _without_target(profile, method, epochs)))
+        runs += [("BYOL", variants(profile, epochs=epochs)["AA"]), ("MSR", tuned(profile, epochs=epochs))]
+    return _plan(profile, runs)
 
 
-def _simple(profile: Profile, method: Method, epochs: int = 0) -> RunSpec:
-    """SimCLR, MoCo v2 or SimSiam on two aggressive views; SimCLR and MoCo at smoke and quick at a rate of their own, which
-    validates better than BYOL's."""
-    spec = standard(profile, method, "AA", epochs=epochs)
-    own = _small(profile) and isinstance(method, (SimCLR, MoCo))
-    return replace(spec, optimiser=replace(spec.optimiser, lr=1.2)) if own else spec
-
-
-def plan_time(profile: Profile) -> list[StepSpec]:
+def plan_time(profile: Profile) -> Plan:
     """B6: whole steps, timed in turn."""
     spec = standard(profile, BYOL())
-    made = StepSpec(
-        spec.backbone, spec.data.size or 224, spec.batch_size, spec.projector.width, spec.projector.dim, spec.precision,
-        repeats=1 if profile.name == "smoke" else 5,
+    return Plan(profile).add(
+        StepSpec(
+            spec.backbone, spec.data.size or 224, spec.batch_size, spec.projector.width, spec.projector.dim,
+            spec.precision, repeats=1 if profile.name == "smoke" else 5,
+        )
     )  # fmt: skip
-    return [replace(made, seed=seed) for seed in range(profile.seeds)]
 
 
-def plan_betas(profile: Profile) -> list[RunSpec]:
+def plan_betas(profile: Profile) -> Plan:
     """B7: beta_base, with the cosine decay."""
-    betas = [b for b in BETAS[profile.name] if b != BETA]
-    return _all(profile, [*(_msr(profile, b) for b in betas), _decayed(profile)])
+    decay = variants(profile)["decay"]
+    betas = [b for b in SCALES[profile.name].betas if b != BETA]
+    others = [(f"beta {b:g}", decay.but(pairs=0, beta=b)) for b in betas]
+    return _plan(profile, [*others, ("decay", decay)])
 
 
-def plan_simsiam(profile: Profile) -> list[RunSpec]:
-    return _all(
-        profile,
-        [
-            _simple(profile, SimSiam()),
-            replace(_simple(profile, SimSiamMSR(TUNED[profile.name])), recipe=views(profile)["MA"]),
-        ],
-    )
+def plan_simsiam(profile: Profile) -> Plan:
+    plain = _without_target(profile, SimSiam())
+    msr = plain.but(method=SimSiamMSR(SCALES[profile.name].tuned), recipe=views(profile)["MA"])
+    return _plan(profile, [("SimSiam", plain), ("with MSR", msr)])
 
 
-def plan_premise(profile: Profile) -> list[RunSpec]:
+def plan_premise(profile: Profile) -> Plan:
     """B9: what is aligned when, and the decay against a fixed beta of the same mean."""
-    return _all(profile, [_aa(profile), _decayed(profile), _msr(profile, CONTROL, "fixed")])
+    runs = variants(profile)
+    return _plan(profile, [(v, runs[v]) for v in ("AA", "decay")] + [("control", runs["fixed"].but(beta=CONTROL))])
 
 
-def plan_stop(profile: Profile) -> list[RunSpec]:
-    return _all(profile, [_decayed(profile), _msr(profile, BETA, stop=False)])
+def plan_stop(profile: Profile) -> Plan:
+    decay = variants(profile)["decay"]
+    return _plan(profile, [("with", decay), ("without", decay.but(pairs=0, stop=False))])
 
 
-# ----------------------------------------------------------------------------------------------------------- judging
-
-VARIANTS = ("AA", "AW", "WW", "beta 0", "fixed", "decay")
-TITLES = {
-    "AA": "BYOL, AA", "AW": "BYOL, AW", "WW": "BYOL, WW", "beta 0": "MSR, β 0", "fixed": "MSR, β fixed",
-    "decay": "MSR, β decays",
-}  # fmt: skip
-METHODS = {"SimCLR": "SimCLR", "MoCo": "MoCo v2", "SimSiam": "SimSiam", "BYOL": "BYOL", "MSR": "MSR"}
+# --- judge ------------------------------------------------------------------------------------------------------------
 
 
-def _column(frame: pd.DataFrame, name: str, default: object = 0.0) -> pd.Series:
-    return frame[name].fillna(default) if name in frame else pd.Series(default, index=frame.index)
+def _parts(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """The frame by data set; scenes at the standard shift alone."""
+    frame = frame[frame["fragile"] == SHIFT] if "fragile" in frame else frame
+    return [frame[frame["data"] == name] for name in dict.fromkeys(frame["data"])]
 
 
-def _parts(frame: pd.DataFrame, shifts: bool = False) -> list[pd.DataFrame]:
-    """The frame by data set; by shift as well, from the smallest, or the standard shift alone."""
-    out = []
-    for name in dict.fromkeys(frame["data"]):
-        mine = frame[frame["data"] == name]
-        levels = _column(mine, "fragile")
-        if not shifts and len(levels.unique()) > 1:
-            mine, levels = mine[levels == SHIFT], levels[levels == SHIFT]
-        out += [mine[levels == level] for level in sorted(levels.unique())]
-    return out
+def _title(part: pd.DataFrame) -> str:
+    return part["data_title"].iloc[0]
 
 
-def _variant(frame: pd.DataFrame) -> pd.Series:
-    """The name in VARIANTS of each run, "" for the others."""
-    kind, beta, decay = _column(frame, "recipe", ""), _column(frame, "beta", -1.0), _column(frame, "decay", "")
-    out = pd.Series("", index=frame.index)
-    for name in ("AA", "AW", "WW"):
-        out[(frame["method"] == "BYOL") & kind.astype(str).str.startswith(name)] = name
-    msr = frame["method"] == "MSR"
-    out[msr & (beta == 0)] = "beta 0"
-    out[msr & (beta == BETA) & (decay == "fixed")] = "fixed"
-    out[msr & (beta == BETA) & (decay == "cosine") & _column(frame, "stop", True).astype(bool)] = "decay"
-    return out
-
-
-def _scores(runs: pd.DataFrame, column: str) -> np.ndarray:
-    """(seeds,) of one cell; NaN for a run that diverged."""
-    rows = runs.drop_duplicates("seed").sort_values("seed")
-    return rows[column].to_numpy(float) if column in rows else np.full(len(rows), np.nan)
-
-
-def by_variant(part: pd.DataFrame, column: str) -> dict[str, np.ndarray]:
-    """The accuracy (seeds,) of each variant that the frame holds."""
-    names = _variant(part)
-    return {v: _scores(part[names == v], column) for v in VARIANTS if (names == v).any()}
-
-
-def _on_each(frame: pd.DataFrame, judge: Callable[[pd.DataFrame], tuple[list[str], stats.Interval, str]]) -> Verdict:
-    """A verdict over the frame's data sets: the words of all parts combined, the least effect, each set's sentence. Data
-    that cannot carry a claim are judged by nothing."""
-    words, effects, sentences = [], [], []
-    parts = _parts(frame)
-    for part in parts:
-        mine, effect, sentence = judge(part)
-        words += mine
-        effects.append(effect)
-        sentences.append(f"{part['data_title'].iloc[0]}: {sentence}" if len(parts) > 1 else sentence)
+def _on_each(frame: pd.DataFrame, judge: Callable[[pd.DataFrame], tuple[list[Part], stats.Interval, str]]) -> Verdict:
+    """A verdict over the frame's data sets: all their parts, the least effect, each set's sentence. Several sets at once
+    are the paper's own, and are not asked whether they can carry a claim."""
+    sets = _parts(frame)
+    parts, effects, sentences = zip(*(judge(part) for part in sets))
     least = min(effects, key=lambda e: e.mean if np.isfinite(e.mean) else np.inf)
-    one = pd.concat(parts)
-    column = "" if len(parts) > 1 or _carries(one) else accuracy_column(one)
-    return verdict(one, stats.combine(words), least, "points", " ".join(sentences), column)
-
-
-def _carries(part: pd.DataFrame) -> bool:
-    """Whether the best cell is far enough above the floors; beta, its decay and the views make a cell here."""
-    runs, column = trained(part), accuracy_column(part)
-    cell = [c for c in ("method", "recipe", "beta", "decay", "stop", "epochs") if c in runs]
-    best = runs.groupby(cell, dropna=False)[column].mean().max()
-    return best - max(floor_levels(part, column).values()) >= CARRIES
+    if len(sets) == 1:
+        return verdict(sets[0], parts[0], least, "points", sentences[0])
+    said = " ".join(f"{_title(part)}: {sentence}" for part, sentence in zip(sets, sentences))
+    return verdict(pd.concat(sets), [p for mine in parts for p in mine], least, "points", said, cannot="")
 
 
 def judge_variants(frame: pd.DataFrame) -> Verdict:
     """B1: three steps of SUP(.5) each, and the whole gain grows with the share of destroyed views."""
-    column, need = accuracy_column(frame), min_seeds(frame)
-    growth = _growth(frame, column)
+    shifts, by_shift = _gain_by_shift(frame)
+    grows, growth = [], "These data have no knob for the shift, so whether the effect grows with it is left open."
+    if len(shifts) > 2:
+        rise, part = kit.trend(shifts, by_shift)
+        means = f"MSR's gain over BYOL by the share of images that gray destroys: {_by_percent(shifts, by_shift)}"
+        grows, growth = [part], f"{means} ({stats.p_text(rise.p)})."
 
-    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
-        scores = by_variant(part, column)
-        steps = {
-            "weak over aggressive targets (AW - AA)": ("AW", "AA"),
-            "both at a fixed beta over aggressive": ("fixed", "AA"),
-            "decayed over fixed beta": ("decay", "fixed"),
+    def judge(part: pd.DataFrame) -> tuple[list[Part], stats.Interval, str]:
+        scores = by(part, "variant")
+        gains = {
+            "weak over aggressive targets (AW - AA)": stats.paired(scores["AW"], scores["AA"]),
+            "both at a fixed beta over aggressive": stats.paired(scores["fixed"], scores["AA"]),
+            "decayed over fixed beta": stats.paired(scores["decay"], scores["fixed"]),
         }
-        gains = {name: stats.paired(scores[a], scores[b]) for name, (a, b) in steps.items()}
-        words = [stats.sup(g, 0.5, need) for g in gains.values()]
         said = "; ".join(f"{name} {g.text()}" for name, g in gains.items())
-        sentence = f"Gains in points: {said} (asked: 0.5 each; the least is given)."
-        if growth:
-            words.append(stats.trend_word(growth[0], min_seeds=need))
-            sentence += f" {growth[1]}"
-        else:
-            sentence += " These data have no knob for the shift, so whether the effect grows with it is left open."
-        return words, min(gains.values(), key=lambda g: g.mean), sentence
+        sentence = f"Gains in points: {said} (asked: 0.5 each; the least is given). {growth}"
+        return [*(sup(g, 0.5) for g in gains.values()), *grows], min(gains.values(), key=lambda g: g.mean), sentence
 
     return _on_each(frame, judge)
 
 
-def _growth(frame: pd.DataFrame, column: str) -> tuple[stats.Trend, str] | None:
-    """The trend of MSR's gain over BYOL with the shift, and in words; None where the shift cannot be set."""
-    shifts, values = _gain_by_shift(frame, column)
-    if len(shifts) < 3:
-        return None
-    trend = stats.trend(shifts, values)
-    means = ", ".join(f"{v:.1f} at {_percent(s)}" for v, s in zip(values.mean(0), shifts))
-    return trend, f"MSR's gain over BYOL by the share of images that gray destroys: {means} ({stats.p_text(trend.p)})."
-
-
-def _gain_by_shift(frame: pd.DataFrame, column: str) -> tuple[list[float], np.ndarray]:
+def _gain_by_shift(frame: pd.DataFrame) -> tuple[list[float], np.ndarray]:
     """Shifts, and decay - AA (seeds, shifts); a single shift where the data have no such knob."""
-    shifts, gains = [], []
-    for part in _parts(frame, shifts=True) if len(frame["data"].unique()) == 1 else _parts(frame)[:1]:
-        scores = by_variant(part, column)
-        shifts.append(float(_column(part, "fragile").iloc[0]))
-        gains.append(scores["decay"] - scores["AA"])
-    return shifts, np.stack(gains, 1)
+    parts = {0.0: _parts(frame)[0]}
+    if "fragile" in frame:
+        shift = frame["fragile"].fillna(0.0)
+        parts = {level: frame[shift == level] for level in sorted(shift.unique())}
+    scores = [by(part, "variant") for part in parts.values()]
+    return list(parts), np.stack([s["decay"] - s["AA"] for s in scores], 1)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _by_percent(shifts: Sequence[float], values: np.ndarray) -> str:
+    return ", ".join(f"{v:.1f} at {100 * s:.0f} %" for v, s in zip(values.mean(0), shifts))
 
 
 def judge_methods(frame: pd.DataFrame) -> Verdict:
     """B2: MSR over BYOL after short training SUP(.5), and the gap shrinks with four times the epochs, SUP(0)."""
-    column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
-        short, long = sorted(trained(part)["epochs"].unique())
-        scores = {(m, e): _scores(part[(part["method"] == m) & (part["epochs"] == e)], column)
-                  for m in METHODS for e in (short, long)}  # fmt: skip
-        gap, later = (stats.paired(scores["MSR", e], scores["BYOL", e]) for e in (short, long))
-        shrinks = stats.paired(scores["MSR", short] - scores["BYOL", short], scores["MSR", long] - scores["BYOL", long])
-        means = {e: {m: scores[m, e].mean() for m in METHODS} for e in (short, long)}
-        best = METHODS[max(means[short], key=means[short].get)], METHODS[max(means[long], key=means[long].get)]
-        return (
-            [stats.sup(gap, 0.5, need), stats.sup(shrinks, 0.0, need)], gap,
-            f"MSR over BYOL is {gap.text()} points after {short:g} epochs (asked: 0.5) and {later.text()} after {long:g}; the "
-            f"gap shrinks by {shrinks.text()} (asked: above 0). The best of the five methods is {best[0]}, then {best[1]}.",
+    def judge(part: pd.DataFrame) -> tuple[list[Part], stats.Interval, str]:
+        short, long = (by(part[part["epochs"] == e], "variant") for e in _epochs(part))
+        gap, later = (stats.paired(s["MSR"], s["BYOL"]) for s in (short, long))
+        shrinks = stats.paired(short["MSR"] - short["BYOL"], long["MSR"] - long["BYOL"])
+        best = [max(s, key=lambda v: s[v].mean()) for s in (short, long)]
+        after = _epochs(part)
+        return [sup(gap, 0.5), sup(shrinks, 0.0)], gap, (
+            f"MSR over BYOL is {gap.text()} points after {after[0]:g} epochs (asked: 0.5) and {later.text()} after "
+            f"{after[1]:g}; the gap shrinks by {shrinks.text()} (asked: above 0). The best of the five methods is "
+            f"{best[0]}, then {best[1]}."
         )  # fmt: skip
 
     return _on_each(frame, judge)
 
 
+def _epochs(part: pd.DataFrame) -> list[int]:
+    """B2's two lengths of a run."""
+    return sorted(kit.trained(part)["epochs"].unique())
+
+
 def judge_time(frame: pd.DataFrame) -> Verdict:
     """B6: MSR's step over BYOL's, EQ(.10) around 1."""
-    less_one, word = stats.eq(frame["msr_ratio"].to_numpy(float), 1.0, 0.10, min_seeds(frame))
-    interval = replace(less_one, mean=1 + less_one.mean, low=1 + less_one.low, high=1 + less_one.high)
-    size = f"{int(frame['size'].iloc[0])} pixels"
-    numbers = [None if not np.isfinite(v) else float(v) for v in (interval.mean, interval.low, interval.high)]
+    less_one, same = eq(frame["msr_ratio"].to_numpy(float), 1.0, 0.10)
+    ratio = replace(less_one, mean=1 + less_one.mean, low=1 + less_one.low, high=1 + less_one.high)
     views_of = {w: frame[f"views_{w}_ms"].median() for w in ("byol", "msr", "independent")}
-    return Verdict(
-        word, *numbers, "ratio", int(interval.n), f"random images of {size}", frame["backbone"].iloc[0],
-        f"A step of MSR takes {interval.text(3)} times as long as one of BYOL, measured in turn (asked: within 0.10 of 1; 90 % "
+    return verdict(
+        frame, [same], ratio, "ratio",
+        f"A step of MSR takes {ratio.text(3)} times as long as one of BYOL, measured in turn (asked: within 0.10 of 1; 90 % "
         f"interval). Its views take {views_of['msr']:.2f} ms in stages, {views_of['independent']:.2f} ms as four "
         f"independent ones and BYOL's two {views_of['byol']:.2f} ms.",
+        on=f"random images of {int(frame['size'].iloc[0])} pixels",
     )  # fmt: skip
-
-
-def _by_beta(part: pd.DataFrame, column: str) -> tuple[list[float], np.ndarray]:
-    """Betas, and accuracy (seeds, betas) under the cosine decay."""
-    runs = part[(part["method"] == "MSR") & (_column(part, "decay", "") == "cosine")]
-    betas = sorted(float(b) for b in runs["beta"].unique())
-    return betas, np.stack([_scores(runs[runs["beta"] == b], column) for b in betas], 1)
 
 
 def judge_betas(frame: pd.DataFrame) -> Verdict:
     """B7: the interior beta_base that validates best over zero, SUP(.3); and a range of at most 1 point over FLAT,
     EQ(1) between its two ends."""
-    column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
-        betas, test = _by_beta(part, column)
-        _, validation = _by_beta(part, accuracy_column(frame, "val"))
-        inside = [i for i, b in enumerate(betas) if 0 < b < 1]
-        best = max(inside, key=lambda i: np.where(np.isfinite(validation), validation, -np.inf).mean(0)[i])
+    def judge(part: pd.DataFrame) -> tuple[list[Part], stats.Interval, str]:
+        got = read(part, "beta")
+        (betas,), test, means = got.levels, got.test, got.test.mean(0)
+        validation = np.where(np.isfinite(got.val), got.val, -np.inf).mean(0)
+        best = max((i for i, b in enumerate(betas) if 0 < b < 1), key=lambda i: validation[i])
         gain = stats.paired(test[:, best], test[:, betas.index(0.0)])
         flat = [i for i, b in enumerate(betas) if FLAT[0] <= b <= FLAT[1]]
-        means = test.mean(0)
         high, low = max(flat, key=lambda i: means[i]), min(flat, key=lambda i: means[i])
-        spread, even = stats.eq(test[:, high], test[:, low], 1.0, need)
-        return (
-            [stats.sup(gain, 0.3, need), even], gain,
+        spread, even = eq(test[:, high], test[:, low], 1.0)
+        return [sup(gain, 0.3), even], gain, (
             f"The best beta_base inside (0, 1), {betas[best]:g}, gains {gain.text()} points over zero (asked: 0.3); between "
-            f"{FLAT[0]:g} and {FLAT[1]:g} accuracy varies by {spread.text()} points (asked: at most 1, 90 % interval).",
+            f"{FLAT[0]:g} and {FLAT[1]:g} accuracy varies by {spread.text()} points (asked: at most 1, 90 % interval)."
         )  # fmt: skip
 
     return _on_each(frame, judge)
@@ -409,83 +323,64 @@ def judge_betas(frame: pd.DataFrame) -> Verdict:
 
 def judge_simsiam(frame: pd.DataFrame) -> Verdict:
     """B8: SimSiam with MSR over SimSiam, SUP(1)."""
-    column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
-        plain, msr = (_scores(part[part["method"] == m], column) for m in ("SimSiam", "SimSiamMSR"))
+    def judge(part: pd.DataFrame) -> tuple[list[Part], stats.Interval, str]:
+        plain, msr = by(part, "variant").values()
         gain = stats.paired(msr, plain)
-        sentence = (
-            f"SimSiam reaches {plain.mean():.1f} %, with MSR {msr.mean():.1f} %: {gain.text()} points (asked: 1)."
-        )
-        return [stats.sup(gain, 1.0, need)], gain, sentence
+        said = f"SimSiam reaches {plain.mean():.1f} %, with MSR {msr.mean():.1f} %: {gain.text()} points (asked: 1)."
+        return [sup(gain, 1.0)], gain, said
 
     return _on_each(frame, judge)
-
-
-def _control(part: pd.DataFrame) -> pd.DataFrame:
-    return part[
-        (part["method"] == "MSR") & (_column(part, "beta") == CONTROL) & (_column(part, "decay", "") == "fixed")
-    ]
-
-
-def _curve(runs: pd.DataFrame, name: str) -> np.ndarray:
-    """(seeds, readings) of a curve of the watched pairs; None in a curve is a number that there is not."""
-    curves = runs.sort_values("seed")["curves"]
-    return np.array([[np.nan if v is None else v for v in c[f"pair_{name}"]] for c in curves], float)
-
-
-def _whole(runs: pd.DataFrame) -> pd.DataFrame:
-    """Those of the runs that did not diverge: the curves of the others stop early."""
-    return runs[runs["diverged"] == 0]
 
 
 def half_way(share: np.ndarray, curve: np.ndarray) -> float:
     """Where along the run (share of its steps) an alignment is first half-way from its start to its end; NaN if it does
     not rise."""
-    wanted = (curve[0] + curve[-1]) / 2
-    if not curve[-1] > curve[0]:
-        return float("nan")
-    i = int(np.argmax(curve >= wanted))
-    return float(np.interp(wanted, curve[i - 1 : i + 1], share[i - 1 : i + 1])) if i else 0.0
+    return stats.crossing(share, curve, (curve[0] + curve[-1]) / 2) if curve[-1] > curve[0] else float("nan")
 
 
-def _halves(runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(seeds,) when clean and when destroyed pairs are half aligned, as shares of the run, a pair that never is counting
-    as one at the end; and what destroyed pairs still gain after clean ones were half-way. Of runs that came to their
-    end."""
-    if not len(runs):
-        return np.empty(0), np.empty(0), np.empty(0)
-    steps = _curve(runs, "step")
-    share = steps / steps[:, -1:]
-    clean, lost = _curve(runs, "clean"), _curve(runs, "lost")
-    first = np.array([half_way(s, c) for s, c in zip(share, clean)])
-    then = np.array([half_way(s, c) for s, c in zip(share, lost)])
-    later = np.array(
-        [c[-1] - np.interp(at, s, c) if np.isfinite(at) else np.nan for at, s, c in zip(first, share, lost)]
-    )
-    return np.nan_to_num(first, nan=1.0), np.nan_to_num(then, nan=1.0), later
+class Watched(NamedTuple):
+    """What a variant's runs read of their pairs, those left out that diverged. known: whether the data say which pairs are
+    destroyed; share: of them. steps, and the alignment of clean and of lost (destroyed) pairs: (seeds, readings). halves:
+    (seeds,) when clean and when lost pairs are half aligned, as shares of the run, a pair that never is counting as one
+    at the end. later: (seeds,) what lost pairs still gain after clean ones were half-way."""
+
+    known: bool
+    share: float
+    steps: np.ndarray
+    clean: np.ndarray
+    lost: np.ndarray
+    halves: tuple[np.ndarray, np.ndarray]
+    later: np.ndarray
+
+
+def _watched(part: pd.DataFrame, variant: str) -> Watched:
+    runs = runs_by(part, "variant")[variant]
+    every, whole = runs["curves"].tolist(), runs.loc[runs["diverged"] == 0, "curves"].tolist()
+    known, share = bool(every[0]["pair_known"][0]), float(np.mean([c["pair_lost_share"][0] for c in every]))
+    steps, clean, lost = (np.array([c[f"pair_{k}"] for c in whole], float) for k in ("step", "clean", "lost"))
+    along = [s / s[-1] for s in steps]
+    first, then = (np.array([half_way(s, c) for s, c in zip(along, curve)]) for curve in (clean, lost))
+    later = [c[-1] - np.interp(at, s, c) if np.isfinite(at) else np.nan for at, s, c in zip(first, along, lost)]
+    halves = np.nan_to_num(first, nan=1.0), np.nan_to_num(then, nan=1.0)
+    return Watched(known, share, steps, clean, lost, halves, np.array(later))
 
 
 def judge_premise(frame: pd.DataFrame) -> Verdict:
     """B9: under BYOL on aggressive views clean pairs are half aligned before destroyed ones, whose alignment rises
     later, SUP(0) both; and the decay over a fixed beta of its mean, SUP(.5)."""
-    column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
-        names = _variant(part)
-        gain = stats.paired(_scores(part[names == "decay"], column), _scores(_control(part), column))
-        seen = part[names == "AA"]
-        first, then, later = _halves(_whole(seen))
-        delay, rise = stats.paired(then - first), stats.paired(later)
-        known = bool(seen["curves"].iloc[0]["pair_known"][0])
-        share = np.mean([c["pair_lost_share"][0] for c in seen["curves"]])
-        which = "destroyed pairs" if known else "the pairs that lost most contrast (a guess: these data do not say)"
-        return (
-            [stats.sup(delay, 0.0, need), stats.sup(rise, 0.0, need), stats.sup(gain, 0.5, need)], gain,
+    def judge(part: pd.DataFrame) -> tuple[list[Part], stats.Interval, str]:
+        scores, seen = by(part, "variant"), _watched(part, "AA")
+        gain = stats.paired(scores["decay"], scores["control"])
+        delay, rise = stats.paired(seen.halves[1] - seen.halves[0]), stats.paired(seen.later)
+        guess = "the pairs that lost most contrast (a guess: these data do not say)"
+        return [sup(delay, 0.0), sup(rise, 0.0), sup(gain, 0.5)], gain, (
             f"The decay from {BETA:g} gains {gain.text()} points over a fixed {CONTROL:g}, which has its mean (asked: 0.5). "
-            f"In BYOL on aggressive views, {which} ({_percent(share)} of all) are half aligned "
-            f"{100 * delay.mean:.0f} % of the run [{100 * delay.low:.0f}, {100 * delay.high:.0f}] after clean ones (below 0: "
-            f"before), and their alignment still rises by {rise.text(2)} after that (asked: both above 0).",
+            f"In BYOL on aggressive views, {'destroyed pairs' if seen.known else guess} ({100 * seen.share:.0f} % of all) "
+            f"are half aligned {100 * delay.mean:.0f} % of the run [{100 * delay.low:.0f}, {100 * delay.high:.0f}] after "
+            f"clean ones (below 0: before), and their alignment still rises by {rise.text(2)} after that (asked: both above "
+            "0)."
         )  # fmt: skip
 
     return _on_each(frame, judge)
@@ -493,12 +388,11 @@ def judge_premise(frame: pd.DataFrame) -> Verdict:
 
 def judge_stop(frame: pd.DataFrame) -> Verdict:
     """B10: with and without the stop-gradient, EQ(1)."""
-    column, need = accuracy_column(frame), min_seeds(frame)
 
-    def judge(part: pd.DataFrame) -> tuple[list[str], stats.Interval, str]:
-        stopped, through = _stops(part, column)
-        difference, word = stats.eq(stopped, through, 1.0, need)
-        return [word], difference, (
+    def judge(part: pd.DataFrame) -> tuple[list[Part], stats.Interval, str]:
+        stopped, through = by(part, "variant").values()
+        difference, same = eq(stopped, through, 1.0)
+        return [same], difference, (
             f"With the stop-gradient at the other prediction {stopped.mean():.1f} %, without {through.mean():.1f} %: a "
             f"difference of {difference.text()} points (asked: within 1, 90 % interval)."
         )  # fmt: skip
@@ -506,167 +400,130 @@ def judge_stop(frame: pd.DataFrame) -> Verdict:
     return _on_each(frame, judge)
 
 
-def _stops(part: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    runs = trained(part)
-    return tuple(_scores(runs[runs["stop"] == wanted], column) for wanted in (True, False))
+# --- draw -------------------------------------------------------------------------------------------------------------
 
 
-# ----------------------------------------------------------------------------------------------------------- drawing
-
-
-def _table(frame: pd.DataFrame, axes: Sequence[str] = ()) -> pd.DataFrame:
-    """The numbers behind a figure: a row a run."""
-    axes = [a for a in ("data", "fragile", "method", "recipe", "beta", "decay", "epochs", *axes, "seed") if a in frame]
-    columns = [c for c in (accuracy_column(frame, "val"), accuracy_column(frame)) if c in frame]
-    return frame[[*axes, "backbone", *columns]].sort_values(axes).reset_index(drop=True)
-
-
-def _points(ax, x: float, values: np.ndarray, index: int) -> None:
-    """One cell: its seeds as small dots, its mean with the 95 % interval."""
-    look = figures.style(index)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        figures.diverged(ax, [x], look["color"])
-        return
-    mean, low, high = (v[0] for v in figures.mean_interval(values[:, None]))
-    spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else [0.0]
-    ax.plot(x + np.asarray(spread), values, ".", color=look["color"], alpha=0.55, markersize=3.5)
-    if np.isfinite(low):
-        ax.plot([x, x], [low, high], color=look["color"], linewidth=2)
-    ax.plot([x], [mean], color=look["color"], marker=look["marker"], markersize=6.5, markeredgecolor=figures.paper())
-
-
-def _floors(ax, part: pd.DataFrame, labels: bool = True) -> None:
-    figures.floors(ax, floor_levels(part, accuracy_column(part)), labels)
+def _drawing(fig: Figure, frame: pd.DataFrame, alt: str, *knobs: str) -> Drawing:
+    return drawing(fig, frame, ("data", "fragile", "method", "recipe", "beta", "decay", "epochs", *knobs), alt)
 
 
 def _said(scores: dict[str, np.ndarray]) -> str:
+    """The mean of each variant in words."""
     return ", ".join(
         f"{name} {np.nanmean(v):.1f} %" if np.isfinite(v).any() else f"{name} diverged" for name, v in scores.items()
     )
 
 
-def _of_papers_sets(ax, x: Sequence[float], rows: dict[str, Sequence[float]], note: str = "the paper's sets") -> None:
-    """The paper's numbers on its own data, in points of gain, so that they may stand beside ours."""
-    for i, values in enumerate(rows.values()):
+def _draw_beside_paper(
+    ax, ticks: Sequence[str], paper: Sequence, ours: Sequence[np.ndarray], note: str, **look
+) -> None:
+    """Gains in points (seeds, ticks) of each of our data sets, and the paper's (ticks,) on its own, so that they may stand
+    side by side."""
+    x = range(len(ticks))
+    for i, values in enumerate(paper):
         ax.plot(x, values, color=figures.muted(), marker="*", markersize=8, markerfacecolor=figures.paper(), linewidth=0.8,
                 linestyle=":", label=note if i == 0 else None)  # fmt: skip
+    for i, gains in enumerate(ours):
+        figures.band(ax, x, gains, "ours" if i == 0 else "", i)
+    ax.axhline(0, color=figures.ink(), linewidth=0.8)
+    ax.set_xticks(x, ticks, **look)
 
 
 def draw_variants(frame: pd.DataFrame) -> Drawing:
-    column, said = accuracy_column(frame), []
-    parts, by_shift = _parts(frame), _gain_by_shift(frame, column)
-    knob = len(by_shift[0]) > 1
-    fig, axes = figures.figure(1, len(parts) + 1 + knob, height=3.7, squeeze=False)
-    axes = axes[0]
+    parts, (shifts, by_shift), said = _parts(frame), _gain_by_shift(frame), []
+    knob = len(shifts) > 1
+    fig, grid = figures.figure(1, len(parts) + 1 + knob, height=3.7, squeeze=False)
+    axes, tilted = grid[0], {"rotation": 35, "ha": "right", "fontsize": 7.5}
     for ax, part in zip(axes, parts):
-        scores = by_variant(part, column)
+        scores = by(part, "variant")
         for i, values in enumerate(scores.values()):
-            _points(ax, i, values, i)
-        ax.set_xticks(range(len(scores)), [TITLES[v] for v in scores], rotation=35, ha="right", fontsize=7.5)
-        _floors(ax, part)
-        said.append(f"{part['data_title'].iloc[0]}: {_said(scores)}")
-    axes[0].set_ylabel(accuracy_label(frame))
-    ax, paper = axes[len(parts)], registry.numbers("B1")
-    shown = ("AW", "fixed", "decay")
-    _of_papers_sets(
-        ax, range(3), {d: [paper[v][i] - paper["AA"][i] for v in shown] for i, d in enumerate(paper["data"])}
-    )
-    for i, part in enumerate(parts):
-        scores = by_variant(part, column)
-        gains = np.stack([scores[v] - scores["AA"] for v in shown], 1)
-        figures.band(ax, range(3), gains, "ours" if i == 0 else "", i)
-    ax.axhline(0, color=figures.ink(), linewidth=0.8)
-    ax.set_xticks(range(3), [TITLES[v] for v in shown], rotation=35, ha="right", fontsize=7.5)
+            dots(ax, i, values, i)
+        ax.set_xticks(range(len(scores)), [TITLES[v] for v in scores], **tilted)
+        kit.floors(ax, part)
+        said.append(f"{_title(part)}: {_said(scores)}")
+    axes[0].set_ylabel(kit.label(frame))
+    ax, paper, shown = axes[len(parts)], registry.numbers("B1"), ("AW", "fixed", "decay")
+    gains = [np.stack([s[v] - s["AA"] for v in shown], 1) for s in (by(part, "variant") for part in parts)]
+    papers = [[paper[v][i] - paper["AA"][i] for v in shown] for i in range(len(paper["data"]))]
+    _draw_beside_paper(ax, [TITLES[v] for v in shown], papers, gains, "the paper's sets", **tilted)
     ax.set(ylabel="gain over BYOL, AA (points)", xlim=(-0.3, 2.7))
     ax.legend(loc="best")
     if knob:
-        shifts, gains = by_shift
-        figures.band(axes[-1], [100 * s for s in shifts], gains, "", 5)
+        figures.band(axes[-1], [100 * s for s in shifts], by_shift, "", 5)
         axes[-1].axhline(0, color=figures.ink(), linewidth=0.8)
         axes[-1].set(xlabel="images that gray\ndestroys (%)", ylabel="β decays over BYOL, AA (points)")
-        said.append("gain by shift: " + ", ".join(f"{g:.1f} at {_percent(s)}" for s, g in zip(shifts, gains.mean(0))))
-    titles = ["Table 1's variants" if len(parts) == 1 else p["data_title"].iloc[0] for p in parts]
+        said.append(f"gain by shift: {_by_percent(shifts, by_shift)}")
+    titles = ["Table 1's variants"] if len(parts) == 1 else [_title(p) for p in parts]
     figures.panel_labels(axes, [*titles, "beside the paper", "by shift"][: len(axes)])
-    return Drawing(
-        fig, _table(frame),
+    return _drawing(
+        fig, frame,
         f"Test accuracy of BYOL with aggressive (A) and weak (W) views and of MSR, with floors; gains over BYOL with two "
         f"aggressive views beside the paper's; the gain against the share of destroyed images. {'. '.join(said)}.",
     )  # fmt: skip
 
 
 def draw_methods(frame: pd.DataFrame) -> Drawing:
-    column, parts, said = accuracy_column(frame), _parts(frame), []
-    fig, axes = figures.figure(1, len(parts) + 1, height=3.6, squeeze=False)
-    axes = axes[0]
-    gaps = []
+    parts, said, gaps = _parts(frame), [], []
+    fig, grid = figures.figure(1, len(parts) + 1, height=3.6, squeeze=False)
+    *axes, beside = grid[0]
     for ax, part in zip(axes, parts):
-        epochs = sorted(trained(part)["epochs"].unique())
-        for i, (method, title) in enumerate(METHODS.items()):
-            runs = part[part["method"] == method]
-            values = np.stack([_scores(runs[runs["epochs"] == e], column) for e in epochs], 1)
+        epochs = _epochs(part)
+        each = [by(part[part["epochs"] == e], "variant") for e in epochs]
+        for i, title in enumerate(each[0]):
+            values = np.stack([scores[title] for scores in each], 1)
             figures.band(ax, epochs, values, title, i)
             said.append(f"{title} {values[:, 0].mean():.1f} then {values[:, 1].mean():.1f}")
-        gaps.append(np.stack([
-            _scores(part[(part["method"] == "MSR") & (part["epochs"] == e)], column)
-            - _scores(part[(part["method"] == "BYOL") & (part["epochs"] == e)], column) for e in epochs
-        ], 1))  # fmt: skip
-        ax.set_xscale("log")
-        ax.set_xticks(epochs, [str(int(e)) for e in epochs])
-        ax.minorticks_off()
+        gaps.append(np.stack([scores["MSR"] - scores["BYOL"] for scores in each], 1))
+        kit.log_axis(ax, epochs)
         ax.set_xlabel("epochs")
-        _floors(ax, part)
-    axes[0].set_ylabel(accuracy_label(frame))
+        kit.floors(ax, part)
+    axes[0].set_ylabel(kit.label(frame))
     paper = registry.numbers("B2")
-    sets = {
-        k: np.subtract(v["MSR"], v["BYOL"])
-        for k, v in paper.items()
-        if isinstance(v, dict) and "MSR" in v and "SimCLR" in v
-    }
-    ax = axes[-1]
-    _of_papers_sets(ax, range(2), sets, f"the paper's sets, {paper['epochs'][0]} and {paper['epochs'][1]} epochs")
-    for i, gap in enumerate(gaps):
-        figures.band(ax, range(2), gap, "ours" if i == 0 else "", i)
-    ax.axhline(0, color=figures.ink(), linewidth=0.8)
-    ax.set_xticks(range(2), ["short", "four times\nas long"])
-    ax.set(ylabel="MSR over BYOL (points)", xlim=(-0.2, 1.4))
-    ax.legend(loc="lower left", fontsize=7)
-    titles = ["five methods" if len(parts) == 1 else p["data_title"].iloc[0] for p in parts]
-    figures.panel_labels(axes, [*titles, "MSR over BYOL"])
-    return Drawing(
-        fig, _table(frame), "Left: accuracy of five methods after short and four times as long training, with floors. Right: "
+    sets = [
+        np.subtract(v["MSR"], v["BYOL"]) for v in paper.values() if isinstance(v, dict) and {"MSR", "SimCLR"} <= set(v)
+    ]
+    short, long = paper["epochs"]
+    note = f"the paper's sets, {short} and {long} epochs"
+    _draw_beside_paper(beside, ["short", "four times\nas long"], sets, gaps, note)
+    beside.set(ylabel="MSR over BYOL (points)", xlim=(-0.2, 1.4))
+    beside.legend(loc="lower left", fontsize=7)
+    titles = ["five methods"] if len(parts) == 1 else [_title(p) for p in parts]
+    figures.panel_labels(grid, [*titles, "MSR over BYOL"])
+    return _drawing(
+        fig, frame, "Left: accuracy of five methods after short and four times as long training, with floors. Right: "
         f"MSR over BYOL, beside the paper's four sets. Means in percent: {'; '.join(said)}.",
     )  # fmt: skip
 
 
-def draw_time(frame: pd.DataFrame) -> Drawing:
+def _draw_step(ax, frame: pd.DataFrame) -> None:
     ways = {"byol": "BYOL, two\naggressive", "msr": "MSR, staged", "independent": "MSR, four\nindependent"}
-    fig, axes = figures.figure(1, 2, height=3.2)
-    x = np.arange(len(ways))
     for i, (prefix, label) in enumerate((("", "whole step"), ("views_", "views alone"))):
         mean, low, high = figures.mean_interval(frame[[f"{prefix}{w}_ms" for w in ways]].to_numpy(float))
-        bars = x + (i - 0.5) * 0.38
-        axes[0].bar(bars, mean, 0.36, color=figures.PALETTE[i], label=label, hatch="" if i == 0 else "///")
-        axes[0].errorbar(bars, mean, [mean - low, high - mean], fmt="none", ecolor=figures.ink(), elinewidth=0.9)
-    axes[0].set_xticks(x, ways.values())
-    axes[0].set_ylabel("milliseconds")
-    axes[0].legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0))
-    paper = registry.numbers("B6")
-    for i, column in enumerate(("msr_ratio", "independent_ratio")):
-        _points(axes[1], i, frame[column].to_numpy(float), i + 1)
+        x = np.arange(len(ways)) + (i - 0.5) * 0.38
+        ax.bar(x, mean, 0.36, color=figures.PALETTE[i], label=label, hatch="" if i == 0 else "///")
+        ax.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=figures.ink(), elinewidth=0.9)
+    ax.set_xticks(range(len(ways)), ways.values())
+    ax.set_ylabel("milliseconds")
+    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0))
+
+
+def draw_time(frame: pd.DataFrame) -> Drawing:
+    paper, ratios = registry.numbers("B6"), ["msr_ratio", "independent_ratio"]
+    fig, (left, right) = figures.figure(1, 2, height=3.2)
+    _draw_step(left, frame)
+    for i, name in enumerate(ratios):
+        dots(right, i, frame[name].to_numpy(float), i + 1)
     for i, (byol, msr) in enumerate(zip(paper["BYOL"], paper["MSR"])):
-        figures.paper_value(axes[1], msr / byol, 2 + i, text=f"{msr / byol:.3f}")
-    axes[1].axhspan(0.9, 1.1, color=figures.muted(), alpha=0.15, linewidth=0)
-    axes[1].axhline(1, color=figures.ink(), linewidth=0.8)
-    names = [f"paper,\n{n}" for n in paper["data"]]
-    axes[1].set_xticks(range(5), ["MSR", "MSR, four\nindependent", *names], rotation=35, ha="right", fontsize=7.5)
-    axes[1].set(ylabel="time over BYOL's", xlim=(-0.5, 4.6))
-    figures.panel_labels(axes, ("", "Table 7, as ratios"))
-    axes[0].set_title("")
+        figures.paper_value(right, msr / byol, 2 + i, text=f"{msr / byol:.3f}")
+    right.axhspan(0.9, 1.1, color=figures.muted(), alpha=0.15, linewidth=0)
+    right.axhline(1, color=figures.ink(), linewidth=0.8)
+    names = ["MSR", "MSR, four\nindependent", *(f"paper,\n{n}" for n in paper["data"])]
+    right.set_xticks(range(5), names, rotation=35, ha="right", fontsize=7.5)
+    right.set(ylabel="time over BYOL's", xlim=(-0.5, 4.6))
+    figures.panel_labels((left, right), ("", "Table 7, as ratios"))
+    left.set_title("")
+    means = ", ".join(f"{k.replace('_', ' ')} {frame[k].mean():.3f}" for k in (*ratios, "staged_ratio"))
     columns = [c for c in frame if c.endswith(("_ms", "_ratio"))]
-    means = ", ".join(
-        f"{k.replace('_', ' ')} {frame[k].mean():.3f}" for k in ("msr_ratio", "independent_ratio", "staged_ratio")
-    )
     return Drawing(
         fig, frame[["backbone", "size", "batch_size", "seed", *columns]].sort_values("seed").reset_index(drop=True),
         f"Left: milliseconds of a training step and of its views, for BYOL, MSR with staged views and MSR with four "
@@ -676,134 +533,124 @@ def draw_time(frame: pd.DataFrame) -> Drawing:
 
 
 def draw_betas(frame: pd.DataFrame) -> Drawing:
-    column, parts, said = accuracy_column(frame), _parts(frame), []
-    fig, axes = figures.figure(
-        1, len(parts), height=3.4, width=5.6 if len(parts) == 1 else figures.WIDTH, squeeze=False
-    )
+    parts, said = _parts(frame), []
+    width = 5.6 if len(parts) == 1 else figures.WIDTH
+    fig, axes = figures.figure(1, len(parts), height=3.4, width=width, squeeze=False)
     for i, (ax, part) in enumerate(zip(axes[0], parts)):
-        betas, values = _by_beta(part, column)
-        figures.band(ax, betas, values, "", i)
+        got = read(part, "beta")
+        (betas,) = got.levels
+        figures.band(ax, betas, got.test, "", i)
         ax.axvspan(*FLAT, color=figures.muted(), alpha=0.13, linewidth=0)
         for at in sorted(set(registry.numbers("B7")["best"])):
             ax.plot([at], [0.97], marker="*", markersize=9, markerfacecolor=figures.paper(), markeredgecolor=figures.ink(),
                     linestyle="", transform=ax.get_xaxis_transform())  # fmt: skip
-        _floors(ax, part, labels=i == len(parts) - 1)
+        kit.floors(ax, part, labels=i == len(parts) - 1)
         ax.set_xlabel("β_base (★ best in the paper's three sets)")
         ax.set_xticks(betas, [f"{b:g}" for b in betas])
-        said.append(
-            f"{part['data_title'].iloc[0]}: " + ", ".join(f"{v:.1f} at {b:g}" for b, v in zip(betas, values.mean(0)))
-        )
-    axes[0, 0].set_ylabel(accuracy_label(frame))
+        means = ", ".join(f"{v:.1f} at {b:g}" for b, v in zip(betas, got.test.mean(0)))
+        said.append(f"{_title(part)}: {means}")
+    axes[0, 0].set_ylabel(kit.label(frame))
     if len(parts) > 1:
-        figures.panel_labels(axes[0], [p["data_title"].iloc[0] for p in parts])
-    return Drawing(
-        fig, _table(frame), "Test accuracy of MSR against beta_base with the cosine decay, with floors; the range over which "
+        figures.panel_labels(axes[0], [_title(p) for p in parts])
+    return _drawing(
+        fig, frame, "Test accuracy of MSR against beta_base with the cosine decay, with floors; the range over which "
         f"it is asked to be flat is shaded, the paper's best values are starred. {'; '.join(said)}.",
     )  # fmt: skip
 
 
-def draw_simsiam(frame: pd.DataFrame) -> Drawing:
-    column, parts, said = accuracy_column(frame), _parts(frame), []
-    fig, axes = figures.figure(1, 2, height=3.3)
-    for i, part in enumerate(parts):
-        scores = {
-            t: _scores(part[part["method"] == m], column)
-            for m, t in (("SimSiam", "SimSiam"), ("SimSiamMSR", "with MSR"))
-        }
+def _draw_two(ax, frame: pd.DataFrame, ticks: Sequence[str]) -> str:
+    """Two variants side by side on each data set, with the floors; in words."""
+    said = []
+    for i, part in enumerate(_parts(frame)):
+        scores = by(part, "variant")
         for j, values in enumerate(scores.values()):
-            _points(axes[0], j + 0.12 * i, values, i)
-        figures.band(axes[1], [0], (scores["with MSR"] - scores["SimSiam"])[:, None], "", i)
-        _points(axes[1], 0.12 * i, scores["with MSR"] - scores["SimSiam"], i)
-        _floors(axes[0], part)
-        said.append(f"{part['data_title'].iloc[0]}: {_said(scores)}")
-    axes[0].set_xticks(range(2), ["SimSiam", "SimSiam + MSR"])
-    axes[0].set(ylabel=accuracy_label(frame), xlim=(-0.5, 1.6))
+            dots(ax, j + 0.12 * i, values, i)
+        kit.floors(ax, part)
+        said.append(f"{_title(part)}: {_said(scores)}")
+    ax.set_xticks(range(2), ticks)
+    ax.set(ylabel=kit.label(frame), xlim=(-0.5, 1.6))
+    return "; ".join(said)
+
+
+def draw_simsiam(frame: pd.DataFrame) -> Drawing:
+    fig, (left, right) = figures.figure(1, 2, height=3.3)
+    said = _draw_two(left, frame, ["SimSiam", "SimSiam + MSR"])
+    for i, part in enumerate(_parts(frame)):
+        plain, msr = by(part, "variant").values()
+        figures.band(right, [0], (msr - plain)[:, None], "", i)
+        dots(right, 0.12 * i, msr - plain, i)
     paper = registry.numbers("B8")
     for i, (before, after) in enumerate(zip(paper["SimSiam"], paper["MSR"])):
-        figures.paper_value(axes[1], after - before, i + 1, text=f"{after - before:.1f}")
-    axes[1].axhline(0, color=figures.ink(), linewidth=0.8)
-    axes[1].set_xticks(range(len(paper["data"]) + 1), ["ours", *(f"paper,\n{d}" for d in paper["data"])], fontsize=7.5)
-    axes[1].set(ylabel="gain (points)", xlim=(-0.6, len(paper["data"]) + 0.6))
-    axes[1].margins(y=0.15)
-    figures.panel_labels(axes, ("without a target network", "Table 8, as gains"))
-    return Drawing(
-        fig, _table(frame), "Left: accuracy of SimSiam with and without MSR, with floors. Right: the gain beside the paper's "
-        f"on its three sets. {'; '.join(said)}.",
+        figures.paper_value(right, after - before, i + 1, text=f"{after - before:.1f}")
+    right.axhline(0, color=figures.ink(), linewidth=0.8)
+    right.set_xticks(range(len(paper["data"]) + 1), ["ours", *(f"paper,\n{d}" for d in paper["data"])], fontsize=7.5)
+    right.set(ylabel="gain (points)", xlim=(-0.6, len(paper["data"]) + 0.6))
+    right.margins(y=0.15)
+    figures.panel_labels((left, right), ("without a target network", "Table 8, as gains"))
+    return _drawing(
+        fig, frame, "Left: accuracy of SimSiam with and without MSR, with floors. Right: the gain beside the paper's "
+        f"on its three sets. {said}.",
     )  # fmt: skip
 
 
+def _draw_pairs(ax, seen: Watched, title: str) -> list[str]:
+    """The alignment of a variant's clean and destroyed pairs along the run, half of each rise dotted; in words."""
+    ax.set_xlabel("step")
+    if not len(seen.steps):
+        return [f"{title} diverged"]
+    kinds, said = ("clean", "destroyed" if seen.known else "least contrast"), []
+    for i, (kind, curve) in enumerate(zip(kinds, (seen.clean, seen.lost))):
+        figures.band(ax, seen.steps[0], curve, kind, i)
+    for i, (kind, half) in enumerate(zip(kinds, seen.halves)):
+        at = float(np.mean(half)) * seen.steps[0, -1]
+        ax.axvline(at, color=figures.PALETTE[i], linestyle=figures.LINESTYLES[2], linewidth=1)
+        said.append(f"{title}, {kind} pairs half aligned at {np.mean(half):.2f} of the run")
+    ax.margins(x=0.02)
+    return said
+
+
 def draw_premise(frame: pd.DataFrame) -> Drawing:
-    column, parts = accuracy_column(frame), _parts(frame)
-    part = parts[0]
-    names = _variant(part)
+    parts, said, rows = _parts(frame), [], []
     fig, axes = figures.figure(1, 3, height=3.5)
-    said = []
-    known = True
     for ax, variant in zip(axes, ("AA", "decay")):
-        known = bool(part.loc[names == variant, "curves"].iloc[0]["pair_known"][0])
-        runs = _whole(part[names == variant])
-        ax.set_xlabel("step")
-        if not len(runs):
-            said.append(f"{TITLES[variant]} diverged")
-            continue
-        steps = _curve(runs, "step")
-        lost_name = "destroyed" if known else "least contrast"
-        for i, (kind, label) in enumerate((("clean", "clean"), ("lost", lost_name))):
-            figures.band(ax, steps[0], _curve(runs, kind), label, i)
-        for i, half in enumerate(_halves(runs)[:2]):
-            at = float(np.mean(half)) * steps[0, -1]
-            ax.axvline(at, color=figures.PALETTE[i], linestyle=figures.LINESTYLES[2], linewidth=1)
-            said.append(
-                f"{TITLES[variant]}, {('clean', lost_name)[i]} pairs half aligned at {np.mean(half):.2f} of the run"
-            )
-        ax.margins(x=0.02)
+        said += _draw_pairs(ax, _watched(parts[0], variant), TITLES[variant])
     axes[0].set_ylabel("alignment: cosine above other images'")
     axes[1].sharey(axes[0])
-    rows = []
-    for p in parts:
-        who = _variant(p)
-        gain = stats.paired(_scores(p[who == "decay"], column), _scores(_control(p), column))
-        label = "β decays from .5\nover fixed .25" if len(parts) == 1 else p["data_title"].iloc[0]
+    for part in parts:
+        scores = by(part, "variant")
+        gain = stats.paired(scores["decay"], scores["control"])
+        label = "β decays from .5\nover fixed .25" if len(parts) == 1 else _title(part)
         rows.append((label, gain.mean, gain.low, gain.high))
-        levels = floor_levels(p, column)
-        said.append(
-            f"decay over fixed {CONTROL:g}: {gain.text()} points (floors {', '.join(f'{v:.1f} %' for v in levels.values())})"
-        )
+        floors = ", ".join(f"{v:.1f} %" for v in kit.floor_levels(part).values())
+        said.append(f"decay over fixed {CONTROL:g}: {gain.text()} points (floors {floors})")
     figures.intervals(axes[2], rows)
     axes[2].set_xlabel("points")
     figures.panel_labels(axes, ("BYOL, AA", "MSR, β decays", "same mean β"))
-    return Drawing(
-        fig, _table(frame), "Alignment of pairs of an aggressive and a weak view against the training step, for pairs whose "
+    return _drawing(
+        fig, frame, "Alignment of pairs of an aggressive and a weak view against the training step, for pairs whose "
         "aggressive view kept its object and for those where it is destroyed, in BYOL and in MSR; dotted lines mark half of "
         f"each one's rise. Right: the decay against a fixed beta of the same mean. {'; '.join(said)}.",
     )  # fmt: skip
 
 
 def draw_stop(frame: pd.DataFrame) -> Drawing:
-    column, parts, said = accuracy_column(frame), _parts(frame), []
-    fig, axes = figures.figure(1, 2, height=3.0)
-    rows = []
-    for i, part in enumerate(parts):
-        pair = _stops(part, column)
-        for j, values in enumerate(pair):
-            _points(axes[0], j + 0.12 * i, values, i)
-        _floors(axes[0], part)
-        difference, _ = stats.eq(*pair, 1.0)
-        rows.append((part["data_title"].iloc[0], difference.mean, difference.low, difference.high))
-        said.append(f"{part['data_title'].iloc[0]}: {_said(dict(zip(('with', 'without'), pair)))}")
-    axes[0].set_xticks(range(2), ["with", "without"])
-    axes[0].set(xlabel="stop-gradient at the other prediction", ylabel=accuracy_label(frame), xlim=(-0.5, 1.6))
-    figures.intervals(axes[1], [("with less\nwithout", *r[1:]) if len(rows) == 1 else r for r in rows])
-    axes[1].axvspan(-1, 1, color=figures.muted(), alpha=0.15, linewidth=0)
-    axes[1].set_xlabel("points (90 % interval; the margin is shaded)")
-    figures.panel_labels(axes, ("accuracy", "difference"))
-    return Drawing(
-        fig, _table(frame, ["stop"]), "Left: accuracy of MSR with and without the stop-gradient at the other prediction, with "
-        f"floors. Right: their difference and the margin. {'; '.join(said)}.",
+    fig, (left, right) = figures.figure(1, 2, height=3.0)
+    said, rows = _draw_two(left, frame, ["with", "without"]), []
+    left.set_xlabel("stop-gradient at the other prediction")
+    for part in _parts(frame):
+        difference, _ = eq(*by(part, "variant").values(), 1.0)
+        rows.append((_title(part), difference.mean, difference.low, difference.high))
+    figures.intervals(right, [("with less\nwithout", *r[1:]) if len(rows) == 1 else r for r in rows])
+    right.axvspan(-1, 1, color=figures.muted(), alpha=0.15, linewidth=0)
+    right.set_xlabel("points (90 % interval; the margin is shaded)")
+    figures.panel_labels((left, right), ("accuracy", "difference"))
+    return _drawing(
+        fig, frame, "Left: accuracy of MSR with and without the stop-gradient at the other prediction, with "
+        f"floors. Right: their difference and the margin. {said}.", "stop",
     )  # fmt: skip
 
 
-# ---------------------------------------------------------------------------------------------------------- pictures
+# --- pictures ---------------------------------------------------------------------------------------------------------
 
 
 def pictures(profile: Profile, shift: float = SHIFT, count: int = 8) -> Figure:

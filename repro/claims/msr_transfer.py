@@ -140,7 +140,7 @@ def _starts(profile: Profile) -> list[RunSpec]:
         )  # fmt: skip
         return [replace(msr, method=Untrained()), labelled, msr]
     # the standard MSR run of notebook 07, whose beta, rate, length and scenes were chosen there on validation
-    msr = msr_beta_decay.standard(profile, MSR(msr_beta_decay.TUNED[profile.name], ema=msr_beta_decay.ema(profile)))
+    msr = msr_beta_decay.tuned(profile)
     if profile.name != "smoke":  # its hundred epochs take longer than all else of a smoke run
         msr = replace(msr, probes=replace(msr.probes, sgd="moco"))
     classes = len(scenes.SHAPES) if profile.data == "scenes" else 10 if profile.data in ("cifar10", "digits") else 1000

@@ -33,6 +33,11 @@ class Profile:
     precision: str = "float32"
     judged: bool = True
 
+    @property
+    def small(self) -> bool:
+        """Whether its runs take seconds of a CPU: the networks are tiny, and rates and weights are their own."""
+        return self.name in ("smoke", "quick")
+
 
 EMBEDDED = ("scenes", "digits", "digits-placed")
 QUICK_IMAGES = 4096  # of a reader's own data set; enough for a look on a laptop
@@ -84,7 +89,7 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
         precision=profile.precision,
         probes=Probes(tasks=semantic),
     )
-    if profile.name in ("smoke", "quick"):
+    if profile.small:
         images = 256 if profile.name == "smoke" else QUICK_IMAGES
         whole = profile.data == "digits" or (profile.data in EMBEDDED and profile.name == "quick")
         options = () if whole else (("images", images),)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repro.errors import ReproError
@@ -171,6 +173,28 @@ class RunSpec:
     def timed(self) -> bool:
         """Whether the run's time is what it is about, so that no other of that kind may run beside it."""
         return self.loading.name != "memory" and self.loading.timed
+
+    def but(self, **values: Any) -> RunSpec:
+        """The spec with other values, each named like its column in a frame: a field of the run or of one of its parts,
+        as in but(batch_size=64, lr=0.4, temperature=0.2), or a part's name, as in but(optimiser="adamw")."""
+        spec = self
+        for name, value in values.items():
+            part, inner = name, ""
+            if name in PARTS and isinstance(value, str):
+                inner = "name"
+            elif not hasattr(spec, name):
+                part, inner = next((p for p in PARTS if hasattr(getattr(spec, p), name)), ""), name
+                if not part:
+                    raise ValueError(f"neither a run nor one of its parts has a field {name!r}")
+            spec = replace(spec, **{part: replace(getattr(spec, part), **{inner: value}) if inner else value})
+        return spec
+
+    def grid(self, **levels: Sequence[Any]) -> list[RunSpec]:
+        """Every combination of levels, each axis named as for `but`; the last axis moves fastest."""
+        return [self.but(**dict(zip(levels, values))) for values in itertools.product(*levels.values())]
+
+
+PARTS = ("data", "method", "projector", "optimiser", "probes", "loading")
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,12 @@ from repro.claims import instance_simclr as claim_instance
 from repro.claims import msr_beta_decay, start_here
 from repro.claims import single_gpu as gpu_grids
 from repro.claims.common import floor_levels, semantic, trained
+from repro.claims.kit import by
 from repro.core import places, store, sweep
 from repro.core.profiles import base
 from repro.core.spec import key
 from repro.errors import ReproError
+from repro.pages import notebook
 from repro.ssl.methods import DECAYS, MSR, SimCLR, beta_at
 from repro.views.recipe import Recipe, View, preset
 
@@ -132,25 +134,25 @@ def single_gpu(study: Any, runs: pd.DataFrame) -> Any:
         "branches": _slider(["alike", "two"], "alike", "branches"),
         "layers": _slider([("backbone", False), ("every layer", True)], False, "probe"),
     }
-    task = semantic(runs)
+    task, mine = semantic(runs), notebook.rows(study, runs, study.claims[-1])
     column = f"linear_test_{task}"
 
     def draw(method: str, level: int, rate: int, branches: str, layers: bool) -> Any:
         g, (values, rates) = grids[method], levels[method]
         value, lr = values[min(level, len(values) - 1)], rates[min(rate, len(rates) - 1)]
-        spec = gpu_grids.cell(study.profile, g, value, lr)
+        spec = gpu_grids.run(study.profile, g, value, lr)
         if branches == "two":
             name = "ffcv-ssl-small" if spec.data.size <= 64 else "ffcv-ssl"
             spec = replace(spec, recipe=preset(name, crop=spec.recipe.views[0].crop))
         row = _found(runs, replace(spec, probes=replace(spec.probes, depths=layers)))
         fig, axes = figures.figure(1, 2, height=3.0, gridspec_kw={"width_ratios": (1.6, 1)})
-        cells = gpu_grids.cells(runs, g)
-        for i, (x, colour) in enumerate(zip(cells.levels, figures.ordered(len(cells.levels)))):
-            figures.band(axes[0], cells.rates, cells.test[:, i], f"{x:g}", i, color=colour)
+        cells = gpu_grids.cells(mine, g)
+        for i, (x, colour) in enumerate(zip(cells.levels[0], figures.ordered(len(cells.levels[0])))):
+            figures.band(axes[0], cells.levels[1], cells.test[:, i], f"{x:g}", i, color=colour)
         score = float("nan") if row is None else float(row.get(column, float("nan")))
         axes[0].plot(lr, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
         axes[0].set(xscale="log", xlabel="learning rate", ylabel=f"{task} accuracy (%)")
-        axes[0].set_xticks(cells.rates, [f"{r:g}" for r in cells.rates], fontsize=7)
+        axes[0].set_xticks(cells.levels[1], [f"{r:g}" for r in cells.levels[1]], fontsize=7)
         axes[0].minorticks_off()
         axes[0].set_title(f"{g.title}, {g.symbol} {value:g}, lr {lr:g}: {score:.1f} %", fontsize=8)
         depth = [] if row is None else [row.get(f"layer{k}_test_{task}") for k in range(1, spec.projector.layers + 1)]
@@ -223,7 +225,7 @@ def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
     """Choose patch, noise and temperature; the three views are drawn, and the run is trained (seconds on the embedded
     data) unless it is stored, and drawn beside what the other variants reach on each task."""
     size, tasks = study.profile.size, data.tasks(study.profile.data)
-    centre, mine = claim_instance.settings(study.profile)[0], claim_instance.table(runs)
+    centre, mine = claim_instance.settings(study.profile)[0], notebook.rows(study, runs, study.claims[0])
     patches = sorted({round(size * k / 16) for k in range(2, 15, 2)} | {centre.patch})
     knobs = {
         "patch": _slider(patches, centre.patch, "patch (px)"),
@@ -232,7 +234,7 @@ def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
         "everywhere": _slider((("the positive", False), ("all views", True)), False, "noise on"),
     }
     columns = [f"linear_test_{t}" for t in tasks]
-    reached = {claim_instance.KINDS[v]: claim_instance.best(mine, v)[columns].mean() for v in claim_instance.KINDS}
+    reached = {name: claim_instance.best(mine, v)[columns].mean() for v, name in claim_instance.VARIANTS.items()}
     levels = [floor_levels(runs, c) for c in columns]
 
     def draw(**chosen: Any) -> Any:
@@ -313,7 +315,8 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
     stored, and drawn among the stored ones."""
     from repro.claims import small_projectors as claim
 
-    profile, mine, column = claim.staged(study.profile), trained(runs), f"linear_test_{semantic(runs)}"
+    profile, column = claim.staged(study.profile), f"linear_test_{semantic(runs)}"
+    mine = trained(notebook.rows(study, runs, study.claims[0]))
     dims = sorted(int(d) for d in mine["dim"].unique())
     products = sorted({float(f"{p:.3g}") for p in mine["dim"] * mine["beta"]} | {0.5, 2.0, 10.0})
     knobs = {
@@ -325,13 +328,11 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
         row = _found(runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
         fig, axes = figures.figure(1, 2, height=3.0)
         for ax, name, label in zip(axes, (column, "projection_rank"), ("accuracy (%)", "directions spanned")):
-            for i, (d, colour) in enumerate(zip(dims, figures.ordered(len(dims)))):
-                betas, values = claim.by_beta(mine, d, name)
-                figures.band(ax, betas * d, values, f"d = {d}", i, color=colour)
+            claim.draw_hills(ax, mine, name, legend=name == column)
             if row is not None:
                 ax.plot(product, row[name], marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
-            claim.plain_log(ax, "x")
-            ax.set(xlabel="d × β", ylabel=label)
+            ax.set_ylabel(label)
+        axes[0].legend(fontsize=7)
         figures.floors(axes[0], floor_levels(runs, column))
         said = f"yours: {row[column]:.1f} %" if row is not None else "stopped"
         figures.panel_labels(axes, (f"d = {dim}, β = {product / dim:.2g}: {said}", "of the projections"))
@@ -349,27 +350,26 @@ def multi_augmentation(study: Any, runs: pd.DataFrame) -> Any:
     from repro.claims.small_projectors import authors_run, plain_log, staged
 
     profile = staged(study.profile)
-    mine = runs[runs["kind"] == "RunSpec"].dropna(axis=1, how="all")
+    mine = notebook.rows(study, runs, notebook.find(study, "C7"))
     found, column = claim.cells(mine), f"linear_test_{semantic(mine)}"
-    views = sorted({c.views for c in found})
     least = claim.EPOCHS[profile.name]
     knobs = {
-        "views": _slider(views, views[0], "views"),
+        "views": _slider(claim.VIEWS, claim.VIEWS[0], "views"),
         "share": _slider(claim.FRACTIONS, 1.0, "images"),
-        "epochs": _slider(sorted({least, 2 * least, 4 * least}), least, "epochs"),
+        "epochs": _slider((least, 2 * least, 4 * least), least, "epochs"),
     }
 
     def draw(views: int, share: float, epochs: int) -> Any:
-        dim = int(next(iter(found.values()))["dim"].iloc[0])
+        dim, cell = int(mine["dim"].max()), claim.Cell(views, share, epochs // least)
         spec = authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share)
-        cell = claim.Cell(views, share, epochs)
         row = _found(runs, spec) if cell not in found else found[cell].iloc[0]
         fig, ax = figures.figure(height=3.2, width=5.6)
-        for m in knobs["views"].options:
+        for i, m in enumerate(claim.VIEWS):
             ends = [(claim.seconds(r)[-1], 100 - r[column]) for c, rows in found.items() if c.views == m
                     for _, r in rows.iterrows()]  # fmt: skip
-            look = figures.style(list(knobs["views"].options).index(m)) | {"linestyle": ""}
-            ax.plot(*np.array(ends).T, label=f"{m} views", **look, markersize=4, alpha=0.7)
+            ax.plot(
+                *np.array(ends).T, label=f"{m} views", **figures.style(i) | {"linestyle": ""}, markersize=4, alpha=0.7
+            )
         if row is not None:
             x, y = claim.seconds(row)[-1], 100 - row[column]
             ax.plot(x, y, marker="*", markersize=14, color=figures.ink(), linestyle="")
@@ -387,7 +387,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
     on the embedded data) unless it is stored, and drawn among the measured ones."""
     profile = study.profile
     spec = msr_beta_decay.standard(profile, MSR())
-    mine = runs[runs["key"].isin({key(s) for s in study.plan(study.claims[0])})]
+    scale, mine = msr_beta_decay.SCALES[profile.name], notebook.rows(study, runs, study.claims[0])
     column = f"linear_test_{semantic(mine)}"
     shifts = msr_beta_decay.SHIFTS if profile.data == "scenes" else (0.0,)
     standard = msr_beta_decay.SHIFT if profile.data == "scenes" else 0.0
@@ -398,9 +398,9 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
     }
 
     def draw(beta: float, decay: str, shift: float) -> Any:
-        method = replace(spec.method, beta=beta, decay=decay, ema=msr_beta_decay.ema(profile))
+        method = replace(spec.method, beta=beta, decay=decay, ema=scale.ema)
         chosen = msr_beta_decay.standard(profile, method, shift=shift)
-        found = runs[runs["key"].isin({key(chosen), key(msr_beta_decay.watched(chosen, profile))})]
+        found = runs[runs["key"].isin({key(chosen), key(chosen.but(pairs=scale.pairs))})]
         row = _found(runs, chosen) if found.empty else found.iloc[0]
         score = float("nan") if row is None else float(row[column])
         fig, (left, right) = figures.figure(1, 2, height=3.0)
@@ -408,7 +408,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
         left.plot(share, [beta_at(method, p) for p in share])
         left.set(xlabel="share of the run", ylabel="weight of the aggressive pair", ylim=(-0.02, 1.02))
         level = mine[mine["fragile"].fillna(0.0) == shift] if "fragile" in mine else mine
-        for i, (name, scores) in enumerate(msr_beta_decay.by_variant(level, column).items()):
+        for i, (name, scores) in enumerate(by(level, "variant").items()):
             right.plot([i], [scores.mean()], **figures.style(i))
             figures.end_label(right, i, scores.mean(), name, figures.PALETTE[i % 6], 7)
         right.plot(-1, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")

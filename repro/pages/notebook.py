@@ -22,6 +22,7 @@ import pandas as pd
 
 from repro import claims, figures, stats
 from repro.claims import Claim, Verdict, ledger, registry
+from repro.claims.kit import Plan
 from repro.core import places, store, sweep
 from repro.core.io import write_atomic
 from repro.core.profiles import PROFILES, Profile
@@ -203,8 +204,11 @@ def measure(study: Study, workers: int = 0) -> pd.DataFrame:
 
 
 def rows(study: Study, runs: pd.DataFrame, claim: Claim) -> pd.DataFrame:
-    """The rows of one claim's runs, with the profile's name in `attrs`."""
-    keys = {key(s) for s in study.plan(claim)}
+    """The rows of one claim's runs, with the labels of its plan as columns and the profile's name in `attrs`."""
+    plan = study.plan(claim)
+    if isinstance(plan, Plan):
+        return plan.rows(runs)
+    keys = {key(s) for s in plan}
     out = runs[runs["key"].isin(keys)].reset_index(drop=True).dropna(axis=1, how="all")
     out.attrs["profile"] = study.profile.name
     return out

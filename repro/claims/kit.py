@@ -1,0 +1,371 @@
+"""What claims are made of: a plan whose runs have labels, a frame read by them, a verdict from its parts, a figure.
+
+plan     Plan(profile).add(*base(profile).grid(batch_size=(16, 64), lr=(0.4, 1.2))).floors()
+judge    got = read(frame, "batch_size", "lr")
+         gain = stats.paired(got.tuned()[:, -1], got.tuned()[:, 0])
+         return verdict(frame, [sup(gain, 1.0)], gain, "points", f"Large over small batches: {gain.text()} (asked: 1).")
+draw     return page(frame, ["batch_size", "lr"], [curves(frame, "lr", by="batch_size")], alt="...")
+
+In every array the first axis is the seed, and NaN stands for a run that diverged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from repro import data, figures, stats
+from repro.claims import Drawing, Verdict
+from repro.core.profiles import Profile, base
+from repro.core.spec import RunSpec, key
+from repro.ssl.methods import Untrained
+
+CARRIES = 10.0  # points by which tuned SSL must beat both floors before a stand-in may carry a claim
+Panel = Callable[[Any], None]
+
+# --- plan -------------------------------------------------------------------------------------------------------------
+
+
+class Plan(list):
+    """The specs of a claim's runs, each once, with labels that say what each run is (its variant, stack, share ...).
+
+    A frame of these runs has the labels as columns, so that judge and draw ask for a run by what the plan called it and
+    read nothing back out of its fields. One label is always there: `cell`, shared by the runs that differ in their seed
+    alone. labels: by the spec's key.
+    """
+
+    def __init__(self, profile: Profile):
+        super().__init__()
+        self.profile = profile
+        self.labels: dict[str, dict[str, Any]] = {}
+
+    def add(self, *specs: Any, seeds: int = 0, **labels: Any) -> Plan:
+        """Add each spec at every seed of the profile, or at the first `seeds`. Raises ValueError for a run that the plan
+        has already under another label."""
+        for spec in specs:
+            mine = {"cell": key(replace(spec, seed=0)), **labels}
+            for seed in range(seeds or self.profile.seeds):
+                run = replace(spec, seed=seed)
+                if key(run) not in self.labels:
+                    self.append(run)
+                elif self.labels[key(run)] != mine:
+                    raise ValueError(f"one run has two labels, {self.labels[key(run)]} and {mine}: {run}")
+                self.labels[key(run)] = mine
+        return self
+
+    def floors(self, like: RunSpec | None = None, **changes: Any) -> Plan:
+        """Add the random encoder at every seed, and raw pixels once: what every accuracy is compared with. like: a run
+        whose data and probes they have, the profile's standard one if none is given; changes to it as for `RunSpec.but`.
+        """
+        floor = (like or base(self.profile)).but(method=Untrained(), **changes)
+        return self.add(floor).add(replace(floor, backbone="pixels"), seeds=1)
+
+    def rows(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The rows of this plan's runs in its order, with the labels as columns (None where a run lacks one that others
+        have) and the profile's name in `attrs`."""
+        order = {k: i for i, k in enumerate(self.labels)}
+        rows = runs[runs["key"].isin(order)].sort_values("key", key=lambda keys: keys.map(order))
+        rows = rows.reset_index(drop=True).dropna(axis=1, how="all")
+        for name in dict.fromkeys(name for labels in self.labels.values() for name in labels):
+            if name in rows:
+                raise ValueError(f"the label {name!r} is already a column: give it another name")
+            rows[name] = [self.labels[k].get(name) for k in rows["key"]]
+        rows.attrs["profile"] = self.profile.name
+        return rows
+
+
+# --- read -------------------------------------------------------------------------------------------------------------
+
+
+def profile_name(frame: pd.DataFrame) -> str:
+    return frame.attrs.get("profile", "quick")
+
+
+def trained(frame: pd.DataFrame) -> pd.DataFrame:
+    """The pretraining runs, without the floors and without specs of another kind."""
+    return frame[frame["method"].notna() & (frame["method"] != "Untrained")]
+
+
+def tasks(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The tasks of the frame's data set; the first is the semantic one."""
+    return data.tasks(frame["data"].iloc[0])
+
+
+STANDS_FOR = {"shape": "ImageNet, CIFAR-10", "count": "CLEVR-C", "distance": "CLEVR-D", "texture": "EuroSAT, Places"}
+
+
+def task_names(frame: pd.DataFrame) -> list[str]:
+    """The tasks as a figure's axis names them; those of scenes with what they stand for in the paper."""
+    scenes = frame["data"].iloc[0] == "scenes"
+    return [f"{t}\n(for {STANDS_FOR[t]})" if scenes and t in STANDS_FOR else t for t in tasks(frame)]
+
+
+def column(frame: pd.DataFrame, split: str = "test", task: str = "", probe: str = "linear") -> str:
+    """The frame's column of a probe's accuracy on a split; of the semantic task if none is named."""
+    return f"{probe}_{split}_{task or tasks(frame)[0]}"
+
+
+def task_columns(frame: pd.DataFrame, split: str = "test") -> list[str]:
+    """As `column`, of every task."""
+    return [column(frame, split, task) for task in tasks(frame)]
+
+
+def label(frame: pd.DataFrame) -> str:
+    """The axis of the linear probe's accuracy on the semantic task."""
+    return f"{tasks(frame)[0]} accuracy, linear probe (%)"
+
+
+def floor_levels(frame: pd.DataFrame, name: str = "") -> dict[str, float]:
+    """The floors' mean in a column, the linear probe's test accuracy if none is named."""
+    name = name or column(frame)
+    untrained = frame[frame["method"] == "Untrained"]
+    pixels = untrained["backbone"] == "pixels"
+    return {
+        "random encoder": float(untrained.loc[~pixels, name].mean()),
+        "raw pixels": float(untrained.loc[pixels, name].mean()),
+    }
+
+
+def runs_by(frame: pd.DataFrame, *axes: str) -> dict[Any, pd.DataFrame]:
+    """The trained runs by a label or another column, each part sorted by seed; by several, the keys are tuples. A run
+    without the label is left out."""
+    runs = trained(frame) if "method" in frame else frame
+    return dict(
+        iter(runs.sort_values("seed", kind="stable").groupby(axes[0] if len(axes) == 1 else list(axes), sort=False))
+    )
+
+
+def by(frame: pd.DataFrame, *axes: str, name: str = "") -> dict[Any, np.ndarray]:
+    """As `runs_by`, of a column alone: each part (seeds,). name: the linear probe's test accuracy if none is given."""
+    name = name or column(frame)
+    parts = runs_by(frame, *axes)
+    return {k: rows[name].to_numpy(float) if name in rows else np.full(len(rows), np.nan) for k, rows in parts.items()}
+
+
+def curve(runs: pd.DataFrame, name: str) -> np.ndarray:
+    """A curve of each run (runs, readings). Leave out what diverged before: such a run lacks the later readings."""
+    return np.array([curves[name] for curves in runs["curves"]], float)
+
+
+def epoch_ends(run: pd.Series) -> np.ndarray:
+    """Seconds of training at the end of each epoch (epochs,), views included and probes left out; on a CPU by the process's
+    own clock, which busy neighbours do not lengthen."""
+    clock = "epoch_cpu_seconds" if str(run.get("device", "cpu")).startswith("cpu") else "epoch_seconds"
+    return np.asarray(run[clock], float)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A grid as measured. val, test: accuracy (seeds, *axes), NaN also where a cell is not in the plan; levels: of each
+    axis, numbers rising, names in the plan's order. What is chosen is chosen on `val`, of the semantic task; `test` is of
+    any task and probe."""
+
+    val: np.ndarray
+    test: np.ndarray
+    levels: list[list]
+
+    @property
+    def best(self) -> np.ndarray:
+        """The index of the best setting of the last axis by the validation mean; one that diverged for a seed never is."""
+        return np.where(np.isfinite(self.val), self.val, -np.inf).mean(0).argmax(-1)
+
+    def tuned(self) -> np.ndarray:
+        """Test accuracy (seeds, ...) at the best setting of the last axis."""
+        at = np.broadcast_to(self.best, self.test.shape[:-1])[..., None]
+        return np.take_along_axis(self.test, at, -1)[..., 0]
+
+    @property
+    def peaks(self) -> np.ndarray:
+        """As `best`, but of the test means: for the words of a figure, never for a choice."""
+        return np.where(np.isnan(self.test).any(0), -np.inf, self.test.mean(0)).argmax(-1)
+
+
+def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear", name: str = "") -> Cells:
+    """The trained runs of a frame as a grid over some of its columns. name: of the column in the place of the test
+    accuracy. Raises ValueError where two runs would share a place in it: then the grid lacks an axis, or the frame holds
+    other runs too."""
+    rows = trained(frame)
+    if rows.duplicated(["seed", *axes]).any():
+        raise ValueError(f"several runs have the same seed, {', '.join(axes)}: name the axis in which they differ")
+    levels = [_levels(rows[a]) for a in ("seed", *axes)]
+    whole = rows.set_index(["seed", *axes]).reindex(pd.MultiIndex.from_product(levels, names=["seed", *axes]))
+    val, test = (
+        whole[wanted].to_numpy(float).reshape([len(x) for x in levels])
+        for wanted in (column(frame, "val"), name or column(frame, "test", task, probe))
+    )
+    return Cells(val, test, levels[1:])
+
+
+def _levels(values: pd.Series) -> list:
+    found = list(values.unique())
+    return found if isinstance(found[0], str) else sorted(found)
+
+
+# --- judge ------------------------------------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """One part of a criterion: a word of `stats.WORDS`, and how many seeds it rests on."""
+
+    word: str
+    seeds: int
+
+
+def sup(effect: stats.Interval, at_least: float, above: float = 0.0) -> Part:
+    """Superiority: the mean is at_least so much, and the interval lies above `above`."""
+    return Part(stats.sup(effect, at_least, 0, above), effect.n)
+
+
+def eq(a: np.ndarray, b: Any, margin: float) -> tuple[stats.Interval, Part]:
+    """Equivalence: the 90 % interval of a - b, and whether it lies within the margin."""
+    interval, word = stats.eq(a, b, margin, 0)
+    return interval, Part(word, interval.n)
+
+
+def trend(levels: Sequence[float], values: np.ndarray) -> tuple[stats.Trend, Part]:
+    """A rise of values (seeds, levels) along the levels."""
+    rise = stats.trend(levels, values)
+    return rise, Part(stats.trend_word(rise, min_seeds=0), rise.n)
+
+
+def holds(condition: bool, seeds: int, partly: bool = False) -> Part:
+    """A condition that holds or not; where it does not, `partly` says whether it nearly does."""
+    return Part(stats.REPRODUCED if condition else stats.PARTLY if partly else stats.NOT_REPRODUCED, seeds)
+
+
+def verdict(
+    frame: pd.DataFrame, parts: Sequence[Part], effect: stats.Interval, unit: str, sentence: str, *,
+    accuracy: str = "", cannot: str | None = None, on: str = "", backbone: str = "",
+) -> Verdict:  # fmt: skip
+    """All parts hold -> reproduced, some -> partly (`stats.combine`); not judged with no parts, where one has too few
+    seeds, or where the data cannot carry the claim.
+
+    accuracy: the column that must be above the floors, the linear probe's test accuracy if none is named. cannot: why
+    the data cannot carry the claim ("": they can), in place of that check. on, backbone: what was measured on, where it
+    is not in the frame.
+    """
+    need = stats.min_seeds(profile_name(frame))
+    word = stats.NOT_JUDGED if not parts or min(p.seeds for p in parts) < need else stats.combine(p.word for p in parts)
+    if cannot is None:
+        cannot = cannot_carry(frame, accuracy) if not on else ""
+    if cannot:
+        word, sentence = stats.NOT_JUDGED, f"Not judged: {cannot}. {sentence}"
+    numbers = [float(v) if math.isfinite(v) else None for v in (effect.mean, effect.low, effect.high)]
+    rows = frame if on else trained(frame)
+    on = on or " and ".join(sorted(rows["data_title"].unique()))
+    backbone = backbone or " and ".join(sorted(rows["backbone"].unique()))
+    return Verdict(word, *numbers, unit, int(effect.n), on, backbone, sentence)
+
+
+def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:
+    """Why these data cannot carry a claim: the best cell's mean is not CARRIES points above both floors; "" if it is."""
+    name = name or column(frame)
+    levels = floor_levels(frame, name)
+    best, highest = trained(frame).groupby("cell")[name].mean().max(), max(levels, key=levels.get)
+    if best - levels[highest] >= CARRIES:
+        return ""
+    above = f"less than {CARRIES:.0f} points above the floor {highest} ({levels[highest]:.1f} %)"
+    return f"tuned SSL reaches {best:.1f} %, {above}"
+
+
+def cannot_carry_each(frame: pd.DataFrame, titles: dict[str, str]) -> str:
+    """As `cannot_carry`, for each method on its own. titles: by the method's class name."""
+    runs = {title: frame[frame["method"].isin((method, "Untrained"))] for method, title in titles.items()}
+    return "; ".join(f"{title}: {why}" for title, rows in runs.items() if (why := cannot_carry(rows)))
+
+
+# --- draw -------------------------------------------------------------------------------------------------------------
+
+
+def log_axis(ax: Any, levels: Sequence[float], names: Sequence[str] = (), **look: Any) -> None:
+    """A logarithmic x axis with a tick at each level and nowhere else."""
+    ax.set_xscale("log")
+    ax.set_xticks(levels, names or [f"{x:g}" for x in levels], **look)
+    ax.minorticks_off()
+
+
+def floors(ax: Any, frame: pd.DataFrame, name: str = "", labels: bool = True) -> None:
+    """The floors as lines: `floor_levels` of a column."""
+    figures.floors(ax, floor_levels(frame, name), labels)
+
+
+def curves(
+    frame: pd.DataFrame, axis: str, by: str, name: str = "{}", probe: str = "linear", log: bool = True, **look: Any
+) -> Panel:
+    """A panel: test accuracy against a knob, a line a level of another, with the floors. name: a format of the level."""
+    got = read(frame, by, axis, probe=probe)
+
+    def panel(ax: Any) -> None:
+        for i, (level, colour) in enumerate(zip(got.levels[0], figures.ordered(len(got.levels[0])))):
+            figures.band(ax, got.levels[1], got.test[:, i], name.format(level), i, color=colour)
+        log_axis(ax, got.levels[1]) if log else ax.set_xticks(got.levels[1])
+        floors(ax, frame, column(frame, probe=probe))
+        ax.set(**look)
+
+    return panel
+
+
+def line(frame: pd.DataFrame, axis: str, probe: str = "linear", log: bool = False, **look: Any) -> Panel:
+    """A panel: test accuracy against one knob, with the floors."""
+    got = read(frame, axis, probe=probe)
+
+    def panel(ax: Any) -> None:
+        figures.band(ax, got.levels[0], got.test)
+        log_axis(ax, got.levels[0]) if log else ax.set_xticks(got.levels[0])
+        floors(ax, frame, column(frame, probe=probe))
+        ax.set(**{"ylabel": label(frame)} | look)
+
+    return panel
+
+
+def task_bars(
+    ax: Any, frame: pd.DataFrame, values: np.ndarray, names: Sequence[str], colours: Sequence, ncols: int
+) -> None:
+    """Bars by task, with each task's floors as lines. values: (seeds, tasks, bars). ncols: of the legend above."""
+    levels = [floor_levels(frame, name) for name in task_columns(frame)]
+    figures.bars(ax, values, list(names), task_names(frame), list(colours), levels)
+    ax.set_ylabel("linear probe accuracy (%)")
+    ax.legend(ncols=ncols, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def dots(ax: Any, x: float, values: np.ndarray, index: int) -> None:
+    """One cell: its seeds as small dots, its mean with the 95 % interval; a cross where all diverged."""
+    look = figures.style(index)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        figures.diverged(ax, [x], look["color"])
+        return
+    mean, low, high = (v[0] for v in figures.mean_interval(values[:, None]))
+    spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
+    ax.plot(x + spread, values, ".", color=look["color"], alpha=0.55, markersize=3.5)
+    if np.isfinite(low):
+        ax.plot([x, x], [low, high], color=look["color"], linewidth=2)
+    ax.plot([x], [mean], color=look["color"], marker=look["marker"], markersize=6.5, markeredgecolor=figures.paper())
+
+
+def drawing(fig: Any, frame: pd.DataFrame, knobs: Sequence[str], alt: str, columns: Sequence[str] = ()) -> Drawing:
+    """A figure with the numbers behind it: a row a run, sorted by method, knobs and seed. columns: shown beside them, the
+    linear probe's accuracies if none are named; what the frame lacks is left out."""
+    named = knobs if "method" in knobs else ("method", *knobs)
+    axes = [k for k in (*named, "seed") if k in frame]
+    shown = [c for c in (columns or (column(frame, "val"), column(frame))) if c in frame]
+    table = frame[list(dict.fromkeys([*axes, "backbone", *shown]))].sort_values(axes)
+    return Drawing(fig, table.reset_index(drop=True), alt)
+
+
+def page(
+    frame: pd.DataFrame, knobs: Sequence[str], panels: Sequence[Panel], alt: str, columns: Sequence[str] = (),
+    titles: Sequence[str] = (), **figure: Any,
+) -> Drawing:  # fmt: skip
+    """A figure of panels in a row, each a function of its axes, with their titles; knobs and columns as for `drawing`."""
+    fig, axes = figures.figure(1, len(panels), squeeze=False, **figure)
+    for ax, panel in zip(axes[0], panels):
+        panel(ax)
+    if titles:
+        figures.panel_labels(axes, titles)
+    return drawing(fig, frame, knobs, alt, columns)
