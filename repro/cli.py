@@ -1,4 +1,4 @@
-"""The command line: run, measure, gallery, claims, data, bench, doctor."""
+"""The command line: run, measure, gallery, claims, new-claim, data, bench, doctor."""
 
 from __future__ import annotations
 
@@ -93,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--markdown", action="store_true", help="the table as Markdown")
     table.add_argument("--readme", type=Path, help="write the table into this README, between its marks")
     table.add_argument("--figures", type=Path, help="the folder of results (default: the committed figures/)")
+    new = add("new-claim", _new_claim, "Write a new claim's registry entry, module, notebook and test from templates.")
+    new.add_argument("id", metavar="ID", help="an id that no claim has, e.g. C11")
+    new.add_argument("slug", metavar="SLUG", help="of its module and notebook, e.g. projector_depth")
+    new.add_argument(
+        "--paper", default="", help="the paper's key in claims/registry.toml (default: a claim of your own)"
+    )
+    new.add_argument("--claim", default="", help="the claim in one sentence (default: the template's)")
     data = add("data", _data, "List the data sets: which are there, and how to get the rest.")
     data.add_argument("action", choices=["list"])
     bench = add("bench", _bench, "Measure speed, as ratios in one run; long: accuracy after 200 epochs.")
@@ -291,6 +298,21 @@ def _claims(args: argparse.Namespace) -> int:
         print(f"{args.readme}: {'updated' if changed else 'is current'}")
         return 0
     print(table.as_json(rows) if args.json else table.as_markdown(rows) if args.markdown else table.as_text(rows))
+    return 0
+
+
+def _new_claim(args: argparse.Namespace) -> int:
+    from repro.pages import new_claim
+
+    for path in new_claim.write(args.id, args.slug, args.paper, args.claim):
+        print(path.relative_to(new_claim.ROOT))
+    print(
+        "They are a whole claim, about the projector's layers. Make it yours, and then:\n"
+        f"  pytest tests/test_claim_{args.slug}.py\n"
+        f"  repro run {args.slug} --profile smoke      then quick, with --reference for results to be committed\n"
+        "  make same-update                           its plan's keys, for the net\n"
+        "  repro claims --readme README.md            its row in the table"
+    )
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -98,8 +99,9 @@ class Registry:
 
 
 def load(file: Path = FILE) -> Registry:
-    """Return the registry; the file is read once. Raises ReproError naming the claim and the field that are wrong."""
-    return _load(Path(file))
+    """Return the registry; a file is read anew once it has changed. Raises ReproError naming the claim and the field that
+    are wrong."""
+    return _load(Path(file), os.stat(file).st_mtime_ns if Path(file).exists() else 0)
 
 
 def entry(claim: str) -> ClaimEntry:
@@ -116,7 +118,7 @@ def numbers(claim: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4)
-def _load(file: Path) -> Registry:
+def _load(file: Path, changed: int) -> Registry:
     try:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:

@@ -23,20 +23,29 @@ from repro.errors import ReproError
 
 def available() -> list[str]:
     """The slugs of the notebooks that are there, in their order."""
-    return [slug for slug, name in claims.notebooks().items() if (places.notebooks() / f"{name}.ipynb").is_file()]
+    return [slug for slug in claims.notebooks() if _source(slug).is_file()]
 
 
 def parameters(slug: str) -> dict[str, Any]:
-    """A notebook's parameters with their defaults, from its cell tagged "parameters"."""
+    """A notebook's parameters with their defaults, from its cell tagged "parameters". Raises ReproError for a notebook
+    that names another notebook's study, as a copy does until its slug is changed."""
     import nbformat
 
-    path = places.notebooks() / f"{claims.notebooks()[slug]}.ipynb"
-    cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    path = _source(slug)
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    others = {name for c in cells for name in re.findall(r'\bstudy\(\s*"(\w+)"', c.source)} - {slug}
+    if others:
+        raise ReproError(f"{path} runs the study {others.pop()!r}: write its own, repro.study({slug!r}, ...).")
+    cells = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ReproError(f"{path} needs exactly one cell tagged parameters, not {len(cells)}.")
     assigned = [n for n in ast.parse(cells[0].source).body if isinstance(n, (ast.Assign, ast.AnnAssign))]
     targets = [n.targets[0] if isinstance(n, ast.Assign) else n.target for n in assigned]
     return {t.id: ast.literal_eval(n.value) for t, n in zip(targets, assigned)}
+
+
+def _source(slug: str) -> Path:
+    return places.notebooks() / f"{claims.notebooks()[slug]}.ipynb"
 
 
 def check(slug: str, given: dict[str, str]) -> dict[str, Any]:
@@ -111,7 +120,7 @@ def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    source = places.notebooks() / f"{claims.notebooks()[slug]}.ipynb"
+    source = _source(slug)
     partial = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     try:
         papermill.execute_notebook(
