@@ -22,17 +22,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro import figures, stats
-from repro.claims import Claim, Drawing, Verdict
+from repro.claims import Claim, Drawing, Verdict, kit
+from repro.claims.kit import drawing, verdict
 from repro.core.profiles import Profile
 from repro.errors import ReproError
 from repro.theory import (
-    ARMS,
     CONDITION_HOLDS,
     OPERATORS,
     DynamicsSpec,
     GraphSpec,
     KernelSpec,
-    PredictiveSpec,
     Result,
     ToySpec,
     linear_failure_beta,
@@ -46,13 +45,9 @@ OURS = "toy data: ours"
 DATA = "toy data (ours)"
 
 
-def _fine(profile: Profile) -> bool:
-    return profile.name in ("gpu", "paper")
-
-
 def _seeds(profile: Profile) -> range:
     """The profile's seeds; where it counts them in GPU runs, four times as many, as a toy takes a second of a CPU."""
-    return range(profile.seeds * (4 if _fine(profile) else 1))
+    return range(profile.seeds * (1 if profile.small else 4))
 
 
 def _runs(frame: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -61,11 +56,6 @@ def _runs(frame: pd.DataFrame, kind: str) -> pd.DataFrame:
     if rows.empty:
         raise ReproError(f"No stored {kind} runs for this figure: measure them first with `repro measure`.")
     return rows
-
-
-def _numbers(interval: stats.Interval) -> tuple[float | None, float | None, float | None]:
-    """Effect, low, high of a verdict; None where there is no number."""
-    return tuple(None if math.isnan(v) else v for v in (interval.mean, interval.low, interval.high))
 
 
 def _note(fig: Figure, text: str = OURS) -> None:
@@ -85,7 +75,7 @@ PROPERTIES = {
 
 
 def plan_c1(profile: Profile) -> list[GraphSpec]:
-    sizes = (3, 5, 9) if _fine(profile) else (5,)
+    sizes = (5,) if profile.small else (3, 5, 9)
     return [GraphSpec(operator=o, k=k, seed=s) for o in OPERATORS for k in sizes for s in _seeds(profile)]
 
 
@@ -95,16 +85,14 @@ def judge_c1(frame: pd.DataFrame) -> Verdict:
     runs = _runs(frame, "GraphSpec")
     holds = runs["operator"].isin(CONDITION_HOLDS)
     worst = stats.paired(runs[holds].groupby("seed")["overlap"].min().to_numpy())
-    word = stats.NOT_JUDGED
-    if worst.n >= stats.CPU_SEEDS:
-        word = stats.REPRODUCED if worst.low > 0.99 else stats.PARTLY if worst.mean > 0.99 else stats.NOT_REPRODUCED
     elsewhere = runs[~holds].groupby("operator")["overlap"].mean()
     others = ", ".join(f"{OPERATORS[o]} {elsewhere[o]:.2f}" for o in OPERATORS if o in elsewhere)
-    return Verdict(
-        word, *_numbers(worst), "overlap", worst.n, DATA, "no network",
+    return verdict(
+        frame, [kit.holds(worst.low > 0.99, worst.n, partly=worst.mean > 0.99)], worst, "overlap",
         "Where T is self-adjoint and positive, the optimised minimisers overlap the top eigenfunctions by "
         f"{worst.text(4)} in the worst run of a seed (asked: above 0.99); where it is not, the theorem fails "
         f"({others}).",
+        on=DATA, backbone="no network",
     )  # fmt: skip
 
 
@@ -150,16 +138,15 @@ def draw_c1(frame: pd.DataFrame) -> Drawing:
     figures.end_label(axes[1, -1], None, 0.99, "asked: .99", figures.ink(), fontsize=7.5)
     figures.end_label(axes[1, -1], None, chance, "chance", figures.muted(), fontsize=7.5)
     _note(fig)
-    columns = ["operator", "k", "seed", "overlap", "worst_cosine", "overlap_nearest", "loss", "excess", "asymmetry"]
-    table = runs[[*columns, "smallest"]].sort_values(["operator", "k", "seed"]).reset_index(drop=True)
     mean = shown.groupby("operator")["overlap"].mean()
     said = "; ".join(f"{OPERATORS[o]} {mean[o]:.2f}" for o in names)
-    return Drawing(
-        fig, table,
+    return drawing(
+        fig, runs, ("operator", "k"),
         "Top: the eigenvalues of five averaging operators in the unit disc. Bottom: how far the functions that "
         "minimise the reformulated objective span the eigenfunctions with the largest eigenvalues (dots) or with the "
         f"eigenvalues nearest to 1 (squares), a mark a seed. Mean overlap with the largest: {said}. Only the first "
         "two operators are self-adjoint and positive, as the theorem's proof needs.",
+        ["overlap", "worst_cosine", "overlap_nearest", "loss", "excess", "asymmetry", "smallest"],
     )  # fmt: skip
 
 
@@ -176,7 +163,7 @@ def plan_c2(profile: Profile) -> list[DynamicsSpec]:
     dims, products, starts = (2, 4, 8, 16, 32), (0.1, 0.3, 1.0, 3.0, 10.0), (1e-4,)
     if profile.name == "smoke":
         dims, products = (2, 8), (0.3, 1.0, 3.0)
-    if _fine(profile):
+    if not profile.small:
         products, starts = (0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0), (1e-3, 1e-4, 1e-5)
     specs: list[DynamicsSpec] = []
     for seed in _seeds(profile):
@@ -197,19 +184,14 @@ def judge_c2(frame: pd.DataFrame) -> Verdict:
     runs = _runs(frame, "DynamicsSpec")
     law = runs.loc[runs["experiment"] == "rows", "law_error"].max()
     step = runs.loc[runs["experiment"] == "steps", "step_error"].max()
-    # the interval is taken on Fisher's z, where a correlation near -1 has a symmetric error; exactly 1 has no z
-    bound = 1 - 1e-9
-    z = stats.paired(np.arctanh(_correlations(runs[runs["experiment"] == "saddle"]).clip(-bound, bound)))
-    correlation = replace(z, mean=math.tanh(z.mean), low=math.tanh(z.low), high=math.tanh(z.high))
-    held = [law < 0.01, step < 0.1, correlation.high < -0.95]
-    word = stats.REPRODUCED if all(held) else stats.PARTLY if any(held) else stats.NOT_REPRODUCED
-    if correlation.n < stats.CPU_SEEDS:
-        word = stats.NOT_JUDGED
-    return Verdict(
-        word, *_numbers(correlation), "correlation", correlation.n, DATA, "linear network",
+    correlation = stats.correlation(_correlations(runs[runs["experiment"] == "saddle"]))
+    held = (law < 0.01, step < 0.1, correlation.high < -0.95)
+    return verdict(
+        frame, [kit.holds(condition, correlation.n) for condition in held], correlation, "correlation",
         f"At beta 0 the rows follow the power law within {100 * law:.2g} % (asked: 1 %), the step times lie within "
         f"{100 * step:.2g} % of the prediction (asked: 10 %), and log escape time against log 4 l2 d beta/(1+(d-1) "
         f"beta) correlates by {correlation.text(3)} (asked: below -0.95).",
+        on=DATA, backbone="linear network",
     )  # fmt: skip
 
 
@@ -259,17 +241,15 @@ def draw_c2(frame: pd.DataFrame) -> Drawing:
          "a small d needs a larger β", "the product dβ decides"),
     )  # fmt: skip
     _note(fig)
-    columns = ["experiment", "d", "d_beta", "init", "seed", "law_error", "alignment", "step_error", "closed_error"]
-    columns += ["escape_time", "rate", "rate_error"]
-    table = runs[[c for c in columns if c in runs]].sort_values(["experiment", "d", "d_beta", "init", "seed"])
     correlation = _correlations(saddle).mean()
-    return Drawing(
-        fig, table.reset_index(drop=True),
+    return drawing(
+        fig, runs, ("experiment", "d", "d_beta", "init"),
         "Four panels of a linear network's gradient flow. a: without orthogonalisation the second and later modes of "
         "a row stop far below the first, along the predicted power law. b: with it the modes rise to one in separate "
         "steps, at the predicted times. c: the time to leave a collapsed state falls with beta, later for small "
         "dimensions d. d: drawn against the predicted rate all dimensions fall on one line of slope minus one "
         f"(correlation {correlation:.3f}).",
+        ["law_error", "alignment", "step_error", "closed_error", "escape_time", "rate", "rate_error"],
     )  # fmt: skip
 
 
@@ -370,7 +350,7 @@ def plan_c3(profile: Profile) -> list[ToySpec]:
     betas, steps = (0.0, 0.01, 0.03, LOW, 0.3, HIGH, 3.0), 500
     if profile.name == "smoke":
         betas, steps = (LOWER, LOW, HIGH), 60
-    if _fine(profile):
+    if not profile.small:
         betas = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, LOW, 0.14, 0.2, 0.3, 0.5, HIGH, 2.0, 3.0)
     # the first seed of the betas that are drawn also keeps its feature space along the way
     return [
@@ -389,12 +369,12 @@ def judge_c3(frame: pd.DataFrame) -> Verdict:
     )
     low, high = (ratio[b].to_numpy(float) for b in (LOW, HIGH))
     difference = stats.paired(high, low)
-    word = stats.sup(difference, 0.0)
-    return Verdict(
-        word, *_numbers(difference), "s2/s1", difference.n, DATA, "MLP 2-64-64-2",
+    return verdict(
+        frame, [kit.sup(difference, 0.0)], difference, "s2/s1",
         f"The second singular value of the features is {ratio[LOW].mean():.2f} of the first at beta {LOW:g} and "
         f"{ratio[HIGH].mean():.2f} at beta {HIGH:g}, a difference of {difference.text(2)} (asked: above 0); the "
         f"nearest centroid is right for {near[LOW].mean():.0f} % and {near[HIGH].mean():.0f} % of the points.",
+        on=DATA, backbone="MLP 2-64-64-2",
     )  # fmt: skip
 
 
@@ -446,16 +426,15 @@ def draw_c3(frame: pd.DataFrame) -> Drawing:
     top[0].set_ylabel("8 clouds in the plane", fontsize=8)
     top[1].set_ylabel("learned features", fontsize=8)
     _note(fig)
-    columns = ["beta", "seed", "steps", "singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy"]
-    table = runs[[*columns, "loss", "diverged"]].sort_values(["beta", "seed"]).reset_index(drop=True)
     ratio = runs.groupby("beta")["singular_ratio"].mean()
-    return Drawing(
-        fig, table,
+    return drawing(
+        fig, runs, ("beta",),
         "a: eight clouds of points in the plane. b to d: the features a network learned from them, one run each at "
         f"beta {LOWER:g}, {LOW:g} and {HIGH:g}, on one scale: the smaller the second singular value, the closer they "
         f"lie to a line. e: the two singular values, a mark a seed; on average the second is {ratio[LOWER]:.3f}, "
         f"{ratio[LOW]:.2f} and {ratio[HIGH]:.2f} of the first. f: that ratio against beta, seed by seed, on average "
         f"from {ratio.min():.3f} to {ratio.max():.2f}. g: the same ratio along training, one line a beta.",
+        ["steps", "singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss", "diverged"],
     )  # fmt: skip
 
 
@@ -623,17 +602,18 @@ def _overlaps(runs: pd.DataFrame) -> pd.DataFrame:
 def judge_c9(frame: pd.DataFrame) -> Verdict:
     """TREND of the overlap with the number of views; the effect is Spearman's rho, its interval over seeds."""
     overlaps = _overlaps(_runs(frame, "KernelSpec"))
-    trend = stats.trend(overlaps.columns, overlaps.to_numpy())
+    trend, rises = kit.trend(overlaps.columns, overlaps.to_numpy())
     rho = stats.paired(
         overlaps.rank(axis=1).T.corrwith(pd.Series(overlaps.columns, overlaps.columns).rank()).to_numpy()
     )
     few, many = overlaps.columns.min(), overlaps.columns.max()
     gain = stats.paired(overlaps[many].to_numpy(), overlaps[few].to_numpy())
-    return Verdict(
-        stats.trend_word(trend), trend.rho, *_numbers(rho)[1:], "rho", trend.n, DATA, "no network",
+    return verdict(
+        frame, [rises], replace(rho, mean=trend.rho), "rho",
         f"The estimated eigenspace's overlap with the true one is {overlaps[few].mean():.2f} with {few:g} "
         f"view{'s' if few > 1 else ''} and {overlaps[many].mean():.2f} with {many:g}, a gain of {gain.text(2)}; over "
         f"all numbers of views Spearman's rho is {trend.rho:.2f}, {stats.p_text(trend.p)} (asked: a rise with p < 0.05).",
+        on=DATA, backbone="no network",
     )  # fmt: skip
 
 
@@ -675,83 +655,14 @@ def draw_c9(frame: pd.DataFrame) -> Drawing:
         panels[0].annotate("b", (0, 1), xycoords="axes fraction", xytext=(-6, 4), textcoords="offset points",
                            fontweight="bold", fontsize=9)  # fmt: skip
     _note(fig, f"dashed: the true ring of 60 images; {OURS}")
-    table = runs[["views", "seed", "overlap"]].sort_values(["views", "seed"]).reset_index(drop=True)
     mean = overlaps.mean()
-    return Drawing(
-        fig, table,
+    return drawing(
+        fig, runs, ("views",),
         "a: the overlap of the estimated with the true top eigenspace of the augmentation kernel rises with the "
         f"number of views an image, from {mean.iloc[0]:.2f} at {mean.index[0]:g} to {mean.iloc[-1]:.2f} at "
         f"{mean.index[-1]:g}. b: the ring of images as the estimated eigenspace sees it: shrunk or a tangle with few "
         "views, close to the true circle with many.",
-    )  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------------ outlook: prediction
-
-
-def plan_prediction(profile: Profile) -> list[PredictiveSpec]:
-    steps = 60 if profile.name == "smoke" else 500
-    return [PredictiveSpec(arm=arm, steps=steps, keep=s == 0, seed=s) for arm in ARMS for s in _seeds(profile)]
-
-
-def judge_prediction(frame: pd.DataFrame) -> Verdict:
-    """An outlook of ours: never judged. The effect is s2/s1 with orthogonalisation less without."""
-    ratio = _runs(frame, "PredictiveSpec").pivot_table(index="seed", columns="arm", values="singular_ratio")
-    gain = stats.paired(ratio["told+orthogonal"].to_numpy(), ratio["told"].to_numpy())
-    said = "; ".join(f"{ARMS[a]}: {ratio[a].mean():.2f}" for a in ARMS)
-    return Verdict(
-        stats.NOT_JUDGED, *_numbers(gain), "s2/s1", gain.n, DATA, "MLP 2-64-64-2",
-        f"An outlook of ours on the poster's open problem, no claim of the paper, so not judged: s2/s1 of the features is "
-        f"{said}; orthogonalisation adds {gain.text(2)} to prediction.",
-    )  # fmt: skip
-
-
-def draw_prediction(frame: pd.DataFrame) -> Drawing:
-    runs = _runs(frame, "PredictiveSpec")
-    fig = Figure(figsize=(figures.WIDTH, 4.3))
-    grid = fig.add_gridspec(2, 4, height_ratios=(1, 0.85))
-    top = [fig.add_subplot(grid[0, i]) for i in range(4)]
-    below = [fig.add_subplot(grid[1, 2 * i : 2 * i + 2]) for i in range(2)]
-    for ax, arm in zip(top, ARMS):
-        kept = runs[(runs["arm"] == arm) & runs["keep"].astype(bool)]
-        if not kept.empty and kept["curves"].iloc[0]:
-            curves = kept["curves"].iloc[0]
-            points = np.array(curves["features"])
-            _clouds(ax, points, curves["cloud"])
-            reach = 1.08 * np.abs(points - points.mean(0)).max()
-            x, y = points.mean(0)
-            ax.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach), xticks=[], yticks=[])
-            ax.set_xlabel(f"frame {2 * reach:.2g} wide", fontsize=7.5)
-        ax.set_title(_two_lines(ARMS[arm]), fontsize=8.5, loc="center")
-    for ax, column, label in zip(below, ("singular_ratio", "centroid_accuracy"), ("s₂/s₁", "nearest centroid (%)")):
-        for i, arm in enumerate(ARMS):
-            values = runs.loc[runs["arm"] == arm, column].to_numpy(float)
-            spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-            ax.plot(i + spread, values, **figures.style(i) | {"linestyle": "", "markersize": 5})
-        ax.set_xticks(range(4), [_two_lines(t) for t in ARMS.values()], fontsize=7)
-        ax.set_ylabel(label)
-        ax.set_xlim(-0.5, 3.5)
-    below[0].set_ylim(0, 1.05)
-    _note(fig, f"an outlook of ours, no claim of the paper; {OURS}")
-    columns = [
-        "arm",
-        "seed",
-        "singular_ratio",
-        "effective_rank",
-        "centroid_accuracy",
-        "whitened_accuracy",
-        "size",
-        "within",
-    ]
-    mean = runs.groupby("arm")[["singular_ratio", "size"]].mean()
-    said = "; ".join(
-        f"{ARMS[a]}: {mean['singular_ratio'][a]:.2f}, first singular value {mean['size'][a]:.2g}" for a in ARMS
-    )
-    return Drawing(
-        fig, runs[columns].sort_values(["arm", "seed"]).reset_index(drop=True),
-        "An outlook of ours. Top: features of the eight clouds after training on four objectives, each in its own scale. "
-        "Bottom: the ratio of their singular values, and the accuracy of the nearest centroid, a mark a seed. Mean ratio: "
-        f"{said}.",
+        ["overlap"],
     )  # fmt: skip
 
 
@@ -760,5 +671,4 @@ CLAIMS = (
     Claim("C2", plan_c2, judge_c2, draw_c2),
     Claim("C3", plan_c3, judge_c3, draw_c3),
     Claim("C9", plan_c9, judge_c9, draw_c9),
-    Claim("prediction", plan_prediction, judge_prediction, draw_prediction),
 )

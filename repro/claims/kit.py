@@ -353,8 +353,8 @@ def drawing(fig: Any, frame: pd.DataFrame, knobs: Sequence[str], alt: str, colum
     linear probe's accuracies if none are named; what the frame lacks is left out."""
     named = knobs if "method" in knobs else ("method", *knobs)
     axes = [k for k in (*named, "seed") if k in frame]
-    shown = [c for c in (columns or (column(frame, "val"), column(frame))) if c in frame]
-    table = frame[list(dict.fromkeys([*axes, "backbone", *shown]))].sort_values(axes)
+    shown = [*axes, "backbone", *(columns or (column(frame, "val"), column(frame)))]
+    table = frame[[c for c in dict.fromkeys(shown) if c in frame]].sort_values(axes)
     return Drawing(fig, table.reset_index(drop=True), alt)
 
 

@@ -31,7 +31,6 @@ RUNNERS = {
     "DynamicsSpec": "repro.theory:run",
     "ToySpec": "repro.theory:run",
     "KernelSpec": "repro.theory:run",
-    "PredictiveSpec": "repro.theory:run",
     "LossSpec": "repro.bench.loss:run",
     "LoaderSpec": "repro.bench.loader:run",
     "StepSpec": "repro.bench.step:run",
