@@ -173,7 +173,9 @@ def batch_size(study: Study, runs: pd.DataFrame) -> Any:
     tasks = data.tasks(study.profile.data)
     knobs = {
         "batch_size": _slider([int(b) for b in batches], int(batches[0]), "batch"),
-        "temperature": _slider(sorted({*temperatures, 0.07, 0.15, 0.2, 0.3}), SimCLR().temperature, "temperature"),
+        "temperature": _slider(
+            sorted({*temperatures, SimCLR().temperature, 0.07, 0.15, 0.3}), SimCLR().temperature, "temperature"
+        ),
         "lr": _slider(sorted({*rates[runs["method"] == "SimCLR"], spec.optimiser.lr}), spec.optimiser.lr, "lr"),
     }
 
@@ -324,10 +326,7 @@ def multi_augmentation(study: Study, runs: pd.DataFrame) -> Any:
     from repro.claims.small_projectors import authors_run, staged
 
     profile, frame = staged(study.profile), notebook.rows(study, runs, notebook.find(study, "C7"))
-    least, dim, found = claim.EPOCHS[profile.name], int(frame["dim"].max()), claim.curves(frame)
-    planned = {
-        claim.Cell(s.views, s.fraction, s.times): s.key for s in frame[frame["seed"] == 0].itertuples() if s.views
-    }
+    least, dim, measured = claim.EPOCHS[profile.name], int(frame["dim"].max()), claim.cells(frame)
     knobs = {
         "views": _slider(claim.VIEWS, claim.VIEWS[0], "views"),
         "share": _slider(claim.FRACTIONS, 1.0, "images"),
@@ -336,10 +335,10 @@ def multi_augmentation(study: Study, runs: pd.DataFrame) -> Any:
 
     def draw(views: int, share: float, epochs: int) -> Any:
         spec = authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share)
-        stored = runs[runs["key"] == planned.get(claim.Cell(views, share, epochs // least))]
-        run = stored if len(stored) else _run(runs, spec)
+        cell = claim.Cell(views, share, epochs // least)
+        run = measured[cell].head(1) if cell in measured else _run(runs, spec)
         fig, ax = figures.figure(height=3.2, width=5.6)
-        claim.draw_ends(ax, frame, found)
+        claim.draw_ends(ax, frame, claim.curves(frame))
         x, y = claim.seconds(run.iloc[0])[-1], 100 - _score(run)
         _star(ax, x, y, f"{y:.1f} %, {x:.1f} s")
         return fig
