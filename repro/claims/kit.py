@@ -22,7 +22,7 @@ import pandas as pd
 from repro import data, figures, stats
 from repro.claims import Drawing, Verdict
 from repro.core.profiles import Profile, base
-from repro.core.spec import RunSpec, key
+from repro.core.spec import DetectSpec, RunSpec, key
 from repro.ssl.methods import Untrained
 
 CARRIES = 10.0  # points by which tuned SSL must beat both floors before a stand-in may carry a claim
@@ -48,9 +48,9 @@ class Plan(list):
         """Add each spec at every seed of the profile, or at the first `seeds`. Raises ValueError for a run that the plan
         has already under another label."""
         for spec in specs:
-            mine = {"cell": key(replace(spec, seed=0)), **labels}
+            mine = {"cell": key(at_seed(spec, 0)), **labels}
             for seed in range(seeds or self.profile.seeds):
-                run = replace(spec, seed=seed)
+                run = at_seed(spec, seed)
                 if key(run) not in self.labels:
                     self.append(run)
                 elif self.labels[key(run)] != mine:
@@ -77,6 +77,13 @@ class Plan(list):
             rows[name] = [self.labels[k].get(name) for k in rows["key"]]
         rows.attrs["profile"] = self.profile.name
         return rows
+
+
+def at_seed(spec: Any, seed: int) -> Any:
+    """The spec at a seed, a detector's with the backbone that was trained at it."""
+    if isinstance(spec, DetectSpec):
+        spec = replace(spec, start=replace(spec.start, seed=seed))
+    return replace(spec, seed=seed)
 
 
 # --- read -------------------------------------------------------------------------------------------------------------

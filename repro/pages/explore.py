@@ -384,22 +384,23 @@ def msr_transfer(study: Study, runs: pd.DataFrame) -> Any:
     from repro.claims import msr_transfer as claim
     from repro.data import coco
 
-    detectors = [s for s in study.plan(study.claims[-1]) if type(s).__name__ == "DetectSpec"]
-    steps = detectors[0].steps
+    plan = [s for s in study.plan(study.claims[-1]) if type(s).__name__ == "DetectSpec" and s.seed == 0]
+    detectors = {(claim.WEIGHTS[type(s.start.method).__name__], s.task): s for s in plan}
+    lengths = sorted({max(1, plan[0].steps * k // 4) for k in (1, 2, 4, 8, 16)})
     knobs = {
-        "start": _slider([(title, method) for method, title in claim.STARTS.items()], "MSR", "weights"),
+        "start": _slider(list(claim.WEIGHTS.values()), "MSR", "weights"),
         "task": _slider(["mask", "keypoint"], "mask", "detector"),
-        "steps": _slider(sorted({max(1, steps * k // 4) for k in (1, 2, 4, 8, 16)}), steps, "steps"),
+        "steps": _slider(lengths, plan[0].steps, "steps"),
     }
 
     def draw(start: str, task: str, steps: int) -> Any:
-        spec = next(s for s in detectors if s.task == task and type(s.start.method).__name__ == start)
-        run = _run(runs, replace(spec, steps=steps, schedule=1.0)).iloc[0]
+        spec = replace(detectors[start, task], steps=steps, schedule=1.0)
+        run = _run(runs, spec).iloc[0]
         split = coco.load(spec.data.name, "val", task, spec.data.options, spec.data.size)
-        fig = claim.picture(split, {claim.STARTS[start]: run["curves"].get("shown", [])})
+        fig = claim.picture(split, {start: run["curves"].get("shown", [])})
         kinds = ("bbox", "segm") if task == "mask" else ("bbox", "keypoints")
         reached = ", ".join(f"{k} AP {run.get(f'{k}_AP', float('nan')):.1f}" for k in kinds)
-        fig.suptitle(f"{claim.STARTS[start]} weights, {steps} steps: {reached}", fontsize=9)
+        fig.suptitle(f"{start} weights, {steps} steps: {reached}", fontsize=9)
         return fig
 
     return _panel(knobs, draw, "Validation images, annotated and as the chosen detector finds them.")
