@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from repro import stats
 from repro.figures.labels import end_label
@@ -92,24 +91,21 @@ def intervals(ax: Axes, rows: Sequence[tuple[str, float, float, float]]) -> None
     ax.axvline(0, color=ink(), linewidth=0.9)
 
 
-def heat(ax: Axes, table: pd.DataFrame, fmt: str = ".1f", best: bool = True, label: str = "", **heatmap: Any) -> None:
-    """A heat map with its numbers written in; a NaN cell (diverged) shows an x; the best cell is framed.
+def heat(ax: Axes, table: pd.DataFrame, label: str, **heatmap: Any) -> None:
+    """A heat map with its numbers written in; a NaN cell (diverged) shows an x.
 
-    `label` names the colour bar; further arguments (vmin, vmax, cmap, cbar) go to `seaborn.heatmap`.
+    `label` names the colour bar; further arguments (vmin, annot_kws) go to `seaborn.heatmap`.
     """
     look = {"cmap": sequential(), "linewidths": 1.5, "linecolor": paper(), "annot_kws": {"fontsize": 8}} | heatmap
     values = table.to_numpy(float)
     if not np.isfinite(values).any():
         look |= {"vmin": 0, "vmax": 1}  # seaborn would look for them among no numbers
-    sns.heatmap(table, ax=ax, annot=True, fmt=fmt, cbar_kws={"label": label, "shrink": 0.85}, **look)
+    sns.heatmap(table, ax=ax, annot=True, fmt=".1f", cbar_kws={"label": label, "shrink": 0.85}, **look)
     ax.grid(visible=False)
     ax.tick_params(length=0)
     ax.tick_params(axis="y", rotation=0)
     for i, j in np.argwhere(np.isnan(values)):
         ax.text(j + 0.5, i + 0.5, "×", ha="center", va="center", color=muted())
-    if best and np.isfinite(values).any():
-        i, j = np.unravel_index(np.nanargmax(values), values.shape)
-        ax.add_patch(Rectangle((j, i), 1, 1, fill=False, edgecolor=PALETTE[1], linewidth=2.4, clip_on=False, zorder=4))
 
 
 def bars(ax: Any, values: np.ndarray, labels: list[str], names: list[str], colours: Any, floor_of: list[dict]) -> None:

@@ -29,6 +29,7 @@ from repro.core.profiles import PROFILES, Profile
 from repro.core.profiles import profile as find_profile
 from repro.core.spec import key
 from repro.errors import ReproError
+from repro.pages import verdicts
 
 RESULTS = ("measure", "stored")
 
@@ -108,17 +109,17 @@ def takeaways(study: Study, paper: str = "democratizing") -> None:
     say of the claims that test it: from this machine's own measurements, else from the committed ones."""
     from IPython.display import display
 
-    known: dict[str, dict] = {}
+    known: dict[str, Verdict] = {}
     for root in (places.reference(), places.drawn()):  # the later wins
         for path in sorted((root / study.profile.name).glob("*/verdicts.json")):
-            known |= json.loads(path.read_text())
+            known |= verdicts.load(path)
     lines, said = [], []
     wrapped = "text-align:left;white-space:normal"  # sentences, in a table whose cells do not break by themselves
     for t in (t for t in registry.load().takeaways if t.paper == paper):
         for i, claim in enumerate(t.claims):
             found, entry = known.get(claim), registry.entry(claim)
-            word = found["verdict"] if found else "not yet"
-            sentence = found["sentence"] if found else f"Not measured yet: run notebook {entry.notebook}."
+            word = found.verdict if found else verdicts.NOT_YET
+            sentence = found.sentence if found else f"Not measured yet: run notebook {entry.notebook}."
             sign = figures.VERDICTS[word]
             first = (
                 f"<td rowspan='{len(t.claims)}' style='{wrapped}'><strong>{html.escape(t.advice)}</strong><br><small>"
@@ -139,9 +140,9 @@ def overview() -> None:
     """Display the table of all claims, as the README shows it."""
     from IPython.display import Markdown, display
 
-    from repro.pages import table as claims_table
+    from repro.pages import table
 
-    display(Markdown(claims_table.as_markdown(claims_table.rows())))
+    display(Markdown(table.as_markdown(table.rows())))
 
 
 def watch(study: Study, spec: Any) -> pd.DataFrame:
