@@ -48,6 +48,11 @@ class Study:
     def claims(self) -> tuple[Claim, ...]:
         return claims.of(self.slug)
 
+    @property
+    def specs(self) -> dict[str, Any]:
+        """The specs that its claims plan, by their keys: what several claims share is there once."""
+        return {key(s): s for claim in self.claims for s in self.plan(claim)}
+
     def plan(self, claim: Claim) -> list[Any]:
         return claim.plan(self.profile)
 
@@ -81,15 +86,15 @@ def study(
 
 
 def costs(study: Study) -> None:
-    """Print how many runs the study plans at each profile, and what they took where reference results are stored; at
-    `paper`, where there are none, an estimate, and every run with its own where that is the study's profile. What the
-    reader's own parameters plan comes first, where they are not a profile's own."""
+    """Print how many runs the study plans at each profile, and how long they took where reference results are stored.
+
+    `paper` has none: there an estimate stands, and each run with its own if that is the study's profile. A study with the
+    reader's own parameters comes first.
+    """
     if study.profile != find_profile(study.profile.name):
-        planned = {key(s) for claim in study.claims for s in study.plan(claim)}
-        print(f"{study.profile.name} with these parameters: {len(planned)} runs")
+        print(f"{study.profile.name} with these parameters: {len(study.specs)} runs")
     for name in PROFILES:
-        other = replace(study, profile=find_profile(name))
-        specs = {key(s): s for claim in other.claims for s in other.plan(claim)}
+        specs = replace(study, profile=find_profile(name)).specs
         path = places.reference() / name / study.slug / "runs.jsonl"
         line = f"{name}: {len(specs)} runs"
         if path.exists():
@@ -100,13 +105,12 @@ def costs(study: Study) -> None:
             line += f", estimated {ledger.total(specs.values())}"
         print(line)
     if study.profile.name == "paper":
-        specs = {key(s): s for claim in study.claims for s in study.plan(claim)}
-        print("\n".join(ledger.lines(specs.values())))
+        print("\n".join(ledger.lines(study.specs.values())))
 
 
 def takeaways(study: Study, paper: str = "democratizing") -> None:
-    """Display what a paper recommends in the end, and beside each recommendation what the stored verdicts of this profile
-    say of the claims that test it: from this machine's own measurements, else from the committed ones."""
+    """Display a paper's recommendations, and beside each the verdicts of this profile on the claims that test it: this
+    machine's own, else the committed ones."""
     from IPython.display import display
 
     known: dict[str, Verdict] = {}
@@ -185,7 +189,7 @@ def measure(study: Study, workers: int = 0) -> pd.DataFrame:
 
     A run that several claims share is measured once. The numbers are also written to runs.jsonl beside the figures.
     """
-    specs = {key(s): s for claim in study.claims for s in study.plan(claim)}
+    specs = study.specs
     folder = places.drawn() / study.profile.name / study.slug
     if study.stored:
         path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
@@ -216,7 +220,7 @@ def rows(study: Study, runs: pd.DataFrame, claim: Claim) -> pd.DataFrame:
 
 
 def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
-    """The study with as many of its seeds as have all of the claim's runs; as it is where not one has."""
+    """The study with as many of its seeds as have all of the claim's runs; the study itself if no seed has."""
     there = set(runs["key"])
     for seeds in range(study.profile.seeds, 0, -1):
         part = replace(study, profile=replace(study.profile, seeds=seeds))
@@ -226,8 +230,8 @@ def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
 
 
 def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
-    """The claim's verdict by the seeds that are whole; "not judged" at smoke, with too few seeds, or while runs of the
-    first seed are missing, and the sentence says which."""
+    """The claim's verdict by the seeds that have all runs. It is "not judged" at smoke, with too few seeds, or while runs
+    of the first seed are missing; the sentence says which."""
     claim, planned = find(study, claim_id), study.profile.seeds
     study = whole(study, runs, claim)
     mine, wanted = rows(study, runs, claim), len({key(s) for s in study.plan(claim)})
