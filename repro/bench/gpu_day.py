@@ -104,7 +104,7 @@ def run_notebook(out: Path, limit: float, slug: str, scale: str) -> str:
 def run_long(out: Path, limit: float, scale: str) -> str:
     """One run of SimCLR, of as many epochs as the time allows by the speed that was measured."""
     views = views_s(out)
-    epochs = min(200, int(0.85 * limit * views / (2 * ledger.OTHER)) // 10 * 10)
+    epochs = min(200, int(0.85 * limit * views / (2 * ledger.images_of(base(profile("gpu")).data))) // 10 * 10)
     if epochs < 10 and scale != "smoke":
         return "left out: too little time for ten epochs"
     epochs = max(epochs, 1) if scale != "smoke" else 1

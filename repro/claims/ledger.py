@@ -1,8 +1,9 @@
 """What a plan would cost on the paper's hardware: an estimate for runs that nobody here can make.
 
-The FFCV-SSL paper says what its standard run takes on one and on eight A100s (claim A1 in the registry); a run's share of
-that is its images seen, times views, times the forward pass of its backbone, and a third more where a target network looks
-at every view as well. Loading, probing and idle time are taken to scale alike, so it is a size, not a promise.
+The FFCV-SSL paper says what its standard run takes on one and on eight A100s (claim A1 in the registry). A run takes the
+share of that which its images seen, times views, times the forward pass of its backbone give, and a third more if a target
+network looks at every view as well. Loading, probing and idle time count as if they scaled alike: it is a size, not a
+promise.
 """
 
 from __future__ import annotations
@@ -12,13 +13,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from repro.claims import registry
+from repro.core.datasets import DATASETS
 from repro.core.spec import DataSpec, flatten, key
 
-IMAGES = {
-    "imagenet": 1_281_167, "imagenet100": 126_689, "tiny_imagenet": 100_000, "stl10": 105_000, "scenes": 2_048, "digits": 1_000,
-}  # fmt: skip
-"""Pretraining images of a data set, so that a plan can be counted without it."""
-OTHER = 45_000  # CIFAR's less its validation split, for sets that are not in the list
 TARGETS = ("BYOL", "MoCo", "MSR", "SimSiamMSR")
 """Methods with targets: as many views again, seen without a backward pass."""
 
@@ -33,8 +30,9 @@ def hours(spec: Any) -> tuple[float, float]:
 
 
 def images_of(data: DataSpec) -> int:
-    """Pretraining images of the whole set, known without loading it."""
-    return int(dict(data.options).get("images", IMAGES.get(data.name, OTHER)))
+    """Pretraining images of the whole set, known without loading it; as many as CIFAR's of a set without a name."""
+    known = DATASETS.get(data.name, DATASETS["cifar10"])
+    return int(dict(data.options).get("images", known.images))
 
 
 def work(spec: Any) -> float:

@@ -13,11 +13,13 @@ SPLITS = ("train", "val", "test")
 @dataclass(frozen=True)
 class Known:
     """title: its name in figures, which says when it is a stand-in. tasks: the label sets of an embedded set, the semantic
-    one first. script: what prepares it, in data_prep/, with its arguments; an embedded set has none."""
+    one first. script: what prepares it, in data_prep/, with its arguments; an embedded set has none. images: to pretrain
+    on, so that a plan can be counted without the set."""
 
     title: str
     tasks: tuple[str, ...] = ()
     script: str = ""
+    images: int = 45_000  # CIFAR's, less its validation split
 
     @property
     def embedded(self) -> bool:
@@ -25,15 +27,17 @@ class Known:
 
 
 DATASETS = {
-    "scenes": Known("colour scenes (stand-in)", ("shape", "hue", "count", "distance", "quadrant", "texture")),
-    "digits": Known("scikit-learn digits (stand-in)", ("digit",)),
+    "scenes": Known(
+        "colour scenes (stand-in)", ("shape", "hue", "count", "distance", "quadrant", "texture"), images=2_048
+    ),
+    "digits": Known("scikit-learn digits (stand-in)", ("digit",), images=1_000),
     "digits-placed": Known("scikit-learn digits at random places (stand-in)", ("digit",)),
     "cifar10": Known("CIFAR-10", script="cifar10.py --download"),
     "cifar100": Known("CIFAR-100", script="cifar100.py --download"),
-    "stl10": Known("STL-10", script="stl10.py --download"),
-    "tiny_imagenet": Known("Tiny ImageNet", script="tiny_imagenet.py --folder tiny-imagenet-200"),
-    "imagenet100": Known("ImageNet-100", script="imagenet100.py --folder IMAGENET --classes LIST"),
-    "imagenet": Known("ImageNet-1k", script="imagenet.py --folder IMAGENET"),
+    "stl10": Known("STL-10", script="stl10.py --download", images=105_000),
+    "tiny_imagenet": Known("Tiny ImageNet", script="tiny_imagenet.py --folder tiny-imagenet-200", images=100_000),
+    "imagenet100": Known("ImageNet-100", script="imagenet100.py --folder IMAGENET --classes LIST", images=126_689),
+    "imagenet": Known("ImageNet-1k", script="imagenet.py --folder IMAGENET", images=1_281_167),
     "coco": Known("COCO", script="coco.py --folder COCO"),
     "eurosat": Known("EuroSAT", script="eurosat.py --download"),
     "clevr": Known("CLEVR (count and distance)", script="clevr.py --download"),
