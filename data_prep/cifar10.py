@@ -3,9 +3,8 @@
 python data_prep/cifar10.py --download
 """
 
+import common
 from torchvision.datasets import CIFAR10
 
-from repro.data import prepared
-
 if __name__ == "__main__":
-    prepared.script("cifar10", lambda args: prepared.cifar(args, CIFAR10, "CIFAR-10"), download=True)
+    common.script("cifar10", lambda args: common.cifar(args, CIFAR10, "CIFAR-10"), download=True)

@@ -3,9 +3,8 @@
 python data_prep/cifar100.py --download
 """
 
+import common
 from torchvision.datasets import CIFAR100
 
-from repro.data import prepared
-
 if __name__ == "__main__":
-    prepared.script("cifar100", lambda args: prepared.cifar(args, CIFAR100, "CIFAR-100"), download=True)
+    common.script("cifar100", lambda args: common.cifar(args, CIFAR100, "CIFAR-100"), download=True)

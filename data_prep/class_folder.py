@@ -6,7 +6,9 @@ divided 70 / 10 / 20 by a hash of each file's name.
     python data_prep/class_folder.py --folder my_images --out data/my_images
 """
 
-from repro.data import folder, prepared, tree
+import common
+
+from repro.data import folder, tree
 from repro.errors import ReproError
 
 
@@ -21,9 +23,9 @@ def main(args) -> None:
         if not group:
             raise ReproError(f"So few images leave none for {split}: add some, or bring train/ and test/ folders.")
     classes = [tree.shown(name) for name in layout.classes]
-    splits = {split: prepared.labelled(group) for split, group in parts.items()}
-    prepared.finish(args, tree.shown(args.folder.resolve().name), splits, {"label": classes})
+    splits = {split: common.labelled(group) for split, group in parts.items()}
+    common.finish(args, tree.shown(args.folder.resolve().name), splits, {"label": classes})
 
 
 if __name__ == "__main__":
-    prepared.script("", main)
+    common.script("", main)

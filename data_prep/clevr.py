@@ -7,9 +7,9 @@
 import json
 from bisect import bisect_right
 
+import common
 from torchvision.datasets import CLEVRClassification
 
-from repro.data import prepared
 from repro.errors import ReproError
 
 COUNTS = [str(n) for n in range(3, 11)]
@@ -20,14 +20,14 @@ DISTANCES = ["below 8", "8 to 8.5", "8.5 to 9", "9 to 9.5", "9.5 to 10", "above 
 def main(args) -> None:
     folder = args.folder
     if args.download:
-        prepared.downloaded(lambda: CLEVRClassification(args.folder, download=True), "CLEVR")
+        common.downloaded(lambda: CLEVRClassification(args.folder, download=True), "CLEVR")
     for inner in ("clevr/CLEVR_v1.0", "CLEVR_v1.0"):
         folder = args.folder / inner if (args.folder / inner).is_dir() else folder
     splits = {split: scenes(folder, split) for split in ("train", "val")}
-    prepared.finish(args, "CLEVR", splits, {"count": COUNTS, "distance": DISTANCES})
+    common.finish(args, "CLEVR", splits, {"count": COUNTS, "distance": DISTANCES})
 
 
-def scenes(folder, split: str) -> prepared.Items:
+def scenes(folder, split: str) -> common.Items:
     file = folder / "scenes" / f"CLEVR_{split}_scenes.json"
     try:
         found = json.loads(file.read_text())["scenes"]
@@ -45,8 +45,8 @@ def scenes(folder, split: str) -> prepared.Items:
         distances.append(bisect_right(DEPTHS, min(thing["pixel_coords"][2] for thing in scene["objects"])))
     if images and not (min(counts) >= 0 and max(counts) < len(COUNTS)):
         raise ReproError(f"{file.name} has a scene with fewer than 3 or more than 10 objects: it is not CLEVR's.")
-    return prepared.Items(images, {"count": counts, "distance": distances})
+    return common.Items(images, {"count": counts, "distance": distances})
 
 
 if __name__ == "__main__":
-    prepared.script("clevr", main, download=True)
+    common.script("clevr", main, download=True)

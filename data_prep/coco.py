@@ -6,7 +6,9 @@ annotations_trainval2017.zip, which are unpacked beside themselves. Nothing is c
     python data_prep/coco.py --folder COCO
 """
 
-from repro.data import coco, prepared
+import common
+
+from repro.data import coco
 from repro.errors import ReproError
 
 ARCHIVES = {"train2017": "train2017.zip", "val2017": "val2017.zip", "annotations": "annotations_trainval2017.zip"}
@@ -15,7 +17,7 @@ ARCHIVES = {"train2017": "train2017.zip", "val2017": "val2017.zip", "annotations
 def main(args) -> None:
     for folder, archive in ARCHIVES.items():
         if not (args.folder / folder).is_dir() and (args.folder / archive).is_file():
-            prepared.unpack(args.folder / archive, args.folder, folder)
+            common.unpack(args.folder / archive, args.folder, folder)
     missing = [f"{name}/ (or {archive})" for name, archive in ARCHIVES.items() if not (args.folder / name).is_dir()]
     if missing:
         raise ReproError(f"{args.folder} lacks {', '.join(missing)}: complete the download, or give another --folder.")
@@ -26,7 +28,7 @@ def main(args) -> None:
             if len(found) != expect:
                 raise ReproError(f"COCO has {expect} images in {split}2017, but {found.file.name} lists {len(found)}.")
             count = sum(map(len, found.objects.values()))
-            print(f"{found.file}: {len(found)} images, {count} objects, {prepared.checksum(found.file)[:12]}")
+            print(f"{found.file}: {len(found)} images, {count} objects, {common.checksum(found.file)[:12]}")
     if args.out.resolve() != args.folder.resolve():
         if args.out.is_symlink():
             args.out.unlink()
@@ -40,4 +42,4 @@ EXPECT = {"train": 118_287, "val": 5_000}
 COCOS = 80  # categories by which COCO is told from other sets of its format
 
 if __name__ == "__main__":
-    prepared.script("coco", main)
+    common.script("coco", main)

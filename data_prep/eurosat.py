@@ -5,20 +5,19 @@ It has no official splits: 70 / 10 / 20 by a hash of each file's name.
     python data_prep/eurosat.py --download
 """
 
+import common
 from torchvision.datasets import EuroSAT
-
-from repro.data import prepared
 
 
 def main(args) -> None:
     folder = args.folder
     if args.download:
-        prepared.downloaded(lambda: EuroSAT(args.folder, download=True), "EuroSAT")
+        common.downloaded(lambda: EuroSAT(args.folder, download=True), "EuroSAT")
     for inner in ("eurosat/2750", "2750", "EuroSAT_RGB"):
         folder = args.folder / inner if (args.folder / inner).is_dir() else folder
-    items, names = prepared.tree(folder)
-    prepared.finish(args, "EuroSAT", prepared.divide(items), {"label": names})
+    items, names = common.tree(folder)
+    common.finish(args, "EuroSAT", common.divide(items), {"label": names})
 
 
 if __name__ == "__main__":
-    prepared.script("eurosat", main, download=True)
+    common.script("eurosat", main, download=True)

@@ -6,20 +6,19 @@ FFCV-SSL's own files: --resolution 500 --quality 90 --raw 0.5.
     python data_prep/imagenet.py --folder IMAGENET --resolution 500
 """
 
+import common
 from torchvision.datasets import ImageNet
-
-from repro.data import prepared
 
 
 def main(args) -> None:
     if (args.folder / "ILSVRC2012_devkit_t12.tar.gz").is_file():
         for split in ("train", "val"):
-            prepared.downloaded(lambda split=split: ImageNet(args.folder, split), "ImageNet")
-    train, names = prepared.tree(args.folder / "train")
-    val, _ = prepared.tree(args.folder / "val", names)
+            common.downloaded(lambda split=split: ImageNet(args.folder, split), "ImageNet")
+    train, names = common.tree(args.folder / "train")
+    val, _ = common.tree(args.folder / "val", names)
     expect = {"train": 1_281_167, "val": 50_000} if len(names) == 1000 else None
-    prepared.finish(args, "ImageNet-1k", {"train": train, "val": val}, {"label": names}, expect)
+    common.finish(args, "ImageNet-1k", {"train": train, "val": val}, {"label": names}, expect)
 
 
 if __name__ == "__main__":
-    prepared.script("imagenet", main)
+    common.script("imagenet", main)

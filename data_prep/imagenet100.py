@@ -5,7 +5,8 @@ The usual list is that of Tian et al., Contrastive Multiview Coding (imagenet100
     python data_prep/imagenet100.py --folder IMAGENET --classes imagenet100.txt --resolution 500
 """
 
-from repro.data import prepared
+import common
+
 from repro.errors import ReproError
 
 
@@ -15,9 +16,9 @@ def main(args) -> None:
     names = sorted(args.classes.read_text().split())
     if len(names) != len(set(names)):
         raise ReproError(f"The list of classes {args.classes} names a class twice: correct it.")
-    splits = {split: prepared.tree(args.folder / split, names)[0] for split in ("train", "val")}
-    prepared.finish(args, f"ImageNet-{len(names)}", splits, {"label": names})
+    splits = {split: common.tree(args.folder / split, names)[0] for split in ("train", "val")}
+    common.finish(args, f"ImageNet-{len(names)}", splits, {"label": names})
 
 
 if __name__ == "__main__":
-    prepared.script("imagenet100", main, classes="!text file of the classes' folder names")
+    common.script("imagenet100", main, classes="!text file of the classes' folder names")

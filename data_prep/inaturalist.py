@@ -8,9 +8,9 @@ folder: train_val2018/<group>/<species>/<image>.
 
 import json
 
+import common
 from torchvision.datasets import INaturalist
 
-from repro.data import prepared
 from repro.errors import ReproError
 
 
@@ -19,23 +19,23 @@ def main(args) -> None:
         for version in ("2021_train_mini", "2021_valid"):
             if (args.folder / version).is_dir():
                 continue  # torchvision refuses to unpack twice
-            prepared.downloaded(lambda v=version: INaturalist(args.folder, v, download=True), "iNaturalist")
+            common.downloaded(lambda v=version: INaturalist(args.folder, v, download=True), "iNaturalist")
     lists = {split: args.folder / f"{split}2018.json" for split in ("train", "val")}
     if lists["train"].is_file():
         splits, names = {}, []
         for split, file in lists.items():
             splits[split], names = annotated(args.folder, file)
-        prepared.finish(args, "iNaturalist 2018", splits, {"label": names})
+        common.finish(args, "iNaturalist 2018", splits, {"label": names})
         return
     trains = [args.folder / name for name in ("2021_train", "2021_train_mini", "train", "train_mini")]
     train = next((folder for folder in trains if folder.is_dir()), trains[0])
     vals = [args.folder / name for name in ("2021_valid", "val")]
-    items, names = prepared.tree(train)
-    val, _ = prepared.tree(next((folder for folder in vals if folder.is_dir()), vals[0]), names)
-    prepared.finish(args, "iNaturalist 2021", {"train": items, "val": val}, {"label": names})
+    items, names = common.tree(train)
+    val, _ = common.tree(next((folder for folder in vals if folder.is_dir()), vals[0]), names)
+    common.finish(args, "iNaturalist 2021", {"train": items, "val": val}, {"label": names})
 
 
-def annotated(folder, file) -> tuple[prepared.Items, list[str]]:
+def annotated(folder, file) -> tuple[common.Items, list[str]]:
     try:
         found = json.loads(file.read_text())
         names = {c["id"]: str(c["name"]) for c in found["categories"]}
@@ -50,8 +50,8 @@ def annotated(folder, file) -> tuple[prepared.Items, list[str]]:
     for image in images:
         if not image.is_file():
             raise ReproError(f"{file.name} names the image {image}, which is missing: complete the download.")
-    return prepared.Items(images, {"label": [order[c] for _, c in rows]}), [names[c] for c in sorted(names)]
+    return common.Items(images, {"label": [order[c] for _, c in rows]}), [names[c] for c in sorted(names)]
 
 
 if __name__ == "__main__":
-    prepared.script("inaturalist", main, download=True)
+    common.script("inaturalist", main, download=True)

@@ -4,9 +4,9 @@ data_256/, val_256/, categories_places365.txt, places365_train_standard.txt and 
     python data_prep/places365.py --download
 """
 
+import common
 from torchvision.datasets import Places365
 
-from repro.data import prepared
 from repro.errors import ReproError
 
 
@@ -15,7 +15,7 @@ def main(args) -> None:
         for split, images in (("train-standard", "data_256_standard"), ("val", "val_256")):
             if (args.folder / images).is_dir():
                 continue  # torchvision refuses to unpack twice
-            prepared.downloaded(lambda s=split: Places365(args.folder, s, small=True, download=True), "Places365")
+            common.downloaded(lambda s=split: Places365(args.folder, s, small=True, download=True), "Places365")
     names = [name for name, _ in rows(args.folder / "categories_places365.txt")]
     lists = {
         "train": (args.folder / "places365_train_standard.txt", args.folder / "data_256_standard"),
@@ -29,8 +29,8 @@ def main(args) -> None:
         for image in images:
             if not image.is_file():
                 raise ReproError(f"{file.name} names the image {image}, which is missing: complete the download.")
-        splits[split] = prepared.Items(images, {"label": [label for _, label in listed]})
-    prepared.finish(args, "Places365", splits, {"label": names})
+        splits[split] = common.Items(images, {"label": [label for _, label in listed]})
+    common.finish(args, "Places365", splits, {"label": names})
 
 
 def rows(file) -> list[tuple[str, int]]:
@@ -44,4 +44,4 @@ def rows(file) -> list[tuple[str, int]]:
 
 
 if __name__ == "__main__":
-    prepared.script("places365", main, download=True)
+    common.script("places365", main, download=True)

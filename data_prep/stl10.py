@@ -4,27 +4,26 @@ unlabelled ones, whose label is -1; test has 8,000.
     python data_prep/stl10.py --download
 """
 
+import common
 from torchvision.datasets import STL10
-
-from repro.data import prepared
 
 
 def main(args) -> None:
     names = [f"{STL10.base_folder}/{name}" for name, _ in STL10.train_list + STL10.test_list]
-    fetch = args.download or prepared.packed(args.folder, names, STL10.filename, STL10.tgz_md5)
+    fetch = args.download or common.packed(args.folder, names, STL10.filename, STL10.tgz_md5)
 
     def get(split: str) -> STL10:
-        return prepared.downloaded(lambda: STL10(args.folder, split, download=fetch), "STL-10")
+        return common.downloaded(lambda: STL10(args.folder, split, download=fetch), "STL-10")
 
     sets = {"train": get("train+unlabeled"), "test": get("test")}
     splits = {
-        split: prepared.Items(found.data.transpose(0, 2, 3, 1), {"label": found.labels.astype("int64")})
+        split: common.Items(found.data.transpose(0, 2, 3, 1), {"label": found.labels.astype("int64")})
         for split, found in sets.items()
     }
-    prepared.finish(args, "STL-10", splits, {"label": sets["test"].classes}, EXPECT)
+    common.finish(args, "STL-10", splits, {"label": sets["test"].classes}, EXPECT)
 
 
 EXPECT = {"train": 105_000, "test": 8_000}
 
 if __name__ == "__main__":
-    prepared.script("stl10", main, download=True)
+    common.script("stl10", main, download=True)

@@ -6,28 +6,29 @@ Its train/ has <class>/images/, its val/ one folder with val_annotations.txt; a 
     python data_prep/tiny_imagenet.py --folder tiny-imagenet-200
 """
 
-from repro.data import prepared
+import common
+
 from repro.errors import ReproError
 
 
 def main(args) -> None:
     if not (args.folder / "train").is_dir() and (args.folder / "tiny-imagenet-200.zip").is_file():
         if not (args.folder / "tiny-imagenet-200").is_dir():
-            prepared.unpack(args.folder / "tiny-imagenet-200.zip", args.folder, "tiny-imagenet-200")
+            common.unpack(args.folder / "tiny-imagenet-200.zip", args.folder, "tiny-imagenet-200")
         args.folder = args.folder / "tiny-imagenet-200"
     listed = args.folder / "wnids.txt"
     names = sorted(listed.read_text().split()) if listed.is_file() else []
     inner = "images" if any(args.folder.glob("train/*/images")) else ""
-    train, names = prepared.tree(args.folder / "train", names, inner)
-    prepared.finish(
+    train, names = common.tree(args.folder / "train", names, inner)
+    common.finish(
         args, "Tiny ImageNet", {"train": train, "val": validation(args.folder / "val", names)}, {"label": names}
     )
 
 
-def validation(folder, names: list[str]) -> prepared.Items:
+def validation(folder, names: list[str]) -> common.Items:
     annotations = folder / "val_annotations.txt"
     if not annotations.is_file():
-        return prepared.tree(folder, names, "images" if any(folder.glob("*/images")) else "")[0]
+        return common.tree(folder, names, "images" if any(folder.glob("*/images")) else "")[0]
     rows = [line.split("\t")[:2] for line in annotations.read_text().splitlines() if line.strip()]
     images = [folder / "images" / file for file, _ in rows]
     for image, (_, name) in zip(images, rows):
@@ -35,8 +36,8 @@ def validation(folder, names: list[str]) -> prepared.Items:
             raise ReproError(
                 f"{annotations} names {image.name} of class {name!r}, which is missing: complete the download."
             )
-    return prepared.Items(images, {"label": [names.index(name) for _, name in rows]})
+    return common.Items(images, {"label": [names.index(name) for _, name in rows]})
 
 
 if __name__ == "__main__":
-    prepared.script("tiny_imagenet", main)
+    common.script("tiny_imagenet", main)

@@ -11,9 +11,8 @@ Effects are in the unit of their inputs; accuracies are in percent, so their dif
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -30,6 +29,9 @@ WORDS = (REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_JUDGED)
 CPU_SEEDS, GPU_SEEDS = 5, 3
 """The fewest seeds a verdict may rest on; with fewer the numbers are indicative."""
 
+ALPHA = 0.05
+RANDOM_ORDERS = 4999  # permutations, where there are too many to try all
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -39,7 +41,7 @@ class Interval:
     low: float
     high: float
     n: int
-    level: float
+    level: float = 0.95
 
     def text(self, digits: int = 1) -> str:
         """Return ``"1.2 [0.8, 1.6]"``, ``"1.2 [no interval]"`` for a single seed, ``"not defined"`` for none."""
@@ -61,16 +63,12 @@ class Trend:
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where the best cell of a grid lies.
+    """Where the best cells of a grid lie, one a seed.
 
-    ``cells`` holds each seed's argmax, ``best`` the cell most seeds agree on (on a tie, the one with the highest mean),
-    ``agreement`` and ``inside`` the shares of seeds whose argmax is ``best``, and lies strictly inside the grid.
-    ``edges`` names the sides where some seed's optimum lies, as (axis, -1 or +1): there the grid wants one step more.
+    ``inside`` is the share of seeds whose best cell lies strictly inside the grid. ``edges`` names the sides where some
+    seed's best lies, as (axis, -1 or +1), the commonest first: there the grid wants one step more.
     """
 
-    cells: tuple[tuple[int, ...], ...]
-    best: tuple[int, ...] | None
-    agreement: float
     inside: float
     edges: tuple[tuple[int, int], ...]
     n: int
@@ -103,7 +101,7 @@ def paired(a: ArrayLike, b: ArrayLike = 0.0, level: float = 0.95) -> Interval:
     return _t_interval(a - b, level)
 
 
-def ratio(a: ArrayLike, b: ArrayLike = 1.0, level: float = 0.95) -> Interval:
+def ratio(a: ArrayLike, b: ArrayLike = 1.0) -> Interval:
     """Return the geometric mean of a / b with its paired-t interval on the logarithms: for times, which multiply.
 
     Shapes as for ``paired``; raises ValueError when a value is not above zero.
@@ -111,20 +109,20 @@ def ratio(a: ArrayLike, b: ArrayLike = 1.0, level: float = 0.95) -> Interval:
     a, b = np.asarray(a, float), np.asarray(b, float)
     if (a <= 0).any() or (b <= 0).any():
         raise ValueError("ratio() compares positive quantities such as times; got a value that is zero or negative.")
-    log = paired(np.log(a), np.log(b), level)
-    return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n, level)
+    log = paired(np.log(a), np.log(b))
+    return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n)
 
 
-def correlation(each: ArrayLike, level: float = 0.95) -> Interval:
+def correlation(each: ArrayLike) -> Interval:
     """Return the mean of correlations, one a seed, with its interval, both taken on Fisher's z, where a correlation near
     1 or -1 has a symmetric error."""
     bound = 1 - 1e-9  # exactly 1 has no z
-    z = paired(np.arctanh(np.clip(each, -bound, bound)), level=level)
-    return Interval(math.tanh(z.mean), math.tanh(z.low), math.tanh(z.high), z.n, level)
+    z = paired(np.arctanh(np.clip(each, -bound, bound)))
+    return Interval(math.tanh(z.mean), math.tanh(z.low), math.tanh(z.high), z.n)
 
 
-def slope(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Interval:
-    """Return the least-squares slope of y on x with its t interval (n - 2 degrees of freedom); ``n`` counts points."""
+def slope(x: ArrayLike, y: ArrayLike) -> Interval:
+    """Return the least-squares slope of y on x with its 95 % t interval (n - 2 degrees of freedom); ``n`` counts points."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"slope() needs two lists of equal length; got shapes {x.shape} and {y.shape}.")
@@ -134,51 +132,12 @@ def slope(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Interval:
         raise ValueError("slope() needs points at two or more different x.")
     fit = st.linregress(x, y)
     if len(x) == 2:  # a line through two points leaves nothing to estimate its error from
-        return Interval(float(fit.slope), math.nan, math.nan, 2, level)
-    half = float(st.t.ppf(0.5 + level / 2, len(x) - 2) * fit.stderr)
-    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, len(x), level)
+        return Interval(float(fit.slope), math.nan, math.nan, 2)
+    half = float(st.t.ppf(0.975, len(x) - 2) * fit.stderr)
+    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, len(x))
 
 
-def bootstrap(
-    values: ArrayLike, statistic: Callable[[np.ndarray], float], level: float = 0.95, n: int = 2000, seed: int = 0
-) -> Interval:
-    """Return ``statistic(values)`` with its bootstrap interval over seeds.
-
-    ``values`` has shape (seeds, ...); ``statistic`` maps such an array, its seeds resampled with replacement, to a
-    number. The interval is BCa, and the percentile interval where BCa is not defined (a resample distribution with no
-    spread or out to one side). Used where no t interval fits: a maximum, a correlation, a share. ``n`` is the number of
-    resamples.
-    """
-    values = np.asarray(values, float)
-    count = len(values)
-    mean = float(statistic(values))
-    if count < 2:
-        return Interval(mean, math.nan, math.nan, count, level)
-
-    def on_seeds(index: np.ndarray) -> float:
-        return statistic(values[np.asarray(index, int)])
-
-    def resampled(method: str) -> tuple[float, float]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scipy warns of a degenerate distribution; the NaN is handled below
-            limits = st.bootstrap(
-                (np.arange(count),),
-                on_seeds,
-                n_resamples=n,
-                vectorized=False,
-                confidence_level=level,
-                method=method,
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-        return float(limits.low), float(limits.high)
-
-    low, high = resampled("BCa")
-    if math.isnan(low) or math.isnan(high):
-        low, high = resampled("percentile")
-    return Interval(mean, low, high, count, level)
-
-
-def p_largest(gains: ArrayLike, n: int = 10_000, seed: int = 0) -> np.ndarray:
+def p_largest(gains: ArrayLike) -> np.ndarray:
     """Return, for each column of ``gains`` (seeds, columns), the share of bootstraps in which its mean is largest.
 
     Seeds are resampled. The shares sum to 1; columns that tie share a bootstrap equally. Seeds with a NaN are left out.
@@ -186,23 +145,23 @@ def p_largest(gains: ArrayLike, n: int = 10_000, seed: int = 0) -> np.ndarray:
     gains = _complete(np.asarray(gains, float), 2, "p_largest() needs gains of shape (seeds, columns)")
     if len(gains) == 0:
         return np.full(gains.shape[1], math.nan)
-    means = _resampled_means(gains, n, seed)
+    means = _resampled_means(gains)
     largest = means >= means.max(axis=1, keepdims=True) - 1e-12 * max(1.0, float(np.abs(gains).max()))
     return (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)
 
 
-def mean_rank(gains: ArrayLike, n: int = 10_000, seed: int = 0) -> np.ndarray:
+def mean_rank(gains: ArrayLike) -> np.ndarray:
     """Return, for each column of ``gains`` (seeds, columns), the mean over bootstraps of its rank, 1 for the largest
     mean; columns that tie share their ranks. Seeds as in ``p_largest``."""
     gains = _complete(np.asarray(gains, float), 2, "mean_rank() needs gains of shape (seeds, columns)")
     if len(gains) == 0:
         return np.full(gains.shape[1], math.nan)
-    return st.rankdata(-_resampled_means(gains, n, seed), axis=1).mean(axis=0)
+    return st.rankdata(-_resampled_means(gains), axis=1).mean(axis=0)
 
 
-def _resampled_means(gains: np.ndarray, n: int, seed: int) -> np.ndarray:
+def _resampled_means(gains: np.ndarray, n: int = 10_000) -> np.ndarray:
     """(n, columns): the columns' means over resampled seeds."""
-    draws = np.random.default_rng(seed).integers(len(gains), size=(n, len(gains)))
+    draws = np.random.default_rng(0).integers(len(gains), size=(n, len(gains)))
     # Counting how often each seed was drawn turns n resampled means into one matrix product.
     weights = np.stack([np.bincount(row, minlength=len(gains)) for row in draws]) / len(gains)
     return weights @ gains
@@ -265,15 +224,13 @@ def trend(levels: ArrayLike, values: ArrayLike) -> Trend:
     return Trend(rho, float(page.pvalue), len(values))
 
 
-def trend_word(trend: Trend, direction: int = +1, alpha: float = 0.05, min_seeds: int = CPU_SEEDS) -> str:
-    """p < alpha in the claimed direction -> reproduced; that direction only -> partly; else not reproduced."""
-    if direction not in (-1, 1):
-        raise ValueError(f"trend_word() needs direction +1 (rises) or -1 (falls); got {direction}.")
+def trend_word(trend: Trend, min_seeds: int = CPU_SEEDS) -> str:
+    """A rise with p < 0.05 -> reproduced; a rise only -> partly; else not reproduced."""
     if trend.n < min_seeds:
         return NOT_JUDGED
-    if not trend.rho * direction > 0:
+    if not trend.rho > 0:
         return NOT_REPRODUCED
-    return REPRODUCED if trend.p < alpha else PARTLY
+    return REPRODUCED if trend.p < ALPHA else PARTLY
 
 
 def optimum(values: ArrayLike) -> Optimum:
@@ -292,12 +249,10 @@ def optimum(values: ArrayLike) -> Optimum:
     values = values[np.isfinite(values).any(axis=tuple(range(1, values.ndim)))]
     n = len(values)
     if n == 0:
-        return Optimum((), None, math.nan, math.nan, (), 0)
+        return Optimum(math.nan, (), 0)
     filled = np.where(np.isfinite(values), values, -np.inf)
     flat = filled.reshape(n, -1).argmax(axis=1)
-    cells = tuple(tuple(int(i) for i in np.unravel_index(f, grid)) for f in flat)
-    votes = Counter(cells)
-    best = max(votes, key=lambda cell: (votes[cell], filled[(slice(None), *cell)].mean()))
+    cells = [np.unravel_index(f, grid) for f in flat]
     touched = Counter(
         (axis, side)
         for cell in cells
@@ -306,7 +261,7 @@ def optimum(values: ArrayLike) -> Optimum:
         if i == edge
     )
     inside = sum(all(0 < i < size - 1 for i, size in zip(cell, grid)) for cell in cells)
-    return Optimum(cells, best, votes[best] / n, inside / n, tuple(edge for edge, _ in touched.most_common()), n)
+    return Optimum(inside / n, tuple(edge for edge, _ in touched.most_common()), n)
 
 
 def optimum_word(optimum: Optimum, min_seeds: int = CPU_SEEDS) -> str:
@@ -316,7 +271,7 @@ def optimum_word(optimum: Optimum, min_seeds: int = CPU_SEEDS) -> str:
     return REPRODUCED if optimum.bracketed else PARTLY
 
 
-def interaction(values: ArrayLike, n: int = 4999, seed: int = 0) -> float:
+def interaction(values: ArrayLike) -> float:
     """Return the p-value of a group x task interaction, by permutation within seeds.
 
     ``values`` has shape (seeds, groups, tasks), for example (seeds, batch sizes, tasks): one trained network a (seed,
@@ -325,7 +280,7 @@ def interaction(values: ArrayLike, n: int = 4999, seed: int = 0) -> float:
     may be permuted within each seed. The statistic is the sum of squares, between groups, of the rows' means over
     seeds.
 
-    All permutations are used where there are at most 20,000, else ``n`` random ones. Seeds with a NaN are left out;
+    All permutations are used where there are at most 20,000, else RANDOM_ORDERS random ones. Seeds with a NaN are left out;
     with fewer than two seeds p is NaN. The smallest possible p is 1 / (groups!)^(seeds - 1): two groups need six seeds
     to reach .05. Raises ValueError for fewer than two groups or tasks.
     """
@@ -352,18 +307,17 @@ def interaction(values: ArrayLike, n: int = 4999, seed: int = 0) -> float:
         for row in rows[1:]:
             totals = (totals[:, None] + row[orders][None]).reshape(-1, groups, tasks)
         return float(np.mean(statistic(totals) >= bound))
-    rng = np.random.default_rng(seed)
-    orders = rng.random((n, seeds - 1, groups)).argsort(axis=2)
+    orders = np.random.default_rng(0).random((RANDOM_ORDERS, seeds - 1, groups)).argsort(axis=2)
     totals = rows[0] + np.take_along_axis(rows[None, 1:], orders[..., None], axis=2).sum(axis=1)
-    return float((1 + np.sum(statistic(totals) >= bound)) / (1 + n))
+    return float((1 + np.sum(statistic(totals) >= bound)) / (1 + RANDOM_ORDERS))
 
 
-def best_differs(values: ArrayLike, alpha: float = 0.05, min_seeds: int = CPU_SEEDS) -> tuple[np.ndarray, float, str]:
+def best_differs(values: ArrayLike, min_seeds: int = CPU_SEEDS) -> tuple[np.ndarray, float, str]:
     """Does the best of several settings depend on the group? Returns (the best setting of each group, p, the word).
 
     ``values`` has shape (seeds, groups, settings), for example (seeds, batch sizes, temperatures), each cell a run; the
     best is the argmax of the mean over seeds. A setting that diverged (NaN) for any seed is never the best. An argmax
-    that differs is what noise gives too, so it counts as reproduced only with an interaction at p < ``alpha``; without
+    that differs is what noise gives too, so it counts as reproduced only with an interaction at p < 0.05; without
     it, partly; the same best everywhere -> not reproduced.
     """
     values = np.asarray(values, float)
@@ -375,7 +329,7 @@ def best_differs(values: ArrayLike, alpha: float = 0.05, min_seeds: int = CPU_SE
         return best, p, NOT_JUDGED
     if len(set(best.tolist())) == 1:
         return best, p, NOT_REPRODUCED
-    return best, p, REPRODUCED if p < alpha else PARTLY
+    return best, p, REPRODUCED if p < ALPHA else PARTLY
 
 
 # ---------------------------------------------------------------------------------------------------------- words
@@ -404,17 +358,12 @@ def min_seeds(profile: str) -> int:
     return CPU_SEEDS if profile in ("smoke", "quick") else GPU_SEEDS
 
 
-def judged(word: str, profile: str, seeds: int, cannot: str = "") -> tuple[str, str]:
-    """Return the word that may be printed, and why it is "not judged" if it is (else an empty reason).
-
-    ``cannot`` is the reason why these data cannot carry the claim, where they cannot, for example "digits are gray".
-    """
+def judged(word: str, profile: str, seeds: int) -> tuple[str, str]:
+    """Return the word that may be printed, and why it is "not judged" if it is (else an empty reason)."""
     combine([word])  # an unknown word is a mistake here, not in the table
     needed = min_seeds(profile)
     if profile == "smoke":
         return NOT_JUDGED, "the smoke profile only shows that everything runs"
-    if cannot:
-        return NOT_JUDGED, cannot
     if seeds < needed:
         return NOT_JUDGED, f"indicative only: {seeds} seed{'' if seeds == 1 else 's'}, and {profile} needs {needed}"
     if word == NOT_JUDGED:

@@ -13,7 +13,6 @@ result depends on its spec alone: every random number comes from a generator see
 | DynamicsSpec | C2 | what does gradient flow on a linear network learn first, and what decides it? |
 | ToySpec | C3 | does a small network on 2-D clouds collapse without enough orthogonalisation? |
 | KernelSpec | C9 | how many views does an estimate of the augmentation kernel's eigenspace need? |
-| PredictiveSpec | none | what does predicting one view from another, as a JEPA does, learn in the same toy? |
 """
 
 from __future__ import annotations
@@ -33,12 +32,10 @@ from repro.core.store import Result
 from repro.errors import ReproError
 
 
-def run(spec: GraphSpec | DynamicsSpec | ToySpec | KernelSpec | PredictiveSpec) -> Result:
+def run(spec: GraphSpec | DynamicsSpec | ToySpec | KernelSpec) -> Result:
     """Measure one spec; the same spec gives the same numbers. Raises ReproError for anything that is not one of the
-    five."""
-    kinds = {
-        GraphSpec: _graph, DynamicsSpec: _dynamics, ToySpec: _toy, KernelSpec: _kernel, PredictiveSpec: _predictive,
-    }  # fmt: skip
+    four."""
+    kinds = {GraphSpec: _graph, DynamicsSpec: _dynamics, ToySpec: _toy, KernelSpec: _kernel}
     for kind, function in kinds.items():
         if isinstance(spec, kind):
             return function(spec)
@@ -473,66 +470,56 @@ POINTS = 12  # points a cloud in a snapshot: enough to see its shape, few enough
 def _toy(spec: ToySpec) -> Result:
     # looking has random numbers of its own, so that it changes neither training nor what is measured
     random, aside, album = (torch.Generator().manual_seed(spec.seed + i * 2**32) for i in range(3))
-    count = len(CENTRES)
-
-    def points(per_cloud: int, generator: torch.Generator) -> torch.Tensor:
-        return _cloud_points(per_cloud, spec.noise, generator)
-
-    def network(x: torch.Tensor) -> torch.Tensor:
-        return _forward(parameters, x)
-
     parameters = _tanh_layers((2, spec.width, spec.width, 2), random)
     for p in parameters[-2:]:
         p *= spec.shrink
     for p in parameters:
         p.requires_grad_()
-
-    held_out, shown = points(100, aside), points(POINTS, album)
+    held_out, shown = _cloud_points(100, spec.noise, aside), _cloud_points(POINTS, spec.noise, album)
     looks = {round(i * spec.steps / 25) for i in range(26)}
-    frames = {round(i * spec.steps / (spec.snapshots - 1)) for i in range(spec.snapshots)} if spec.snapshots else set()
+    frames = {round(i * spec.steps / (spec.snapshots - 1)) for i in range(spec.snapshots)}
     curves: dict[str, list] = {"step": [], "s1": [], "s2": []}
     if spec.snapshots:
-        cloud = [i for i in range(count) for _ in range(POINTS)]
+        cloud = [i for i in range(len(CENTRES)) for _ in range(POINTS)]
         curves |= {"snapshot_step": [], "features": [], "inputs": _rounded(shown), "cloud": cloud}
-
     loss = torch.tensor(math.nan)
     for step in range(spec.steps + 1):
         with torch.no_grad():
             if step in looks:
-                s = _singular_values(network(held_out))
-                for name, value in zip(("step", "s1", "s2"), (step, *s)):
+                for name, value in zip(curves, (step, *_singular_values(_forward(parameters, held_out)))):
                     curves[name].append(round(value, 5))
             if step in frames:
                 curves["snapshot_step"].append(step)
-                curves["features"].append(_rounded(network(shown)))
+                curves["features"].append(_rounded(_forward(parameters, shown)))
         if step == spec.steps:
             break
-        z1, z2 = network(torch.cat([points(spec.pairs, random), points(spec.pairs, random)])).chunk(2)
-        loss = toy_loss(z1, z2, spec.beta)
+        views = [_cloud_points(spec.pairs, spec.noise, random) for _ in range(2)]
+        loss = toy_loss(*_forward(parameters, torch.cat(views)).chunk(2), spec.beta)
         if not torch.isfinite(loss):
             break
         with torch.no_grad():
             for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters)):
                 p -= spec.lr * gradient
-
     with torch.no_grad():
-        known, asked = network(points(250, aside)), network(points(250, aside))
+        known, asked = (_forward(parameters, _cloud_points(250, spec.noise, aside)) for _ in range(2))
+    return Result(_toy_metrics(known, asked, loss), curves)
+
+
+def _toy_metrics(known: torch.Tensor, asked: torch.Tensor, loss: torch.Tensor) -> dict[str, float]:
+    """ToySpec's metrics from the features (n, 2) of two sets of fresh points, sorted by cloud."""
     if not (torch.isfinite(loss) and torch.isfinite(asked).all()):
         names = ("singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss")
-        return Result(metrics=dict.fromkeys(names, math.nan) | {"diverged": 1.0}, curves=curves)
+        return dict.fromkeys(names, math.nan) | {"diverged": 1.0}
     s1, s2 = _singular_values(asked)
     share = torch.tensor([s1, s2], dtype=torch.float64) / (s1 + s2)
-    return Result(
-        metrics={
-            "singular_ratio": s2 / s1 if s1 else math.nan,
-            "effective_rank": float(torch.exp(torch.special.entr(share).sum())),
-            "centroid_accuracy": _nearest_centroid(known, asked, count),
-            "whitened_accuracy": _nearest_centroid(known, asked, count, whiten=True),
-            "loss": loss.item(),
-            "diverged": 0.0,
-        },
-        curves=curves,
-    )
+    return {
+        "singular_ratio": s2 / s1 if s1 else math.nan,
+        "effective_rank": float(torch.exp(torch.special.entr(share).sum())),
+        "centroid_accuracy": _nearest_centroid(known, asked, len(CENTRES)),
+        "whitened_accuracy": _nearest_centroid(known, asked, len(CENTRES), whiten=True),
+        "loss": loss.item(),
+        "diverged": 0.0,
+    }
 
 
 def toy_loss(z1: torch.Tensor, z2: torch.Tensor, beta: float) -> torch.Tensor:
@@ -566,106 +553,6 @@ def _nearest_centroid(known: torch.Tensor, asked: torch.Tensor, count: int, whit
 
 def _rounded(x: torch.Tensor) -> list[list[float]]:
     return [[round(v, 3) for v in row] for row in x.tolist()]
-
-
-# ------------------------------------------------------------------------------------------ outlook: prediction, ours
-
-ARMS = {
-    "agree": "views agree, nothing else",
-    "predict": "predict the other view",
-    "told": "predict, told the displacement",
-    "told+orthogonal": "told, and orthogonal",
-}
-"""What PredictiveSpec trains: the encoder on the squared distance of two views; with a predictor and a slow target; with
-a predictor that is also told where in the plane the other view lies; and that with C3's orthogonalisation added."""
-
-
-@dataclass(frozen=True)
-class PredictiveSpec:
-    """The toy of C3 with a predictive objective in the manner of a JEPA; ours, an outlook, no claim of the paper.
-
-    The encoder, clouds and SGD are ToySpec's, without its small start. arm: one of ARMS. From the features of one view a
-    predictor 2 (+ 2) - 32 - 2 predicts those that the target, an average of past encoders with rate `ema`, gives the
-    other view; both directions; no gradient through the target. beta: of the orthogonalisation, where the arm has it.
-
-    metrics: those of ToySpec but loss; size, the first singular value; within, the share of the features' variance that
-    lies inside clouds. curves: features and cloud of fresh points at the end.
-    """
-
-    arm: str = "predict"
-    ema: float = 0.99
-    beta: float = 1.0
-    steps: int = 500
-    lr: float = 0.05
-    noise: float = 0.22
-    pairs: int = 32
-    width: int = 64
-    keep: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _require(self.arm in ARMS, f"Unknown arm {self.arm!r}: choose one of {', '.join(ARMS)}.")
-        _require(0 <= self.ema < 1, f"ema must lie in [0, 1), not {self.ema}: at 1 the target never moves.")
-        _require(self.beta >= 0, f"beta must not be negative, not {self.beta}.")
-        for name in ("steps", "pairs", "width", "lr", "noise"):
-            _require(getattr(self, name) > 0, f"{name} must be positive, not {getattr(self, name)}.")
-
-
-def _predictive(spec: PredictiveSpec) -> Result:
-    random, aside = (torch.Generator().manual_seed(spec.seed + i * 2**32) for i in (0, 1))
-    told = spec.arm.startswith("told")
-    encoder = _tanh_layers((2, spec.width, spec.width, 2), random)
-    predictor = _tanh_layers((2 + 2 * told, 32, 2), random)
-    target = [p.clone() for p in encoder]
-    trained = encoder if spec.arm == "agree" else encoder + predictor
-    for p in trained:
-        p.requires_grad_()
-    loss = torch.tensor(math.nan)
-    for _ in range(spec.steps):
-        x = [_cloud_points(spec.pairs, spec.noise, random) for _ in range(2)]
-        z = [_forward(encoder, v) for v in x]
-        if spec.arm == "agree":
-            loss = (z[0] - z[1]).square().sum(1).mean()
-        else:
-            loss = torch.zeros(())
-            for a, b in ((0, 1), (1, 0)):
-                seen = torch.cat([z[a], x[b] - x[a]], 1) if told else z[a]
-                with torch.no_grad():
-                    wanted = _forward(target, x[b])
-                loss = loss + (_forward(predictor, seen) - wanted).square().sum(1).mean() / 2
-        if spec.arm.endswith("orthogonal"):
-            loss = loss + sum(toy_loss(v, v, spec.beta) for v in z) / 2
-        with torch.no_grad():
-            for p, gradient in zip(trained, torch.autograd.grad(loss, trained)):
-                p -= spec.lr * gradient
-            for slow, p in zip(target, encoder):
-                slow.lerp_(p, 1 - spec.ema)
-    with torch.no_grad():
-        known, asked = (_forward(encoder, _cloud_points(250, spec.noise, aside)) for _ in range(2))
-    count = len(CENTRES)
-    if not torch.isfinite(asked).all():
-        names = ("singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "size", "within")
-        return Result(metrics=dict.fromkeys(names, math.nan) | {"diverged": 1.0})
-    s1, s2 = _singular_values(asked)
-    share = torch.tensor([s1, s2], dtype=torch.float64) / (s1 + s2)
-    clouds = asked.double().reshape(count, -1, 2)
-    inside = (clouds - clouds.mean(1, keepdim=True)).square().sum(2).mean()
-    curves = {}
-    if spec.keep:
-        shown = clouds[:, :POINTS].reshape(-1, 2)
-        curves = {"features": _rounded(shown), "cloud": [i for i in range(count) for _ in range(POINTS)]}
-    return Result(
-        metrics={
-            "singular_ratio": s2 / s1,
-            "effective_rank": float(torch.exp(torch.special.entr(share).sum())),
-            "centroid_accuracy": _nearest_centroid(known, asked, count),
-            "whitened_accuracy": _nearest_centroid(known, asked, count, whiten=True),
-            "size": s1,
-            "within": float(inside / (asked.double() - asked.double().mean(0)).square().sum(1).mean()),
-            "diverged": 0.0,
-        },
-        curves=curves,
-    )
 
 
 def _cloud_points(per_cloud: int, noise: float, generator: torch.Generator) -> torch.Tensor:

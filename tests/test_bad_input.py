@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import common
 import numpy as np
 import pytest
 from PIL import Image
@@ -323,7 +324,7 @@ def test_train_alone_is_split_like_a_folder_without_it(images, tmp_path):
 
 def test_images_of_every_mode_are_read(images):
     """Gray, transparent, of a palette, CMYK, of 16 bits: each close to the same picture in RGB, and no warning."""
-    from repro.data import folder, prepared
+    from repro.data import folder
 
     ramp = np.arange(40 * 36, dtype=np.uint16).reshape(40, 36) * 45
     gray = Image.fromarray((ramp >> 8).astype(np.uint8))
@@ -342,7 +343,7 @@ def test_images_of_every_mode_are_read(images):
         with Image.open(path) as image:
             assert np.abs(np.asarray(folder.rgb(image), int) - wanted).max() <= 2, mode
     Image.fromarray(ramp).save(images / "deep.png")
-    stored = prepared.encode(images / "deep.png", 0, prepared.Storage(raw=1.0))
+    stored = common.encode(images / "deep.png", 0, common.Storage(raw=1.0))
     assert np.abs(np.frombuffer(stored.data, np.uint8).reshape(wanted.shape).astype(int) - wanted).max() <= 2
     gray.convert("CMYK").save(images / "dogs" / "one.jpg")
     with Image.open(images / "dogs" / "one.jpg") as image:

@@ -199,7 +199,7 @@ def test_a_measurement_from_end_to_end(tmp_path, monkeypatch):
     assert loader.title(spec) == tmp_path.name
 
 
-def test_an_ffcv_ssl_that_does_not_run_is_left_out_and_told(tmp_path, monkeypatch, capsys):
+def test_an_ffcv_that_does_not_run_is_left_out_and_told(tmp_path, monkeypatch, capsys):
     class Stub(loader._Contestant):
         def __enter__(self):
             return self
@@ -208,17 +208,17 @@ def test_an_ffcv_ssl_that_does_not_run_is_left_out_and_told(tmp_path, monkeypatc
             pass
 
         def ask(self, column, views, workers, seconds):
-            if self.name in loader.SSL:
+            if self.name in (loader.STOCK, *loader.SSL):
                 raise ReproError(f"The loader {self.name!r} ended.")
             return {"images": 8, "seconds": 1.0, "cpu": 2.0, "memory": 2**20}
 
     monkeypatch.setattr(loader, "_Contestant", Stub)
     monkeypatch.setattr(loader, "_first_batch", lambda job, workers: 1.0)
     photographs.synthetic(tmp_path, 8)
-    measured, _, _ = loader.measure(LoaderSpec(str(tmp_path), 8, 32, 4, 1, 2), "somewhere")
+    measured, _, _ = loader.measure(LoaderSpec(str(tmp_path), 8, 32, 4, 1, 2), "somewhere", stock=True)
     assert {row["contestant"] for row in measured} == set(loader.NAMES)
     told = capsys.readouterr().err.splitlines()
-    assert told == [f"The loader {name!r} ended. It is left out." for name in loader.SSL]
+    assert told == [f"The loader {name!r} ended. It is left out." for name in (loader.STOCK, *loader.SSL)]
 
 
 def test_what_is_not_installed_is_told(monkeypatch):

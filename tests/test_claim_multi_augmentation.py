@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from studies import made_up
 
 from repro import figures
 from repro.bench.loss import LossSpec, run
@@ -19,7 +20,6 @@ from repro.pages import notebook
 
 QUICK = PROFILES["quick"]
 CLAIMS = {c.id: c for c in claim.CLAIMS}
-ABOUT = {"data_title": "digits (stand-in)", "device": "cpu", "hardware": "a machine", "wall_seconds": 1.0}
 
 
 def learned(views, fraction, epochs, gain=6.0, few=6.0, speed=1.0):
@@ -29,33 +29,30 @@ def learned(views, fraction, epochs, gain=6.0, few=6.0, speed=1.0):
     return 90 + gain * math.log2(views / 2) + few * math.log2(fraction) - 40 * math.exp(-steps / 12) - 10
 
 
-def record(spec, noise, hill, floor):
-    if isinstance(spec.method, Untrained):
-        value = floor + noise
-        metrics = {f"{p}_{s}_digit": value for p in ("linear", "averaged") for s in ("val", "test")}
-        return Record(key(spec), "RunSpec", to_dict(spec), metrics | {"diverged": 0.0}, {}, ABOUT)
-    views, fraction = len(spec.recipe.views), spec.data.fraction
-    at = list(range(spec.probes.every, spec.epochs + 1, spec.probes.every)) if spec.probes.every else []
-    curves = {"epoch": list(range(1, spec.epochs + 1)), "probe_epoch": at}
-    curves["linear_val_digit"] = [learned(views, fraction, e, **hill) + noise for e in at]
-    value = learned(views, fraction, spec.epochs, **hill) + noise
-    metrics = {"linear_val_digit": value, "linear_test_digit": value, "diverged": 0.0}
-    metrics["steps_done"] = 20.0 * spec.epochs * fraction
-    if spec.probes.averaged:
-        metrics |= {"averaged_val_digit": value + 2, "averaged_test_digit": value + 2}
-    epoch = 0.1 * views * fraction
-    seconds = [0.5 + epoch * e for e in curves["epoch"]]  # half a second of hiccup in the first epoch
-    timing = {"epoch_seconds": [3 * s for s in seconds], "epoch_cpu_seconds": seconds}
-    return Record(key(spec), "RunSpec", to_dict(spec), metrics, curves, ABOUT | timing)
-
-
-def synthetic(claim_id, seeds=5, noise=0.3, floor=45.0, profile=QUICK, **hill):
+def synthetic(claim_id, seeds=5, noise=0.3, floor=45.0, profile="quick", **hill):
+    """The runs of a claim's plan with made-up numbers."""
     rng = np.random.default_rng(1)
-    of_seed = {s: noise * rng.standard_normal() for s in range(profile.seeds)}
-    specs = [s for s in CLAIMS[claim_id].plan(profile) if s.seed < seeds]
-    out = frame([record(s, of_seed[s.seed] + 0.3 * noise * rng.standard_normal(), hill, floor) for s in specs])
-    out.attrs["profile"] = profile.name
-    return out
+    of_seed = noise * rng.standard_normal(5)
+
+    def measured(spec):
+        own = of_seed[spec.seed] + 0.3 * noise * rng.standard_normal()
+        if isinstance(spec.method, Untrained):
+            return {f"{p}_{s}_digit": floor + own for p in ("linear", "averaged") for s in ("val", "test")}, {}, {}
+        views, fraction, every = len(spec.recipe.views), spec.data.fraction, spec.probes.every
+        epochs = list(range(1, spec.epochs + 1))
+        at = epochs[every - 1 :: every] if every else []
+        curve = [learned(views, fraction, e, **hill) + own for e in at]
+        value = learned(views, fraction, spec.epochs, **hill) + own
+        metrics = {"linear_val_digit": value, "linear_test_digit": value, "steps_done": 20.0 * spec.epochs * fraction}
+        if spec.probes.averaged:
+            metrics |= {"averaged_val_digit": value + 2, "averaged_test_digit": value + 2}
+        times = [0.5 + 0.1 * views * fraction * e for e in epochs]  # half a second of hiccup in the first epoch
+        timing = {"epoch_seconds": [3 * s for s in times], "epoch_cpu_seconds": times, "device": "cpu"}
+        return metrics, {"epoch": epochs, "probe_epoch": at, "linear_val_digit": curve}, timing
+
+    study = notebook.study("multi_augmentation", profile)
+    frame = made_up(CLAIMS[claim_id], study, lambda spec, task: 0.0, measured)
+    return frame[frame["seed"] < seeds]
 
 
 # -------------------------------------------------------------------------------------------------------------- plan
@@ -90,11 +87,12 @@ def test_controls_have_equal_compute():
     def views_seen(s):
         return len(s.recipe.views) * s.data.fraction * s.epochs
 
-    whole = claim._run(claim.staged(QUICK), 2)
-    assert {views_seen(s) for s in claim.control_runs(claim.staged(QUICK))} == {views_seen(whole)}
-    long = [s for s in claim.grid_runs(claim.staged(QUICK)) if s.data.fraction == 1]
-    most = max(views_seen(s) for s in long)
-    assert sorted(len(s.recipe.views) for s in long if views_seen(s) == most) == [2, 4, 8]
+    def seen_by(*cells):
+        return {views_seen(claim._run(claim.staged(QUICK), cell)) for cell in cells}
+
+    assert seen_by(*claim.EQUAL_COMPUTE) == seen_by(Cell(2))
+    assert len(claim.EQUAL_COMPUTE) == 2
+    assert len(seen_by(*claim.EQUAL_VIEWS, Cell(8))) == 1
 
 
 # ---------------------------------------------------------------------------------------------------------------- C5
@@ -120,21 +118,20 @@ def test_c5_equal_views_and_equal_time_are_other_questions():
     runs = synthetic("C5", gain=0.0, speed=2.0, noise=0.05)
     found = claim.judge_views(runs)
     assert found.effect > 3
-    by_views = claim.scores(runs)
-    base = claim._base(runs)
-    assert by_views[Cell(4, 1.0, 2 * base)].mean() == pytest.approx(by_views[Cell(2, 1.0, 4 * base)].mean(), abs=0.2)
-    by_time = claim._at_equal_time(runs, Cell(4, 1.0, 2 * base), Cell(2, 1.0, 4 * base))
+    by_views, curves = claim.scores(runs), claim.curves(runs)
+    four, two = Cell(4, 1.0, 2), Cell(2, 1.0, 4)
+    assert by_views[four].mean() == pytest.approx(by_views[two].mean(), abs=0.2)
+    by_time = claim._at_equal_time(curves[four], curves[two])
     assert by_time.mean == pytest.approx(0, abs=0.5)
 
 
 def test_curves_start_at_the_random_encoder_and_time_leaves_hiccups_out():
     runs = synthetic("C5", noise=0.0, floor=45.0)
-    base = claim._base(runs)
-    epochs, times, accuracy = claim.curve(runs, Cell(4, 1.0, base))
+    epochs, times, accuracy = claim.curves(runs)[Cell(4)]
     assert epochs[0] == 0
     assert times[:, 0].tolist() == [0.0] * 5
     assert accuracy[:, 0] == pytest.approx(45.0)
-    assert times[:, -1] == pytest.approx(0.4 * base)  # without the half second of the first epoch
+    assert times[:, -1] == pytest.approx(0.4 * epochs[-1])  # without the half second of the first epoch
     on_gpu = runs.iloc[0].copy()
     on_gpu["device"] = "cuda"
     assert claim.seconds(on_gpu)[-1] == pytest.approx(3 * claim.seconds(runs.iloc[0])[-1])
@@ -142,9 +139,8 @@ def test_curves_start_at_the_random_encoder_and_time_leaves_hiccups_out():
 
 def test_the_last_fifth_is_counted():
     runs = synthetic("C5", noise=0.0)
-    base = claim._base(runs)
-    gained = claim.last_fifth(runs, Cell(2, 1.0, 4 * base)).mean
-    assert gained == pytest.approx(learned(2, 1.0, 4 * base) - learned(2, 1.0, 3.2 * base), abs=0.01)
+    gained = claim.last_fifth(claim.curves(runs)[Cell(2, 1.0, 4)]).mean
+    assert gained == pytest.approx(learned(2, 1.0, 40) - learned(2, 1.0, 32), abs=0.01)
 
 
 # ---------------------------------------------------------------------------------------------------------------- C6
@@ -195,7 +191,7 @@ def test_time_to_a_target_is_between_the_checkpoints():
 
 
 def test_a_seed_is_timed_in_the_cell_that_wins_on_the_others():
-    a, b = Cell(4, 1.0, 8), Cell(8, 1.0, 8)
+    a, b = Cell(4), Cell(8)
     times = pd.DataFrame({a: [1.0, 1.0, 1.0, 9.0], b: [2.0, 2.0, 2.0, 2.0]})
     assert claim.fastest(times, [a, b]).tolist() == [2.0, 2.0, 2.0, 9.0]  # the lucky ones do not choose for themselves
     times[a] = [math.inf] * 4
@@ -255,7 +251,8 @@ def test_the_figures_say_what_they_show(claim_id, theme, tmp_path):
 def test_smoke_is_drawn_and_never_judged():
     study = notebook.study("multi_augmentation", "smoke")
     for claim_id in ("C5", "C6", "C7"):
-        runs = synthetic(claim_id, profile=PROFILES["smoke"])
-        assert notebook.judge(study, runs, claim_id).verdict == "not judged"
+        runs = synthetic(claim_id, profile="smoke")
         with figures.theme("light"):
             assert CLAIMS[claim_id].draw(runs).figure.axes
+        measured = runs.drop(columns=["cell", "views", "times", "factor"])
+        assert notebook.judge(study, measured, claim_id).verdict == "not judged"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from studies import made_up
 
@@ -196,16 +195,3 @@ def test_takeaways_are_filled_from_stored_verdicts(monkeypatch, tmp_path, capsys
     assert page.count("<tr>") == 1 + sum(len(t.claims) for t in registry.load().takeaways)
     notebook.takeaways(notebook.study("single_gpu", profile="paper"))
     assert "not yet. Not measured yet: run notebook 01_batch_size." in shown[1]["text/plain"]
-
-
-def test_data_carry_a_claim_by_the_best_cell_of_the_whole_grid():
-    """The loss parameter is a part of the cell: its other values must not pull the best one below the floors."""
-    from repro.claims.common import cannot_carry
-
-    rows = [
-        {"method": "BarlowTwins", "backbone": "convnet", "lr": 0.1, "lambda_": x, "seed": s, "acc": a}
-        for x, a in ((0.001, 40.0), (0.08, 25.0))
-        for s in range(2)
-    ]
-    rows += [{"method": "Untrained", "backbone": b, "seed": 0, "acc": 22.0} for b in ("convnet", "pixels")]
-    assert cannot_carry(pd.DataFrame(rows), "acc") == ""

@@ -5,14 +5,14 @@ import re
 
 import numpy as np
 import pytest
+from studies import made_up
 
-from repro import figures
+from repro import figures, stats
 from repro.claims import registry
 from repro.claims import small_projectors as claim
 from repro.core.methods import BarlowMultiView, Untrained
 from repro.core.profiles import PROFILES, profile
-from repro.core.spec import key, to_dict
-from repro.core.store import Record, frame
+from repro.core.spec import key
 from repro.pages import notebook
 from repro.theory import linear_failure_beta
 
@@ -27,27 +27,24 @@ def accuracy(dim, product, best=5.0, height=80.0, drop=0.0, power=1.0):
     return height - drop * math.log(512 / dim, 4) - 6 * math.log10(product / at) ** 2
 
 
-def synthetic(seeds=5, noise=0.2, floor=40.0, profile_=QUICK, **hill):
+def synthetic(noise=0.2, floor=40.0, profile_="quick", seeds=5, **hill):
     """Every run of C4's plan with made-up numbers."""
     rng = np.random.default_rng(0)
-    records = []
-    for spec in claim.plan(profile_):
-        if spec.seed >= seeds:
-            continue
-        if isinstance(spec.method, Untrained):
-            value, rank, alpha = floor, math.nan, 1.2
-        else:
+
+    def spectra(spec):
+        rank, alpha = math.nan, 1.2
+        if not isinstance(spec.method, Untrained):
             dim, beta = spec.projector.dim, spec.method.beta
-            value = accuracy(dim, dim * beta, **hill) + noise * rng.standard_normal()
             rank = min(dim, 8 * dim * beta) if hill.get("power", 1.0) else dim
             alpha = 1.8 - 0.1 * math.log10(dim * beta) + 0.01 * rng.standard_normal()
-        metrics = {"linear_val_digit": value, "linear_test_digit": value - 1, "projection_rank": rank, "alpha": alpha,
-                   "rankme": 40.0, "diverged": 0.0}  # fmt: skip
-        about = {"data_title": "digits (stand-in)", "device": "cpu", "hardware": "a machine", "wall_seconds": 1.0}
-        records.append(Record(key(spec), "RunSpec", to_dict(spec), metrics, {}, about))
-    out = frame(records)
-    out.attrs["profile"] = profile_.name
-    return out
+        return [{"projection_rank": rank, "alpha": alpha, "rankme": 40.0}]
+
+    def hill_of(spec, task):
+        return accuracy(spec.projector.dim, spec.projector.dim * spec.method.beta, **hill) + noise * rng.normal()
+
+    study = notebook.study("small_projectors", profile_)
+    frame = made_up(claim.CLAIMS[0], study, hill_of, spectra, noise=0.0, floors=(floor, floor))
+    return frame[frame["seed"] < seeds]
 
 
 # -------------------------------------------------------------------------------------------------------------- plan
@@ -124,14 +121,14 @@ def test_not_reproduced_where_one_beta_serves_all():
 
 
 def test_the_slope_alone_decides_its_part():
-    need, word = 5, claim._slope_word
-    interval = claim.stats.Interval
-    assert word(interval(-1.0, -1.0, -1.0, 20, 0.95), 1.0, 5, need) == "reproduced"
-    assert word(interval(-0.9, -1.1, -0.7, 20, 0.95), 1.0, 5, need) == "reproduced"
-    assert word(interval(-0.5, -0.7, -0.3, 20, 0.95), 1.0, 5, need) == "partly"
-    assert word(interval(-1.0, -1.1, -0.9, 20, 0.95), 0.4, 5, need) == "partly"  # on the edge of the grid
-    assert word(interval(-0.5, -1.2, 0.2, 20, 0.95), 1.0, 5, need) == "not reproduced"
-    assert word(interval(-1.0, -1.1, -0.9, 12, 0.95), 1.0, 3, need) == "not judged"
+    def word(mean, low, high, inside=1.0):
+        return claim._slope_part(stats.Interval(mean, low, high, 20, 0.95), inside, 5).word
+
+    assert word(-1.0, -1.0, -1.0) == "reproduced"
+    assert word(-0.9, -1.1, -0.7) == "reproduced"
+    assert word(-0.5, -0.7, -0.3) == "partly"
+    assert word(-1.0, -1.1, -0.9, inside=0.4) == "partly"  # on the edge of the grid
+    assert word(-0.5, -1.2, 0.2) == "not reproduced"
 
 
 def test_not_judged_with_few_seeds_or_low_accuracy():
@@ -173,19 +170,15 @@ def test_every_seed_has_a_best_beta_by_validation():
 
 def test_tuning_reads_validation_and_reports_test():
     runs = synthetic(noise=0.0)
-    best = runs["beta"] * runs["dim"] == 20
-    runs.loc[best & (runs["dim"] == 8), "linear_test_digit"] = 99.0  # better on test alone
-    beta, test = claim.tuned(claim.trained(runs), 8, runs)
-    assert beta * 8 == pytest.approx(5.0)
-    assert test == pytest.approx(accuracy(8, 5.0) - 1)
+    runs.loc[(runs["product"] == 20) & (runs["dim"] == 8), "linear_test_digit"] = 99.0  # better on test alone
+    assert claim.by_dim(runs)[8].tuned() == pytest.approx(accuracy(8, 5.0))
 
 
 def test_a_diverged_beta_is_never_the_best():
     runs = synthetic(noise=0.0)
-    runs.loc[(runs["dim"] == 32) & np.isclose(runs["beta"] * 32, 5) & (runs["seed"] == 2), "linear_val_digit"] = (
-        math.nan
-    )
-    assert claim.tuned(claim.trained(runs), 32, runs)[0] * 32 != pytest.approx(5.0)
+    runs.loc[(runs["dim"] == 32) & (runs["product"] == 5) & (runs["seed"] == 2), "linear_val_digit"] = math.nan
+    got = claim.by_dim(runs)[32]
+    assert got.levels[0][int(got.best)] * 32 != pytest.approx(5.0)
 
 
 def test_failure_sets_the_linear_model_beside_the_measured_collapse():
@@ -223,10 +216,9 @@ def test_the_authors_betas_are_overlaid():
         assert {round(b, 6) for b in chosen["beta"]} <= marks
 
 
-def test_smoke_is_never_judged():
-    study = notebook.study("small_projectors", "smoke")
-    runs = synthetic(profile_=PROFILES["smoke"])
-    assert notebook.judge(study, runs, "C4").verdict == "not judged"
+def test_smoke_is_drawn_and_never_judged():
+    study, runs = notebook.study("small_projectors", "smoke"), synthetic(profile_="smoke")
     with figures.theme("light"):
-        for c in study.claims:
-            assert c.draw(notebook.rows(study, runs, c)).table["seed"].nunique() == 2
+        assert claim.draw(runs).table["seed"].nunique() == 2
+    measured = runs.drop(columns=["cell", "product", "fixed"])
+    assert notebook.judge(study, measured, "C4").verdict == "not judged"

@@ -11,9 +11,9 @@ from studies import made_up
 
 from repro import stats
 from repro.claims import kit
-from repro.core.methods import BYOL
+from repro.core.methods import BYOL, BarlowTwins
 from repro.core.profiles import base, profile
-from repro.core.spec import key
+from repro.core.spec import DetectSpec, key
 from repro.pages import notebook
 
 QUICK = profile("quick")
@@ -113,6 +113,12 @@ def test_a_verdict_wants_seeds_and_data_that_carry_it(seeds, height, word):
     assert kit.verdict(runs, [], gain, "points", "").verdict == stats.NOT_JUDGED
 
 
+def test_data_carry_a_claim_by_the_best_cell_of_the_whole_grid():
+    """A loss parameter is a part of the cell: its other values must not pull the best one below the floors."""
+    plan = kit.Plan(QUICK).add(*SPEC.but(method=BarlowTwins()).grid(lambda_=(0.001, 0.08))).floors()
+    assert kit.cannot_carry(frame(plan, lambda spec, task: 40.0 if spec.method.lambda_ == 0.001 else 20.0)) == ""
+
+
 def test_a_verdict_on_other_measurements_names_what_they_are_of():
     runs = frame(kit.Plan(QUICK).add(SPEC), lambda spec, task: 60.0)
     none = stats.paired(np.array([math.nan]))
@@ -120,6 +126,13 @@ def test_a_verdict_on_other_measurements_names_what_they_are_of():
         runs, [kit.holds(True, 5)], none, "ratio", "", on="generated projections", backbone="no network"
     )
     assert (found.effect, found.data, found.backbone) == (None, "generated projections", "no network")
+
+
+def test_a_run_starts_from_one_of_its_own_seed():
+    detector = DetectSpec(start=SPEC)
+    runs = kit.Plan(QUICK).add(detector)
+    assert [(s.seed, s.start.seed) for s in runs] == [(seed, seed) for seed in range(QUICK.seeds)]
+    assert len({labels["cell"] for labels in runs.labels.values()}) == 1
 
 
 def test_a_notebooks_rows_have_the_labels():

@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import common
 import numpy as np
 import pytest
 import torch
@@ -24,7 +25,7 @@ from repro.core.profiles import base, profile
 from repro.core.spec import DataSpec, Loading
 from repro.data import coco, disk, prepared
 from repro.errors import ReproError
-from repro.loader import beton, compiled
+from repro.loader import beton
 from repro.loader.loader import Images, Loader
 from repro.ssl import feed, train
 from repro.views.recipe import preset
@@ -66,8 +67,8 @@ def run(monkeypatch, tmp_path, capsys):
 @pytest.fixture
 def any_count(monkeypatch):
     """The official numbers of images do not hold for the trees of these tests."""
-    prepare = prepared.prepare
-    monkeypatch.setattr(prepared, "prepare", lambda *args: prepare(*args[:6], quiet=True))
+    prepare = common.prepare
+    monkeypatch.setattr(common, "prepare", lambda *args: prepare(*args[:6], quiet=True))
 
 
 def labels(tmp_path: Path, name: str, split: str, task: str = "label") -> list[int]:
@@ -308,14 +309,14 @@ def test_stl10_has_its_unlabelled_images(run, any_count, tmp_path, monkeypatch):
 # --- storage ----------------------------------------------------------------------------------------------------------
 
 
-def items(folder: Path, count: int = 6, **options) -> prepared.Items:
+def items(folder: Path, count: int = 6, **options) -> common.Items:
     for i in range(count):
         picture(folder / f"{i}.jpg", i, **options)
-    return prepared.Items(sorted(folder.iterdir()), {"label": [i % 2 for i in range(count)]})
+    return common.Items(sorted(folder.iterdir()), {"label": [i % 2 for i in range(count)]})
 
 
-def prepare(out: Path, found: prepared.Items, **storage) -> beton.Beton:
-    prepared.prepare(out, "test", {"train": found}, {"label": ["a", "b"]}, prepared.Storage(**storage), quiet=True)
+def prepare(out: Path, found: common.Items, **storage) -> beton.Beton:
+    common.prepare(out, "test", {"train": found}, {"label": ["a", "b"]}, common.Storage(**storage), quiet=True)
     return beton.read(out / "train.beton")
 
 
@@ -338,11 +339,11 @@ def test_resolution_is_the_longer_side(tmp_path):
 def test_a_share_is_stored_raw(tmp_path):
     found = items(tmp_path / "in", 40)
     file = prepare(tmp_path / "out", found, raw=0.5)
-    raw = np.flatnonzero(file.kinds == compiled.RAW)
+    raw = np.flatnonzero(file.kinds == beton.RAW)
     assert 10 < len(raw) < 30
     image = np.asarray(Image.open(found.images[raw[0]]))
     assert file.data[file.offsets[raw[0]] :][: image.size].tobytes() == image.tobytes()
-    assert (prepare(tmp_path / "all", found, raw=1.0).kinds == compiled.RAW).all()
+    assert (prepare(tmp_path / "all", found, raw=1.0).kinds == beton.RAW).all()
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "I;16"])
@@ -355,7 +356,7 @@ def test_any_kind_of_image_becomes_rgb(tmp_path, mode):
         plain = Image.new("RGB", (30, 20), (200, 30, 90))
         (plain.quantize(4) if mode == "P" else plain.convert(mode)).save(tmp_path / "in" / f"0.{kind}")
     (path,) = (tmp_path / "in").iterdir()
-    file = prepare(tmp_path / "out", prepared.Items([path, path], {"label": [0, 1]}))
+    file = prepare(tmp_path / "out", common.Items([path, path], {"label": [0, 1]}))
     batch = next(Loader(file.path, preset("none"), 2, 20, shuffle=False).epoch())
     wanted = np.asarray(Image.open(path).convert("RGB").resize((20, 20)))
     wanted = 60000 // 257 if mode == "I;16" else wanted  # Pillow would cut at 255 and not scale
@@ -400,13 +401,13 @@ def test_what_is_there_and_the_same_stays(tmp_path):
 
 def test_counts_are_checked(tmp_path):
     found = items(tmp_path / "in")
-    storage = prepared.Storage()
+    storage = common.Storage()
     with pytest.raises(ReproError, match="test has 7 images in train, but 6 were found"):
-        prepared.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a", "b"]}, storage, 1, {"train": 7})
+        common.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a", "b"]}, storage, 1, {"train": 7})
     with pytest.raises(ReproError, match="no image of class 'c' in train"):
-        prepared.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a", "b", "c"]}, storage)
+        common.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a", "b", "c"]}, storage)
     with pytest.raises(ReproError, match="lies beyond its 1 classes"):
-        prepared.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a"]}, storage)
+        common.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a"]}, storage)
     assert not (tmp_path / "out").exists()
 
 
@@ -440,9 +441,9 @@ def test_validation_is_of_images_with_a_label(tmp_path, monkeypatch):
     """As in STL-10, of whose train images one in twenty-one has a label; the rest are pretrained on."""
     monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     pixels = np.random.default_rng(0).integers(0, 256, (330, 8, 8, 3), np.uint8)
-    train = prepared.Items(pixels[:300], {"label": [i % 2 if i < 100 else -1 for i in range(300)]})
-    splits = {"train": train, "test": prepared.Items(pixels[300:], {"label": [i % 2 for i in range(30)]})}
-    prepared.prepare(tmp_path / "some", "Some", splits, {"label": ["a", "b"]}, prepared.Storage(raw=1.0), quiet=True)
+    train = common.Items(pixels[:300], {"label": [i % 2 if i < 100 else -1 for i in range(300)]})
+    splits = {"train": train, "test": common.Items(pixels[300:], {"label": [i % 2 for i in range(30)]})}
+    common.prepare(tmp_path / "some", "Some", splits, {"label": ["a", "b"]}, common.Storage(raw=1.0), quiet=True)
     found = data.load("some")
     assert set(found.val.labels["class"].tolist()) == {0, 1}
     assert len(found.val.images) + len(found.train.images) == 300
@@ -455,17 +456,17 @@ def test_the_table_tells_what_is_there_and_how_to_get_the_rest(tmp_path, monkeyp
     assert set(rows) == set(datasets.PREPARED)
     assert rows["cifar10"] == "missing: python data_prep/cifar10.py --download"
     scripts = {datasets.DATASETS[name].script.split()[0] for name in datasets.PREPARED}
-    assert {p.name for p in SCRIPTS.glob("*.py")} == scripts | {"class_folder.py"}
+    assert {p.name for p in SCRIPTS.glob("*.py")} == scripts | {"class_folder.py", "common.py"}
     file = prepare(tmp_path / "mine", items(tmp_path / "in"))
     state = {name: state for name, _, state in prepared.table()}["mine"]
-    assert state == f"prepared: train 6, sha256 {prepared.checksum(file.path)[:8]}"
+    assert state == f"prepared: train 6, sha256 {common.checksum(file.path)[:8]}"
 
 
 def test_a_prepared_set_is_read_into_memory(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     found = items(tmp_path / "in", 60, size=(30, 30))
-    splits = {"train": prepared.take(found, range(50)), "test": prepared.take(found, range(50, 60))}
-    prepared.prepare(tmp_path / "mine", "Mine", splits, {"label": ["a", "b"]}, prepared.Storage(), quiet=True)
+    splits = {"train": common.take(found, range(50)), "test": common.take(found, range(50, 60))}
+    common.prepare(tmp_path / "mine", "Mine", splits, {"label": ["a", "b"]}, common.Storage(), quiet=True)
     (train, val, test), classes, title = prepared.load("mine")
     assert (title, classes) == ("Mine", {"label": ["a", "b"]})
     assert len(train[0]) + len(val[0]) == 50
@@ -489,12 +490,12 @@ def test_a_prepared_set_is_read_into_memory(tmp_path, monkeypatch, capsys):
     with pytest.raises(ReproError, match=r"prepare them with python data_prep/stl10\.py --download"):
         prepared.load("stl10")
     other = prepare(tmp_path / "other", items(tmp_path / "in2", size=(31, 20)))
-    prepared.prepare(
+    common.prepare(
         tmp_path / "other",
         "x",
         {"test": items(tmp_path / "in3")},
         {"label": ["a", "b"]},
-        prepared.Storage(),
+        common.Storage(),
         quiet=True,
     )
     assert len(other) == 6
@@ -512,9 +513,9 @@ def photographs(tmp_path, monkeypatch):
     monkeypatch.setattr(disk.places, "root", lambda: tmp_path)
     for i in range(80):
         picture(tmp_path / "in" / f"{i:02}.jpg", i, (40, 30) if i % 3 else (28, 36))
-    found = prepared.Items(sorted((tmp_path / "in").iterdir()), {"label": [i % 2 for i in range(80)]})
-    splits = {"train": prepared.take(found, range(60)), "test": prepared.take(found, range(60, 80))}
-    prepared.prepare(tmp_path / "data/mine", "Mine", splits, {"label": ["a", "b"]}, prepared.Storage(), quiet=True)
+    found = common.Items(sorted((tmp_path / "in").iterdir()), {"label": [i % 2 for i in range(80)]})
+    splits = {"train": common.take(found, range(60)), "test": common.take(found, range(60, 80))}
+    common.prepare(tmp_path / "data/mine", "Mine", splits, {"label": ["a", "b"]}, common.Storage(), quiet=True)
 
     def load(limit: int = data.MEMORY, options=()) -> data.Dataset:
         monkeypatch.setattr(data, "MEMORY", limit)

@@ -83,24 +83,27 @@ def _things(content):
 
 
 BROKEN = {
-    "unknown category": (lambda c: _things(c)[0].update(category_id=99), "category 99, which the file does not name"),
-    "unknown image": (lambda c: _things(c)[0].update(image_id=99), "image 99, which the file does not list"),
-    "mask outside": (lambda c: _things(c)[0].update(segmentation=[[0, 0, 90, 0, 90, 9]]), "a mask outside its image"),
-    "box outside": (lambda c: _things(c)[0].update(bbox=[50, 0, 30, 4]), "a box outside its image"),
-    "no box": (lambda c: _things(c)[0].pop("bbox"), "lacks an image, a category or a box"),
-    "box of words": (lambda c: _things(c)[0].update(bbox=["a", 0, 1, 1]), "lacks an image, a category or a box"),
-    "negative box": (lambda c: _things(c)[0].update(bbox=[5, 5, -3, 4]), "which is none: x, y, width, height"),
-    "no mask": (lambda c: _things(c)[0].pop("segmentation"), "has no mask: give polygons"),
-    "half a polygon": (lambda c: _things(c)[0].update(segmentation=[[1, 2, 3]]), "has no mask: give polygons"),
+    "unknown category": (lambda c: _things(c)[0].update(category_id=99), "annotation 1 must name"),
+    "unknown image": (lambda c: _things(c)[0].update(image_id=99), "annotation 1 must name"),
+    "mask outside": (lambda c: _things(c)[0].update(segmentation=[[0, 0, 90, 0, 90, 9]]), "annotation 1 must name"),
+    "box outside": (lambda c: _things(c)[0].update(bbox=[50, 0, 30, 4]), "annotation 1 must name"),
+    "no box": (lambda c: _things(c)[0].pop("bbox"), "annotation 1 must name"),
+    "box of words": (lambda c: _things(c)[0].update(bbox=["a", 0, 1, 1]), "annotation 1 must name"),
+    "negative box": (lambda c: _things(c)[0].update(bbox=[5, 5, -3, 4]), "annotation 1 must name"),
+    "no mask": (lambda c: _things(c)[0].pop("segmentation"), "annotation 1 must name"),
+    "half a polygon": (lambda c: _things(c)[0].update(segmentation=[[1, 2, 3]]), "annotation 1 must name"),
     "a mask of another size": (
-        lambda c: _things(c)[0].update(segmentation={"size": [9, 9], "counts": "0"}), "has a mask of size"
+        lambda c: _things(c)[0].update(segmentation={"size": [9, 9], "counts": "0"}), "annotation 1 must name"
     ),
     "no images": (lambda c: c.update(images=[]), "lists no images"),
-    "no objects": (lambda c: c.update(annotations=[]), "annotates no object"),
-    "no categories": (lambda c: c.update(categories=[]), "names no categories"),
+    "no objects": (lambda c: c.update(annotations=[]), "lists no objects"),
+    "no categories": (lambda c: c.update(categories=[]), "lists no categories"),
     "a missing image": (lambda c: c["images"][0].update(file_name="gone.png"), "gone.png first: complete the download"),
     "no width": (lambda c: c["images"][0].pop("width"), "is not an annotation file"),
-    "another file": (lambda c: c.clear(), "is not an annotation file"),
+    "another file": (lambda c: c.clear(), "lists no images"),
+    "two points": (lambda c: _things(c)[0].update(segmentation=[[1, 2, 3, 4]]), "annotation 1 must name"),
+    "an empty mask": (lambda c: _things(c)[0].update(segmentation=[]), "annotation 1 must name"),
+    "no number": (lambda c: _things(c)[0].update(bbox=[float("nan"), 0, 3, 4]), "annotation 1 must name"),
 }  # fmt: skip
 
 
@@ -114,7 +117,7 @@ def test_broken_annotations_are_told_in_one_sentence(broken, case):
 
 
 def test_broken_keypoints_are_told_in_one_sentence(broken):
-    with pytest.raises(ReproError, match="has no 4 keypoints of three numbers each"):
+    with pytest.raises(ReproError, match="have a box and keypoints that lie on the image"):
         coco.read(broken(lambda c: _things(c)[0].update(keypoints=[1, 2, 2]), "keypoint"), "train", "keypoint")
 
 

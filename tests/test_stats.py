@@ -14,7 +14,7 @@ NAN = math.nan
 
 
 def interval(mean, low, high, n=5):
-    return Interval(mean, low, high, n, 0.95)
+    return Interval(mean, low, high, n)
 
 
 # ---------------------------------------------------------------------------------------------------- intervals
@@ -89,37 +89,9 @@ def test_slope_by_hand():
         stats.slope([1, 1, 1], [0, 1, 2])
 
 
-def test_bootstrap_of_a_mean_agrees_with_scipy():
-    x = np.random.default_rng(3).exponential(size=9)
-    got = stats.bootstrap(x, np.mean, n=999, seed=5)
-    want = st.bootstrap((x,), np.mean, n_resamples=999, vectorized=False, rng=np.random.default_rng(5))
-    assert (got.mean, got.n) == (x.mean(), 9)
-    assert (got.low, got.high) == pytest.approx(tuple(want.confidence_interval))
-
-
-def test_bootstrap_resamples_whole_seeds():
-    rng = np.random.default_rng(4)
-    a = rng.normal(size=6)
-    both = np.stack([a, a + 1.0], axis=1)  # per seed the columns differ by exactly 1, whatever is drawn
-    got = stats.bootstrap(both, lambda v: v[:, 1].mean() - v[:, 0].mean())
-    assert (got.mean, got.low, got.high) == pytest.approx((1.0, 1.0, 1.0))
-    assert stats.bootstrap(both, lambda v: v.mean(0).max()) == stats.bootstrap(both, lambda v: v.mean(0).max())
-
-
-def test_bootstrap_edges():
-    single = stats.bootstrap([2.0], np.mean)
-    assert single.mean == 2.0
-    assert math.isnan(single.low)
-    flat = stats.bootstrap(np.full((5, 2), 3.0), np.mean)
-    assert (flat.mean, flat.low, flat.high) == (3.0, 3.0, 3.0)
-    top = stats.bootstrap([0.0, 1.0, 2.0, 3.0, 4.0], np.max)  # every resample is at or below it: BCa is not defined
-    assert top.low <= top.mean == 4.0
-    assert top.high == 4.0
-
-
 def test_p_largest():
     # Two seeds, four equally likely resamples: seed 0 twice -> column 1 leads; the other three -> column 0.
-    shares = stats.p_largest([[0.0, 1.0], [3.0, 0.0]], n=20_000)
+    shares = stats.p_largest([[0.0, 1.0], [3.0, 0.0]])
     assert shares == pytest.approx([0.75, 0.25], abs=0.02)
     assert stats.p_largest([[5.0, 1.0, 0.0]] * 4) == pytest.approx([1.0, 0.0, 0.0])
     assert stats.p_largest([[1.0, 1.0], [2.0, 2.0]]) == pytest.approx([0.5, 0.5])
@@ -224,13 +196,10 @@ def test_trend_invariances():
 def test_trend_words():
     rising = stats.Trend(0.9, 0.01, 5)
     assert stats.trend_word(rising) == REPRODUCED
-    assert stats.trend_word(rising, direction=-1) == NOT_REPRODUCED
-    assert stats.trend_word(stats.Trend(-0.9, 0.01, 5), direction=-1) == REPRODUCED
+    assert stats.trend_word(stats.Trend(-0.9, 0.01, 5)) == NOT_REPRODUCED
     assert stats.trend_word(stats.Trend(0.4, 0.2, 5)) == PARTLY
     assert stats.trend_word(stats.Trend(1.0, 0.001, 3)) == NOT_JUDGED
     assert stats.trend_word(stats.Trend(1.0, 0.001, 3), min_seeds=3) == REPRODUCED
-    with pytest.raises(ValueError, match="direction"):
-        stats.trend_word(rising, direction=0)
 
 
 def test_trend_edges():
@@ -256,8 +225,7 @@ def test_trend_rarely_fires_without_one():
 
 def test_optimum_on_a_line():
     got = stats.optimum([[1, 3, 2, 0], [1, 4, 2, 0], [0, 1, 5, 2], [0, 1, 2, 3], [0, 9, 2, 3]])
-    assert got.cells == ((1,), (1,), (2,), (3,), (1,))
-    assert (got.best, got.agreement, got.inside, got.n) == ((1,), 0.6, 0.8, 5)
+    assert (got.inside, got.n) == (0.8, 5)
     assert got.edges == ((0, 1),)
     assert got.bracketed
     assert stats.optimum_word(got) == REPRODUCED
@@ -268,7 +236,7 @@ def test_optimum_on_a_plane():
     plane[:3, 1, 3] = 1  # inside the rows, on the last column
     plane[3:, 1, 1] = 1
     got = stats.optimum(plane)
-    assert (got.best, got.inside, got.edges) == ((1, 3), 0.4, ((1, 1),))
+    assert (got.inside, got.edges) == (0.4, ((1, 1),))
     assert stats.optimum_word(got) == PARTLY
     corner = np.zeros((5, 3, 4))
     corner[:, 0, 0] = 1
@@ -284,15 +252,10 @@ def test_optimum_with_diverged_cells():
     assert got.n == 1
     assert stats.optimum_word(got) == NOT_JUDGED
     nothing = stats.optimum(np.full((5, 3), NAN))
-    assert (nothing.n, nothing.best, nothing.bracketed) == (0, None, False)
+    assert (nothing.n, nothing.bracketed) == (0, False)
     assert not stats.optimum(np.random.default_rng(0).normal(size=(5, 2, 5))).bracketed  # two rows have no inside
     with pytest.raises(ValueError, match="rows, columns"):
         stats.optimum([1.0, 2.0, 3.0])
-
-
-def test_optimum_breaks_ties_by_the_mean():
-    assert stats.optimum([[0.0, 5.0, 4.0], [0.0, 1.0, 9.0]]).best == (2,)
-    assert stats.optimum([[0, 1, 0]] * 3 + [[0, 0, 9]] * 2).best == (1,)  # votes come before means
 
 
 def test_interaction_by_hand():
@@ -332,14 +295,16 @@ def test_interaction_ignores_main_effects():
     assert stats.interaction(values[[3, 1, 0, 2]][:, [2, 0, 1]]) == pytest.approx(base)
 
 
-def test_interaction_random_permutations_agree_with_more_of_them():
+def test_interaction_random_permutations_agree_with_more_of_them(monkeypatch):
     rng = np.random.default_rng(14)
     pattern = rng.normal(size=(5, 4))
     for strength, low, high in ((0.0, 0.2, 1.0), (0.4, 0.02, 0.4)):
         values = strength * pattern + rng.normal(size=(5, 5, 4))
         p = stats.interaction(values)
         assert p == stats.interaction(values)
-        assert p == pytest.approx(stats.interaction(values, n=40_000, seed=1), abs=0.02)
+        with monkeypatch.context() as patch:
+            patch.setattr(stats, "RANDOM_ORDERS", 40_000)
+            assert p == pytest.approx(stats.interaction(values), abs=0.02)
         assert low < p < high
     assert stats.interaction(pattern + 0.1 * rng.normal(size=(5, 5, 4))) == pytest.approx(1 / 5000)
 
@@ -420,7 +385,6 @@ def test_judged():
     assert stats.judged(PARTLY, "gpu", 3) == (PARTLY, "")
     assert stats.judged(REPRODUCED, "quick", 4) == (NOT_JUDGED, "indicative only: 4 seeds, and quick needs 5")
     assert stats.judged(REPRODUCED, "gpu", 1) == (NOT_JUDGED, "indicative only: 1 seed, and gpu needs 3")
-    assert stats.judged(REPRODUCED, "quick", 9, cannot="digits are gray") == (NOT_JUDGED, "digits are gray")
     word, reason = stats.judged(REPRODUCED, "smoke", 9)
     assert word == NOT_JUDGED
     assert "smoke" in reason

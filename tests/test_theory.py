@@ -14,7 +14,6 @@ from repro.theory import (
     DynamicsSpec,
     GraphSpec,
     KernelSpec,
-    PredictiveSpec,
     ToySpec,
     run,
 )
@@ -349,38 +348,3 @@ def test_results_are_plain_and_repeatable(spec):
     first = run(spec)
     assert first == run(spec)
     assert all(type(v) is float for v in first.metrics.values())
-
-
-# ------------------------------------------------------------------------------------------------- outlook: prediction
-
-
-def test_agreement_alone_shrinks_to_a_point_and_orthogonality_keeps_two_directions():
-    agree, both = (run(PredictiveSpec(arm, steps=300)).metrics for arm in ("agree", "told+orthogonal"))
-    assert agree["size"] < 0.1
-    assert both["size"] > 0.7
-    assert both["singular_ratio"] > 0.6
-    assert both["centroid_accuracy"] > 90
-
-
-def test_prediction_depends_on_its_spec_alone():
-    spec = PredictiveSpec("told", steps=20, seed=3)
-    found = run(spec)
-    assert found.metrics == run(spec).metrics
-    assert found.metrics == run(PredictiveSpec("told", steps=20, seed=3, keep=True)).metrics
-    assert found.metrics != run(PredictiveSpec("told", steps=20, seed=4)).metrics
-    assert found.metrics != run(PredictiveSpec("predict", steps=20, seed=3)).metrics
-    assert 0 < found.metrics["within"] < 1
-
-
-def test_a_prediction_that_breaks_is_recorded():
-    found = run(PredictiveSpec("told+orthogonal", steps=60, lr=50.0))
-    assert found.metrics["diverged"] == 1
-    assert math.isnan(found.metrics["singular_ratio"])
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("arm", "guess"), ("ema", 1.0), ("beta", -1.0), ("steps", 0), ("lr", 0.0)]
-)
-def test_a_bad_prediction_is_one_sentence(field, value):
-    with pytest.raises(ReproError, match=field if field != "arm" else "Unknown arm"):
-        PredictiveSpec(**{field: value})

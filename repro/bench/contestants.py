@@ -16,6 +16,10 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from repro.views.recipe import Recipe
 
 COLUMNS = ("crops", "+blur", "+gray", "+solarize", "+jitter")  # each on top of those before it, as in Table 2
 ALONE = ("blur alone", "gray alone", "solarize alone", "jitter alone")  # on every view, on top of crops
@@ -36,26 +40,56 @@ def chances(column: str, branch: int) -> dict[str, float]:
     }
 
 
+STOCK = "FFCV, our views"  # stock FFCV with our operation
+
 Epoch = Callable[[], int]  # one pass over the data; the number of images
+
+
+def recipe_of(job: dict, column: str, views: int) -> Recipe:
+    from repro.views.recipe import Recipe, View
+
+    jitter = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE}
+    look = jitter | {"crop": (0.08, 1.0), "kernel": job["kernel"]}
+    return Recipe(column, tuple(View(**look, **chances(column, v % 2)) for v in range(views)))
 
 
 def ours(job: dict, column: str, views: int, workers: int) -> Epoch:
     from repro.loader.loader import Loader
-    from repro.views.recipe import Recipe, View
 
-    look = {
-        "brightness": BRIGHTNESS,
-        "contrast": CONTRAST,
-        "saturation": SATURATION,
-        "hue": HUE,
-        "kernel": job["kernel"],
-    }
-    branches = [View(crop=(0.08, 1.0), **look, **chances(column, v % 2)) for v in range(views)]
-    recipe = Recipe(column, tuple(branches))
     fast = job["name"] == "ours fast"
+    recipe = recipe_of(job, column, views)
     loader = Loader(job["beton"], recipe, job["batch"], job["size"], workers=workers, fast=fast)
     epochs = iter(range(1 << 30))
     return lambda: sum(len(batch.index) for batch in loader.epoch(next(epochs)))
+
+
+_stock: dict[tuple[int, int], tuple] = {}  # FFCV compiles its pipeline in every process: one for all stacks
+
+
+def stock_ffcv(job: dict, column: str, views: int, workers: int) -> Epoch:
+    """FFCV's own loader with our operation: as written in `repro.loader.operations`."""
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import ToTensor
+
+    from repro.loader.operations import Views
+
+    recipe = recipe_of(job, column, views)
+    if (views, workers) not in _stock:
+        operation = Views(recipe, job["size"])
+        loader = Loader(
+            job["beton"], batch_size=job["batch"], num_workers=workers, order=OrderOption.RANDOM, os_cache=True, seed=0,
+            drop_last=True, pipelines={"image": [operation, ToTensor()]},
+        )  # fmt: skip
+        _stock[views, workers] = operation, loader
+    operation, loader = _stock[views, workers]
+    epochs = iter(range(1 << 30))
+
+    def epoch() -> int:
+        operation.recipe = recipe
+        operation.prepare(next(epochs))
+        return sum(len(batch[0]) for batch in loader)
+
+    return epoch
 
 
 def decode(job: dict, column: str, views: int, workers: int) -> Epoch:
@@ -197,6 +231,7 @@ CONTESTANTS = {
     "decode": decode,
     "ours": ours,
     "ours fast": ours,
+    STOCK: stock_ffcv,
     "torchvision": torchvision,
     "torchvision v2": torchvision,
     "FFCV-SSL": ffcv_ssl,

@@ -3,14 +3,15 @@
     repro bench loader [--images FOLDER] [--count 256] [--workers 2] [--repeats 5] [--ffcv-ssl PATH] [--scaling]
 
 Every loader runs in its own process and all are measured in turn, so that what else the machine does hits them alike;
-ratios are of measurements of the same turn. Medians are printed. FFCV-SSL takes part where --ffcv-ssl is the folder that
-its package `ffcv` lies in.
+ratios are of measurements of the same turn. Medians are printed. FFCV takes part where it is installed, its pipeline made
+of our operation (`repro.loader.operations`); FFCV-SSL where --ffcv-ssl is the folder that its package `ffcv` lies in.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -26,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from repro.bench import photographs
-from repro.bench.contestants import ALONE, COLUMNS
+from repro.bench.contestants import ALONE, COLUMNS, STOCK
 from repro.core import places
 from repro.core.lock import alone
 from repro.core.store import Result
@@ -90,12 +91,16 @@ def run(spec: LoaderSpec) -> Result:
     return Result({"diverged": 0.0}, curves)
 
 
+def has_ffcv() -> bool:
+    return importlib.util.find_spec("ffcv") is not None
+
+
 def absent(ffcv_ssl: str = "") -> list[str]:
     """A sentence for each thing that is not installed here, on what is measured without it."""
     out = []
-    if importlib.util.find_spec("ffcv") is None:
+    if not has_ffcv():
         out.append(
-            "FFCV is not installed here: our loader is measured all the same, since it reads .beton files by itself."
+            "FFCV is not installed here, so its pipeline of our views is left out; our loader reads .beton files by itself."
         )
     if not ffcv_ssl:
         out.append(
@@ -104,14 +109,20 @@ def absent(ffcv_ssl: str = "") -> list[str]:
     return out
 
 
-def measure(spec: LoaderSpec, ffcv_ssl: str = "", say=lambda text: None) -> tuple[list[dict], list[float], int]:
-    """The measurements as rows, our seconds to the first batch, and the number of images.
+def measure(
+    spec: LoaderSpec, ffcv_ssl: str = "", say=lambda text: None, stock: bool = False
+) -> tuple[list[dict], list[float], int]:
+    """The measurements as rows, our seconds to the first batch, and the number of images. stock: with FFCV as well.
 
-    An FFCV-SSL that does not run here is left out, which one sentence on the standard error says.
+    An FFCV or FFCV-SSL that does not run here is left out, which one sentence on the standard error says.
     """
     jpeg.library()  # without it there is nothing to measure, and it says so itself
     workers = spec.workers or cores()
-    names = [*(NAMES if spec.peers else ("decode", "ours", "torchvision")), *(SSL if ffcv_ssl else ())]
+    names = [
+        *(NAMES if spec.peers else ("decode", "ours", "torchvision")),
+        *[STOCK] * stock,
+        *(SSL if ffcv_ssl else ()),
+    ]
     with alone(), tempfile.TemporaryDirectory() as scratch:
         if spec.images == "synthetic":
             files = photographs.synthetic(places.root() / "build" / "bench" / "photographs", spec.count, spec.seed)
@@ -137,7 +148,7 @@ def measure(spec: LoaderSpec, ffcv_ssl: str = "", say=lambda text: None) -> tupl
                     try:
                         got = running[name].ask(column, views, threads, spec.seconds)
                     except ReproError as e:
-                        if name not in SSL:
+                        if name not in (STOCK, *SSL):
                             raise
                         failed.add(name)
                         print(f"{e} It is left out.", file=sys.stderr, flush=True)
@@ -266,6 +277,13 @@ def share_of_limit(rows: pd.DataFrame) -> pd.DataFrame:
     return speed / speed.loc["decode", COLUMNS[0]]
 
 
+def beside_ffcv() -> pd.DataFrame:
+    """Images a second of ours, torchvision and, where it is installed, stock FFCV with our operation: as `medians`."""
+    spec = LoaderSpec(count=64, repeats=3, seconds=0.2, peers=False)
+    rows, _, _ = measure(spec, stock=has_ffcv())
+    return medians(pd.DataFrame(rows), "images_s")
+
+
 def report(rows: pd.DataFrame, first: Sequence[float]) -> str:
     """The tables as text."""
     out = []
@@ -332,7 +350,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     spec = LoaderSpec(**fields)
     for sentence in absent(args.ffcv_ssl):
         print(sentence, file=sys.stderr)
-    rows, first, images = measure(spec, args.ffcv_ssl, lambda text: print(text, file=sys.stderr, flush=True))
+    say = functools.partial(print, file=sys.stderr, flush=True)
+    rows, first, images = measure(spec, args.ffcv_ssl, say, stock=has_ffcv())
     frame = pd.DataFrame(rows)
     if args.out:
         frame.to_csv(args.out, index=False)

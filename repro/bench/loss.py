@@ -2,21 +2,20 @@
 
     repro bench loss --views 2 4 8 16
 
-Both ways are timed in turn, forward and backward, and compared as ratios within one run; the memory is what autograd
-keeps for the backward pass, which is the same on every machine.
+Both ways are timed in turn, forward and backward, and compared as ratios within one run; on a CPU the process's own clock
+counts. The memory is what autograd keeps for the backward pass, which is the same on every machine.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from repro.bench.clock import median
+from repro.bench import command
+from repro.bench.clock import median, now
 from repro.core.spec import whole
 from repro.core.store import Result
 from repro.ssl import losses
@@ -64,8 +63,8 @@ FORMS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
         "pairs": lambda z: losses.barlow_twins(z, 0.02),
     },
 }
-"""Each objective's two ways. Of the first two the ways give the same number; the authors' Barlow Twins against the mean
-and Barlow Twins over all pairs are different objectives, and only their costs are compared."""
+"""Each objective's two ways. Both ways give the same number for invariance and VICReg. The authors' Barlow Twins against the
+mean and Barlow Twins over all pairs are different objectives: only their costs are compared."""
 
 
 def run(spec: LossSpec) -> Result:
@@ -117,39 +116,23 @@ def _seconds(loss: Callable[[Tensor], Tensor], z: Tensor) -> float:
     """Forward and backward, repeated until the clock can be trusted."""
     z = z.detach().requires_grad_(True)
     loss(z).backward()  # warm
-    rounds, began = 0, _now(z)
+    rounds, began = 0, now(z)
     while True:
         loss(z).backward()
         rounds += 1
-        taken = _now(z) - began
+        taken = now(z) - began
         if taken > 0.004 or rounds >= 50:
             return taken / rounds
 
 
-def _now(z: Tensor) -> float:
-    if z.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def main(argv: list[str]) -> int:
     """`repro bench loss`: a table of both ways by number of views."""
-    parser = argparse.ArgumentParser(prog="repro bench loss", description=__doc__.split("\n")[0])
-    parser.add_argument("--views", type=int, nargs="+", default=[2, 4, 8, 16])
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=9)
-    args = parser.parse_args(argv)
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "one thread of a CPU"
-    print(f"forward and backward of {args.images} images, dimension {args.dim}, on {where}; medians of {args.repeats}")
-    print(f"{'':12}{'views':>6}{'mean ms':>10}{'pairs ms':>10}{'ratio':>8}{'mean MB':>10}{'pairs MB':>10}")
+    args = command.options(argv, "loss", __doc__, views=[2, 4, 8, 16], images=256, dim=256, repeats=9)
+    rows = []
     for views in args.views:
         found = run(LossSpec(views, args.images, args.dim, args.repeats))
         for form in FORMS:
-            ms = [found.timing[f"{form}_{way}_ms"] for way in ("mean", "pairs")]
-            mb = [found.metrics[f"{form}_{way}_mb"] for way in ("mean", "pairs")]
-            ratio = found.timing[f"{form}_ratio"]
-            print(f"{form:12}{views:6d}{ms[0]:10.2f}{ms[1]:10.2f}{ratio:8.2f}{mb[0]:10.2f}{mb[1]:10.2f}")
-    return 0
+            ms = {f"{way} ms": found.timing[f"{form}_{way}_ms"] for way in ("mean", "pairs")}
+            mb = {f"{way} MB": found.metrics[f"{form}_{way}_mb"] for way in ("mean", "pairs")}
+            rows.append({"loss": form, "views": views, **ms, "ratio": found.timing[f"{form}_ratio"], **mb})
+    return command.show(f"forward and backward of {args.images} images, dimension {args.dim}", args.repeats, rows)

@@ -8,11 +8,11 @@ optimiser, target network. On a CPU the process's own clock counts, so that busy
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 
 import torch
 
+from repro.bench import command
 from repro.bench.clock import median, now
 from repro.bench.engine import Ours
 from repro.core.methods import BYOL, MSR, Method
@@ -94,23 +94,15 @@ def _step(spec: StepSpec, method: Method, recipe: Recipe, images: torch.Tensor) 
 
 def main(argv: list[str]) -> int:
     """`repro bench step`: milliseconds a step and of its views, and the ratios to BYOL in turn."""
-    parser = argparse.ArgumentParser(prog="repro bench step", description=__doc__.split("\n")[0])
-    parser.add_argument("--backbone", default="convnet")
-    parser.add_argument("--size", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
-    args = parser.parse_args(argv)
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "one thread of a CPU"
+    args = command.options(
+        argv, "step", __doc__, backbone="convnet", size=16, batch=64, repeats=9, precision=("float32", "bfloat16")
+    )
     found = run(StepSpec(args.backbone, args.size, args.batch, precision=args.precision, repeats=args.repeats)).timing
-    print(f"a step of {args.batch} images of {args.size} px, {args.backbone}, on {where}; medians of {args.repeats}")
-    print(f"{'':28}{'step ms':>9}{'views ms':>10}{'step / BYOL':>13}{'views / BYOL':>14}")
+    rows = []
     for name, (method, recipe) in ways().items():
-        row = f"{type(method).__name__ + ', ' + recipe.name:28}{found[f'{name}_ms']:9.2f}{found[f'views_{name}_ms']:10.2f}"
-        if name != "byol":
-            row += f"{found[f'{name}_ratio']:13.3f}{found[f'views_{name}_ratio']:14.3f}"
-        print(row)
+        ms = {"step ms": found[f"{name}_ms"], "views ms": found[f"views_{name}_ms"]}
+        ratios = {"step / BYOL": found.get(f"{name}_ratio"), "views / BYOL": found.get(f"views_{name}_ratio")}
+        rows.append({"method": type(method).__name__, "views": recipe.name, **ms, **ratios})
+    command.show(f"a step of {args.batch} images of {args.size} px, {args.backbone}", args.repeats, rows)
     print(f"staged views cost {found['staged_ratio']:.2f} of four independent ones")
     return 0

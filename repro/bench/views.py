@@ -7,13 +7,13 @@ All stacks are timed in turn on the same images by the code that trains, and com
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from repro import data
+from repro.bench import command
 from repro.bench.clock import median, now
 from repro.core.spec import DataSpec, whole
 from repro.core.store import Result
@@ -76,18 +76,7 @@ def _seconds(images: Tensor, recipe: Recipe, seed: int, epoch: int) -> float:
 
 def main(argv: list[str]) -> int:
     """`repro bench views`: a table of the stacks' costs."""
-    parser = argparse.ArgumentParser(prog="repro bench views", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", default="scenes", help="a data set, or a folder of class folders")
-    parser.add_argument("--size", type=int, default=32, help="pixels a side")
-    parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=9)
-    args = parser.parse_args(argv)
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)
+    args = command.options(argv, "views", __doc__, data="scenes", size=32, images=512, repeats=9)
     found = run(ViewsSpec(DataSpec(args.data, args.size), count=args.images, repeats=args.repeats)).timing
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "one thread of a CPU"
-    print(f"two views of {args.images} images of {args.size} pixels, on {where}; medians of {args.repeats}")
-    print(f"{'':16}{'µs a view':>10}{'ratio':>8}")
-    for name in STACKS:
-        print(f"{name:16}{found[f'us_{name}']:10.2f}{found[f'cost_{name}']:8.2f}")
-    return 0
+    rows = [{"stack": name, "µs a view": found[f"us_{name}"], "ratio": found[f"cost_{name}"]} for name in STACKS]
+    return command.show(f"two views of {args.images} images of {args.size} pixels", args.repeats, rows)

@@ -4,7 +4,7 @@ One module a notebook, named by its slug (`batch_size` for `notebooks/01_batch_s
 papers' sentences and numbers are in `registry.toml`, never in a module.
 
 May import everything but pages and the command line, and trains nothing. A first reader reads one module, e.g.
-batch_size.py, and common.py, which they share.
+batch_size.py, and kit.py, which they share.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from repro.errors import ReproError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # listing the claims needs neither
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from repro.claims.kit import Plan
     from repro.core.profiles import Profile
 
 NOTEBOOKS = {
@@ -65,13 +66,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Claim:
-    """plan(profile) lists the runs; judge(frame) and draw(frame) see only their numbers, as `repro.core.store.frame` has them.
+    """plan(profile) lists the runs; judge(frame) and draw(frame) see only their numbers, as `Plan.rows` has them.
 
     `frame.attrs["profile"]` names the profile they were measured at.
     """
 
     id: str
-    plan: Callable[[Profile], list[Any]]
+    plan: Callable[[Profile], Plan]
     judge: Callable[[pd.DataFrame], Verdict]
     draw: Callable[[pd.DataFrame], Drawing]
 

@@ -23,7 +23,7 @@ from repro import data, figures, stats
 from repro.claims import Drawing, Verdict
 from repro.core.methods import Untrained
 from repro.core.profiles import Profile, base
-from repro.core.spec import RunSpec, key
+from repro.core.spec import DetectSpec, RunSpec, key
 
 CARRIES = 10.0  # points by which tuned SSL must beat both floors before a stand-in may carry a claim
 Panel = Callable[[Any], None]
@@ -44,13 +44,14 @@ class Plan(list):
         self.profile = profile
         self.labels: dict[str, dict[str, Any]] = {}
 
-    def add(self, *specs: Any, seeds: int = 0, **labels: Any) -> Plan:
-        """Add each spec at every seed of the profile, or at the first `seeds`. Raises ValueError for a run that the plan
-        has already under another label."""
+    def add(self, *specs: Any, seeds: int | Sequence[int] = 0, **labels: Any) -> Plan:
+        """Add each spec at every seed of the profile, at the first `seeds`, or at those listed. Raises ValueError for a run
+        that the plan has already under another label."""
+        listed = range(seeds or self.profile.seeds) if isinstance(seeds, int) else seeds
         for spec in specs:
-            mine = {"cell": key(replace(spec, seed=0)), **labels}
-            for seed in range(seeds or self.profile.seeds):
-                run = replace(spec, seed=seed)
+            mine = {"cell": key(at_seed(spec, 0)), **labels}
+            for seed in listed:
+                run = at_seed(spec, seed)
                 if key(run) not in self.labels:
                     self.append(run)
                 elif self.labels[key(run)] != mine:
@@ -77,6 +78,13 @@ class Plan(list):
             rows[name] = [self.labels[k].get(name) for k in rows["key"]]
         rows.attrs["profile"] = self.profile.name
         return rows
+
+
+def at_seed(spec: Any, seed: int) -> Any:
+    """The spec at a seed, a detector's with the backbone that was trained at it."""
+    if isinstance(spec, DetectSpec):
+        spec = replace(spec, start=replace(spec.start, seed=seed))
+    return replace(spec, seed=seed)
 
 
 # --- read -------------------------------------------------------------------------------------------------------------
@@ -185,17 +193,18 @@ class Cells:
         return np.where(np.isnan(self.test).any(0), -np.inf, self.test.mean(0)).argmax(-1)
 
 
-def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear") -> Cells:
-    """The trained runs of a frame as a grid over some of its columns. Raises ValueError where two runs would share a
-    place in it: then the grid lacks an axis, or the frame holds other runs too."""
+def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear", name: str = "") -> Cells:
+    """The trained runs of a frame as a grid over some of its columns. name: of the column in the place of the test
+    accuracy. Raises ValueError where two runs would share a place in it: then the grid lacks an axis, or the frame holds
+    other runs too."""
     rows = trained(frame)
     if rows.duplicated(["seed", *axes]).any():
         raise ValueError(f"several runs have the same seed, {', '.join(axes)}: name the axis in which they differ")
     levels = [_levels(rows[a]) for a in ("seed", *axes)]
     whole = rows.set_index(["seed", *axes]).reindex(pd.MultiIndex.from_product(levels, names=["seed", *axes]))
     val, test = (
-        whole[name].to_numpy(float).reshape([len(x) for x in levels])
-        for name in (column(frame, "val"), column(frame, "test", task, probe))
+        whole[wanted].to_numpy(float).reshape([len(x) for x in levels])
+        for wanted in (column(frame, "val"), name or column(frame, "test", task, probe))
     )
     return Cells(val, test, levels[1:])
 
@@ -352,8 +361,8 @@ def drawing(fig: Any, frame: pd.DataFrame, knobs: Sequence[str], alt: str, colum
     linear probe's accuracies if none are named; what the frame lacks is left out."""
     named = knobs if "method" in knobs else ("method", *knobs)
     axes = [k for k in (*named, "seed") if k in frame]
-    shown = [c for c in (columns or (column(frame, "val"), column(frame))) if c in frame]
-    table = frame[list(dict.fromkeys([*axes, "backbone", *shown]))].sort_values(axes)
+    shown = [*axes, "backbone", *(columns or (column(frame, "val"), column(frame)))]
+    table = frame[[c for c in dict.fromkeys(shown) if c in frame]].sort_values(axes)
     return Drawing(fig, table.reset_index(drop=True), alt)
 
 

@@ -8,35 +8,51 @@ scenes in COCO's format.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from repro import data, figures, stats
-from repro.claims import Claim, Drawing, Verdict, msr_beta_decay, registry
-from repro.claims.common import cannot_carry, min_seeds, verdict
+from repro import figures, stats
+from repro.claims import Claim, Drawing, Verdict, kit, msr_beta_decay, registry
+from repro.claims.kit import Plan, by, column, sup, verdict
 from repro.core.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, Supervised, Untrained
 from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import DataSpec, DetectSpec, Optimiser, Probes, Projector, RunSpec
 from repro.data import coco, scenes
 from repro.views.recipe import preset
 
-STARTS = {"Untrained": "random", "Supervised": "supervised", "MSR": "MSR"}
+WEIGHTS = {"Untrained": "random", "Supervised": "supervised", "MSR": "MSR"}  # of a backbone, by its run's method
 BETA = 0.4  # of the paper's large sets
-# the measured quantities: title, task, schedule, column, and where Tables 5 and 6 have them
-READ = (
-    ("box", "mask", 1.0, "bbox_AP", ("table5", 0)),
-    ("mask", "mask", 1.0, "segm_AP", ("table5", 3)),
-    ("keypoint", "keypoint", 1.0, "keypoints_AP", ("table5", 6)),
-    ("box, 2x", "mask", 2.0, "bbox_AP", ("table6", 0)),
-    ("mask, 2x", "mask", 2.0, "segm_AP", ("table6", 3)),
-)
+LARGE = "sgd_test_class"  # the column of their accuracy
 
 
-@dataclass(frozen=True)
-class Scale:
+class Score(NamedTuple):
+    """A measured quantity: the detectors it is of, its column, and the table and place where the paper has it."""
+
+    task: str
+    schedule: float
+    column: str
+    table: str
+    place: int
+
+
+SCORES = {
+    "box": Score("mask", 1.0, "bbox_AP", "table5", 0),
+    "mask": Score("mask", 1.0, "segm_AP", "table5", 3),
+    "keypoint": Score("keypoint", 1.0, "keypoints_AP", "table5", 6),
+    "box, 2x": Score("mask", 2.0, "bbox_AP", "table6", 0),
+    "mask, 2x": Score("mask", 2.0, "segm_AP", "table6", 3),
+}
+JUDGED = ("box", "mask", "keypoint")
+
+
+class Scale(NamedTuple):
     """How detectors are fine-tuned at a profile. side, images: of data that the reader brings; 0 images for all."""
 
     data: DataSpec
@@ -62,30 +78,29 @@ SCALES = {
 }
 
 
-# ---------------------------------------------------------------------------------------------------------- planning
+# --- plan -------------------------------------------------------------------------------------------------------------
 
 
-def plan_imagenet100(profile: Profile) -> list[RunSpec]:
+def plan_imagenet100(profile: Profile) -> Plan:
     """B3: the five methods for 100 and 200 epochs, at the paper profile alone."""
+    plan, known = Plan(profile), registry.numbers("B3")
     if profile.name != "paper":
-        return []
-    methods = (SimCLR(), MoCo(queue=65_536), SimSiam(), BYOL(), MSR(BETA))
-    known = registry.numbers("B3")
+        return plan
     optimiser = Optimiser("sgd", lr=0.2, weight_decay=1e-4, warmup=0.0, lr_end=0.0)
-    specs = [
-        replace(_large(profile, method, epochs), data=DataSpec("imagenet100", profile.size), optimiser=optimiser)
-        for method in methods
-        for epochs in known["epochs"]
-    ]
-    return [replace(s, batch_size=known["batch"], seed=seed) for s in specs for seed in range(profile.seeds)]
+    methods = (SimCLR(), MoCo(queue=65_536), SimSiam(), BYOL(), MSR(BETA))
+    for title, method in zip(known["imagenet100"], methods):
+        for epochs in known["epochs"]:
+            spec = _large(profile, method, epochs).but(data=DataSpec("imagenet100", profile.size), optimiser=optimiser)
+            plan.add(spec.but(batch_size=known["batch"]), variant=title)
+    return plan
 
 
-def plan_imagenet(profile: Profile) -> list[RunSpec]:
+def plan_imagenet(profile: Profile) -> Plan:
     """B4: BYOL and MSR for 100 and 200 epochs, at the paper profile alone."""
-    if profile.name != "paper":
-        return []
-    specs = [_large(profile, m, e) for m in (BYOL(), MSR(BETA)) for e in registry.numbers("B4")["epochs"]]
-    return [replace(s, seed=seed) for s in specs for seed in range(profile.seeds)]
+    plan = Plan(profile)
+    for title, method in (("BYOL", BYOL()), ("MSR", MSR(BETA))) if profile.name == "paper" else ():
+        plan.add(*(_large(profile, method, epochs) for epochs in registry.numbers("B4")["epochs"]), variant=title)
+    return plan
 
 
 def _large(profile: Profile, method: Method, epochs: int) -> RunSpec:
@@ -105,15 +120,15 @@ def _large(profile: Profile, method: Method, epochs: int) -> RunSpec:
     )
 
 
-def plan_transfer(profile: Profile) -> list[RunSpec | DetectSpec]:
+def plan_transfer(profile: Profile) -> Plan:
     """B5: detectors of each kind and schedule from a random, a supervised and an MSR backbone of each seed; those
     backbones' own runs, probed by the paper's recipe; raw pixels."""
-    pretraining = _pretraining(profile)
-    starts = [replace(s, seed=seed) for s in _starts(pretraining) for seed in range(profile.seeds)]
-    detectors = [_detector(profile, s, task, schedule) for s in starts for task, schedule in
-                 SCALES[profile.name].schedules]  # fmt: skip
-    floor = replace(starts[0], backbone="pixels", probes=replace(starts[0].probes, sgd=""))
-    return [*starts, *([floor] if profile.name in ("smoke", "quick") else []), *detectors]
+    starts, plan = _starts(_pretraining(profile)), Plan(profile)
+    plan.add(*starts)
+    if profile.small:
+        plan.add(starts[0].but(backbone="pixels", sgd=""), seeds=1)
+    kinds = SCALES[profile.name].schedules
+    return plan.add(*(_detector(profile, start, task, schedule) for start in starts for task, schedule in kinds))
 
 
 def _pretraining(profile: Profile) -> Profile:
@@ -138,18 +153,14 @@ def _starts(profile: Profile) -> list[RunSpec]:
             recipe=replace(msr.recipe, name="supervised", views=(preset("simclr").views[0],)),
             optimiser=Optimiser("sgd", lr=0.1, weight_decay=1e-4, warmup=0.05, lr_end=0.0), probes=probes,
         )  # fmt: skip
-        return [replace(msr, method=Untrained()), labelled, msr]
+        return [msr.but(method=Untrained()), labelled, msr]
     # the standard MSR run of notebook 07, whose beta, rate, length and scenes were chosen there on validation
     msr = msr_beta_decay.tuned(profile)
     if profile.name != "smoke":  # its hundred epochs take longer than all else of a smoke run
-        msr = replace(msr, probes=replace(msr.probes, sgd="moco"))
+        msr = msr.but(sgd="moco")
     classes = len(scenes.SHAPES) if profile.data == "scenes" else 10 if profile.data in ("cifar10", "digits") else 1000
     labelled = base(profile, data=msr.data, epochs=msr.epochs, probes=msr.probes, method=Supervised())
-    return [
-        replace(msr, method=Untrained()),
-        replace(labelled, projector=Projector(1, 128, classes), joint=msr.joint),
-        msr,
-    ]
+    return [msr.but(method=Untrained()), labelled.but(projector=Projector(1, 128, classes), joint=msr.joint), msr]
 
 
 def _detector(profile: Profile, start: RunSpec, task: str, schedule: float) -> DetectSpec:
@@ -160,18 +171,13 @@ def _detector(profile: Profile, start: RunSpec, task: str, schedule: float) -> D
     if profile.name == "paper":
         name = "keypoint" if task == "keypoint" else f"schedule_{schedule:g}x"
         lr = registry.numbers("B5")["lr"][name]
-    return DetectSpec(start, found, task, schedule, scale.steps, scale.batch, lr=lr, heads=scale.heads, seed=start.seed)
+    return DetectSpec(start, found, task, schedule, scale.steps, scale.batch, lr=lr, heads=scale.heads)
 
 
-# ----------------------------------------------------------------------------------------------------------- judging
+# --- judge ------------------------------------------------------------------------------------------------------------
 
 
-def _accuracy(frame: pd.DataFrame, method: str, epochs: int) -> np.ndarray:
-    runs = frame[(frame["method"] == method) & (frame["epochs"] == epochs)].sort_values("seed")
-    return runs["sgd_test_class"].to_numpy(float)
-
-
-def _judge_large(frame: pd.DataFrame, claim: str) -> Verdict:
+def judge_large(claim: str, frame: pd.DataFrame) -> Verdict:
     """B3, B4: MSR over BYOL, SUP(.5), and the gap shrinks with longer training."""
     short, long = registry.numbers(claim)["epochs"]
     if frame.empty:
@@ -180,56 +186,44 @@ def _judge_large(frame: pd.DataFrame, claim: str) -> Verdict:
             "Not judged: it takes ImageNet and a cluster, and is planned at the paper profile alone; the figure shows "
             "the paper's numbers as cited.",
         )  # fmt: skip
-    gaps = [_accuracy(frame, "MSR", e) - _accuracy(frame, "BYOL", e) for e in (short, long)]
-    gain, shrinks = stats.paired(gaps[0]), stats.paired(gaps[0], gaps[1])
-    need = min_seeds(frame)
-    word = stats.combine([stats.sup(gain, 0.5, need), stats.sup(shrinks, 0.0, need)])
+    scores = by(frame, "variant", "epochs", name=LARGE)
+    gaps = [scores["MSR", epochs] - scores["BYOL", epochs] for epochs in (short, long)]
+    gain, shrinks = stats.paired(gaps[0]), stats.paired(*gaps)
     return verdict(
-        frame, word, gain, "points",
+        frame, [sup(gain, 0.5), sup(shrinks, 0.0)], gain, "points",
         f"MSR gains {gain.text()} points over BYOL after {short} epochs (asked: 0.5), and the gap shrinks by "
         f"{shrinks.text()} to {long} epochs.",
+        cannot="",
     )  # fmt: skip
 
 
-def judge_imagenet100(frame: pd.DataFrame) -> Verdict:
-    return _judge_large(frame, "B3")
-
-
-def judge_imagenet(frame: pd.DataFrame) -> Verdict:
-    return _judge_large(frame, "B4")
-
-
 def detectors(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[frame["kind"] == "DetectSpec"]
+    return frame[frame["kind"] == "DetectSpec"].dropna(axis=1, how="all")
 
 
-def _ap(frame: pd.DataFrame, start: str, task: str, schedule: float, column: str) -> np.ndarray:
-    """(seeds,) of the detectors from `start`; empty where none were run."""
-    runs = detectors(frame)
-    runs = runs[(runs["start"] == start) & (runs["task"] == task) & (runs["schedule"] == schedule)]
-    return runs.sort_values("seed")[column].to_numpy(float) if column in runs else np.empty(0)
+def _ap(frame: pd.DataFrame, title: str) -> dict[str, np.ndarray]:
+    """A score (seeds,) by what trained the backbone; {} where no such detectors were run."""
+    score, runs = SCORES[title], detectors(frame)
+    return by(runs[(runs["task"] == score.task) & (runs["schedule"] == score.schedule)], "start", name=score.column)
 
 
 def judge_transfer(frame: pd.DataFrame) -> Verdict:
     """B5: it runs end to end, and from MSR's weights box, mask and keypoint AP of the 1x schedule are above those from
     random weights, the interval above 0; the effect is that of the boxes. Where detectors find nothing, or MSR's own
     backbone is not above the floors, the data carry no claim."""
-    need, words, parts, first = min_seeds(frame), [], [], None
-    for title, task, schedule, column, _ in READ[:3]:
-        msr, random, labels = (_ap(frame, s, task, schedule, column) for s in ("MSR", "Untrained", "Supervised"))
-        gain, over = stats.paired(msr, random), stats.paired(msr, labels)
-        words.append(stats.sup(gain, 0.0, need))
-        parts.append(f"{title} {gain.text()} AP (over supervised {over.text()})")
-        first = first or gain
-    reached = float(np.nanmax([_ap(frame, "MSR", t, s, c).mean() for _, t, s, c, _ in READ[:3]]))
-    sentence = (
+    scores = {title: _ap(frame, title) for title in JUDGED}
+    gains = {title: stats.paired(ap["MSR"], ap["Untrained"]) for title, ap in scores.items()}
+    over = {title: stats.paired(ap["MSR"], ap["Supervised"]).text() for title, ap in scores.items()}
+    said = "; ".join(f"{title} {gain.text()} AP (over supervised {over[title]})" for title, gain in gains.items())
+    reached = float(np.nanmax([ap["MSR"].mean() for ap in scores.values()]))
+    runs = detectors(frame)
+    return verdict(
+        runs, [sup(gain, 0.0) for gain in gains.values()], gains["box"], "AP",
         f"Fine-tuned and scored by COCO's metric end to end; MSR's weights over random ones, 1x schedule: "
-        f"{'; '.join(parts)} (asked: above 0 for each; the boxes' is given)."
-    )
-    word, cannot = stats.combine(words), _no_claim(frame, reached)
-    if cannot:
-        word, sentence = stats.NOT_JUDGED, f"Not judged: {cannot}. {sentence}"
-    return verdict(detectors(frame), word, first, "AP", sentence)
+        f"{said} (asked: above 0 for each; the boxes' is given).",
+        cannot=_no_claim(frame, reached),
+        on=runs["data_title"].iloc[0], backbone=runs["backbone"].iloc[0],
+    )  # fmt: skip
 
 
 def _no_claim(frame: pd.DataFrame, reached: float) -> str:
@@ -237,16 +231,15 @@ def _no_claim(frame: pd.DataFrame, reached: float) -> str:
     if not reached >= 1.0:
         return f"the detectors hardly find anything (at most {reached:.1f} AP)"
     own = frame[(frame["kind"] == "RunSpec") & (frame["method"] != "Supervised")]
-    column = next((c for c in own if c.startswith("linear_test_")), "")
-    return cannot_carry(own, column) if column and (own["backbone"] == "pixels").any() else ""
+    return kit.cannot_carry(own) if column(own) in own and (own["backbone"] == "pixels").any() else ""
 
 
-# ----------------------------------------------------------------------------------------------------------- drawing
+# --- draw -------------------------------------------------------------------------------------------------------------
 
 HATCHES = ("", "///", "...")
 
 
-def _bars(ax, groups: list[str], names: list[str], values: list[list[np.ndarray]]) -> None:
+def _bars(ax: Axes, groups: list[str], names: list[str], values: list[list[np.ndarray]]) -> None:
     """values[name][group] (seeds,): a bar a name in every group, with its interval where there are seeds."""
     width = 0.8 / len(names)
     for i, (name, mine) in enumerate(zip(names, values)):
@@ -261,68 +254,68 @@ def _bars(ax, groups: list[str], names: list[str], values: list[list[np.ndarray]
 
 
 def draw_transfer(frame: pd.DataFrame) -> Drawing:
-    paper, titles = registry.numbers("B5"), list(STARTS.values())
-    read = [r for r in READ if len(_ap(frame, "MSR", *r[1:4]))]
-    values = [[_ap(frame, start, *r[1:4]) for r in read] for start in STARTS]
-    cited = [[np.array([paper[r[4][0]][name][r[4][1]]]) for r in READ] for name in ("Random", "Supervised", "MSR")]
+    paper, names = registry.numbers("B5"), list(WEIGHTS.values())
+    found = {title: ap for title in SCORES if (ap := _ap(frame, title))}
+    measured = [[ap[method] for ap in found.values()] for method in WEIGHTS]
+    cited = [
+        [np.array([paper[s.table][row][s.place]]) for s in SCORES.values()] for row in ("Random", "Supervised", "MSR")
+    ]
     fig, axes = figures.figure(2, 2, height=5.4, gridspec_kw={"width_ratios": (2.6, 1)})
-    _bars(axes[0, 0], [r[0] for r in read], titles, values)
-    _bars(axes[1, 0], [r[0] for r in READ], titles, cited)
+    _bars(axes[0, 0], list(found), names, measured)
+    _bars(axes[1, 0], list(SCORES), names, cited)
     said = _draw_probe(axes[0, 1], frame)
     _draw_losses(axes[1, 1], frame)
     axes[0, 0].set_ylabel("AP (%), measured")
     axes[1, 0].set_ylabel("AP (%), the paper's")
     axes[0, 0].legend(ncols=3, loc="upper left", title="backbone's weights")
-    top = max((float(np.nanmax(v)) for mine in values for v in mine), default=0.0)
+    top = max((float(np.nanmax(v)) for mine in measured for v in mine), default=0.0)
     axes[0, 0].set_ylim(0, max(1.0, 1.4 * top))
-    where = detectors(frame)["data_title"].iloc[0]
-    figures.panel_labels(axes, (where, "linear probe", "the paper on COCO (cited)", "loss, Mask R-CNN"))
-    means = "; ".join(
-        f"{r[0]} " + ", ".join(f"{t} {v[i].mean():.1f}" for t, v in zip(titles, values)) for i, r in enumerate(read)
+    runs = detectors(frame)
+    figures.panel_labels(
+        axes, (runs["data_title"].iloc[0], "linear probe", "the paper on COCO (cited)", "loss, Mask R-CNN")
     )
-    columns = ["start", "task", "schedule", "seed"]
-    metrics = [c for c in frame if c.partition("_")[0] in ("bbox", "segm", "keypoints")]
-    table = detectors(frame)[[*columns, *metrics, "diverged"]].sort_values(columns).reset_index(drop=True)
+    means = "; ".join(
+        f"{title} " + ", ".join(f"{WEIGHTS[m]} {ap[m].mean():.1f}" for m in WEIGHTS) for title, ap in found.items()
+    )
+    knobs = ["start", "task", "schedule", "seed"]
+    metrics = [c for c in runs if c.partition("_")[0] in ("bbox", "segm", "keypoints")]
     return Drawing(
-        fig, table,
+        fig, runs[[*knobs, *metrics, "diverged"]].sort_values(knobs).reset_index(drop=True),
         f"Bars of COCO's average precision by what is measured, one bar a start of the backbone, above as measured and "
         f"below as the paper gives it on COCO. Measured means: {means}. {said} Last, the fine-tuning loss against "
         "the step.",
     )  # fmt: skip
 
 
-def _draw_probe(ax, frame: pd.DataFrame) -> str:
+def _draw_probe(ax: Axes, frame: pd.DataFrame) -> str:
     """The backbones' accuracy by the paper's probe: bars for the last epoch, a mark for the best that its code gives."""
     own = frame[(frame["kind"] == "RunSpec") & (frame["backbone"] != "pixels")]
-    task = data.tasks(own["data"].iloc[0])[0]
-    last, best = f"sgd_test_{task}", f"sgd_test_best_{task}"
+    task, last, best = kit.tasks(own)[0], column(own, probe="sgd"), column(own, "test_best", probe="sgd")
     if last not in own:
-        last = best = f"linear_test_{task}"
-    for i, start in enumerate(STARTS):
-        runs = own[own["method"] == start]
-        ax.bar(i, runs[last].mean(), 0.75, color=figures.PALETTE[i], hatch=HATCHES[i])
+        last = best = column(own)
+    runs = own.groupby("method")
+    ends, tops = runs[last].mean(), runs[best].mean()
+    for i, method in enumerate(WEIGHTS):
+        ax.bar(i, ends[method], 0.75, color=figures.PALETTE[i], hatch=HATCHES[i])
         if best != last:
-            label = "best epoch (by test)" if i == 0 else None
-            ax.plot([i - 0.37, i + 0.37], [runs[best].mean()] * 2, color=figures.ink(), linewidth=1.4, label=label)
-    ax.set_xticks(range(len(STARTS)), STARTS.values(), fontsize=7)
+            label = None if i else "best epoch (by test)"
+            ax.plot([i - 0.37, i + 0.37], [tops[method]] * 2, color=figures.ink(), linewidth=1.4, label=label)
+    ax.set_xticks(range(len(WEIGHTS)), WEIGHTS.values(), fontsize=7)
     ax.set_ylabel(f"{task} accuracy{', last epoch' if best != last else ''} (%)")
-    ax.set_ylim(top=1.2 * own.loc[own["method"].isin(list(STARTS)), best].max())
-    if best != last:
-        ax.legend(loc="upper left", fontsize=7)
-    by = own.groupby("method")
-    ends, tops = by[last].mean(), by[best].mean()
+    ax.set_ylim(top=1.2 * own[best].max())
     if last == best:
-        said = ", ".join(f"{STARTS[s]} {ends[s]:.1f}" for s in STARTS)
+        said = ", ".join(f"{WEIGHTS[m]} {ends[m]:.1f}" for m in WEIGHTS)
         return f"Beside, the backbones' accuracy by a linear probe: {said}."
-    said = ", ".join(f"{STARTS[s]} {ends[s]:.1f} (best {tops[s]:.1f})" for s in STARTS)
+    ax.legend(loc="upper left", fontsize=7)
+    said = ", ".join(f"{WEIGHTS[m]} {ends[m]:.1f} (best {tops[m]:.1f})" for m in WEIGHTS)
     return f"Beside, the backbones' accuracy by the paper's linear probe at its last epoch and at its best: {said}."
 
 
-def _draw_losses(ax, frame: pd.DataFrame) -> None:
+def _draw_losses(ax: Axes, frame: pd.DataFrame) -> None:
     runs = detectors(frame)
     runs = runs[(runs["task"] == "mask") & (runs["schedule"] == 1.0)]
-    for i, start in enumerate(STARTS):
-        curves = [c for c in runs.loc[runs["start"] == start, "curves"] if c.get("step")]
+    for i, method in enumerate(WEIGHTS):
+        curves = [c for c in runs.loc[runs["start"] == method, "curves"] if c.get("step")]
         shortest = min((len(c["step"]) for c in curves), default=0)
         if shortest:
             losses = np.array([c["loss"][:shortest] for c in curves], float)
@@ -330,40 +323,31 @@ def _draw_losses(ax, frame: pd.DataFrame) -> None:
     ax.set_xlabel("step")
 
 
-def _draw_large(frame: pd.DataFrame, claim: str, table: dict[str, list[float]], title: str) -> Drawing:
-    epochs = registry.numbers(claim)["epochs"]
+def draw_large(claim: str, frame: pd.DataFrame) -> Drawing:
+    """B3, B4: the paper's numbers as cited, and beside them what was measured."""
+    known = registry.numbers(claim)
+    epochs, title = known["epochs"], {"B3": "ImageNet-100", "B4": "ImageNet-1k"}[claim]
+    paper = known["imagenet100"] if claim == "B3" else {"BYOL": known["byol"], "MSR": known["msr"]}
+    measured = {} if frame.empty else by(frame, "variant", "epochs", name=LARGE)
     fig, ax = figures.figure(height=3.2)
-    names = list(table)
-    for i, name in enumerate(names):
+    for i, (name, accuracies) in enumerate(paper.items()):
         look = figures.style(i)
-        ax.plot(epochs, table[name], **look | {"markerfacecolor": figures.paper()})
-        figures.end_label(ax, epochs[-1], table[name][-1], name, look["color"])
-        runs = [_accuracy(frame, name.replace("MoCo v2", "MoCo"), e) for e in epochs] if len(frame) else []
-        if runs and all(len(r) for r in runs):
-            ax.plot(epochs, [r.mean() for r in runs], **look)
+        ax.plot(epochs, accuracies, **look | {"markerfacecolor": figures.paper()})
+        figures.end_label(ax, epochs[-1], accuracies[-1], name, look["color"])
+        if measured:
+            ax.plot(epochs, [measured[name, e].mean() for e in epochs], **look)
     ax.set(xticks=epochs, xlabel="epochs of pretraining", ylabel="top-1 accuracy, linear probe (%)", title=title)
     ax.margins(x=0.12)
-    shown = ["the paper's, cited", "measured"] if len(frame) else ["the paper's, cited"]
-    for name, fill in zip(shown, (figures.paper(), figures.muted())):
+    for name, fill in (("the paper's, cited", figures.paper()), ("measured", figures.muted()))[: 2 if measured else 1]:
         ax.plot([], [], "o", color=figures.muted(), markerfacecolor=fill, label=name)
     ax.legend(loc="upper left")
-    rows = [{"method": n, "epochs": e, "paper": v} for n in names for e, v in zip(epochs, table[n])]
-    said = "; ".join(f"{n} {table[n][0]} and {table[n][1]}" for n in names)
-    measured = "filled marks are measured" if len(frame) else "nothing is measured here"
+    rows = [{"method": n, "epochs": e, "paper": v} for n, values in paper.items() for e, v in zip(epochs, values)]
+    said = "; ".join(f"{name} {short} and {long}" for name, (short, long) in paper.items())
     return Drawing(
         fig, pd.DataFrame(rows),
         f"{title}: accuracy after {epochs[0]} and {epochs[1]} epochs, a line a method; hollow marks are the paper's "
-        f"numbers as cited, {measured}. {said}.",
+        f"numbers as cited, {'filled marks are measured' if measured else 'nothing is measured here'}. {said}.",
     )  # fmt: skip
-
-
-def draw_imagenet100(frame: pd.DataFrame) -> Drawing:
-    return _draw_large(frame, "B3", registry.numbers("B3")["imagenet100"], "ImageNet-100")
-
-
-def draw_imagenet(frame: pd.DataFrame) -> Drawing:
-    known = registry.numbers("B4")
-    return _draw_large(frame, "B4", {"BYOL": known["byol"], "MSR": known["msr"]}, "ImageNet-1k")
 
 
 def pictures(runs: pd.DataFrame, task: str = "mask", seed: int = 0, count: int = 4) -> Figure:
@@ -371,7 +355,7 @@ def pictures(runs: pd.DataFrame, task: str = "mask", seed: int = 0, count: int =
     start of the backbone, with the 1x schedule."""
     found = detectors(runs)
     found = found[(found["task"] == task) & (found["seed"] == seed) & (found["schedule"] == 1.0)]
-    rows = {title: found.loc[found["start"] == start, "curves"].iloc[0]["shown"] for start, title in STARTS.items()
+    rows = {title: found.loc[found["start"] == start, "curves"].iloc[0]["shown"] for start, title in WEIGHTS.items()
             if (found["start"] == start).any()}  # fmt: skip
     first = found.iloc[0]
     images = first.get("images")
@@ -401,9 +385,7 @@ def picture(split: coco.Annotated, rows: dict[str, list[dict]], count: int = 4) 
     return fig
 
 
-def _draw_things(ax, pixels: np.ndarray, things: list[dict]) -> None:
-    from matplotlib.patches import Rectangle
-
+def _draw_things(ax: Axes, pixels: np.ndarray, things: list[dict]) -> None:
     height, width = pixels.shape[:2]
     ax.imshow(pixels, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
@@ -429,7 +411,7 @@ def _draw_things(ax, pixels: np.ndarray, things: list[dict]) -> None:
 
 
 CLAIMS = (
-    Claim("B3", plan_imagenet100, judge_imagenet100, draw_imagenet100),
-    Claim("B4", plan_imagenet, judge_imagenet, draw_imagenet),
+    Claim("B3", plan_imagenet100, partial(judge_large, "B3"), partial(draw_large, "B3")),
+    Claim("B4", plan_imagenet, partial(judge_large, "B4"), partial(draw_large, "B4")),
     Claim("B5", plan_transfer, judge_transfer, draw_transfer),
 )

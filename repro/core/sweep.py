@@ -36,7 +36,6 @@ MEASURED_BY = {  # kind of spec: the function that takes it and returns a Result
     "DynamicsSpec": "repro.theory:run",
     "ToySpec": "repro.theory:run",
     "KernelSpec": "repro.theory:run",
-    "PredictiveSpec": "repro.theory:run",
     "LossSpec": "repro.bench.loss:run",
     "LoaderSpec": "repro.bench.loader:run",
     "StepSpec": "repro.bench.step:run",

@@ -138,7 +138,7 @@ def read(folder: Path, split: str, kind: str) -> Annotated:
     """A split ("train", "val") of a COCO-format folder with its "mask" or "keypoint" annotations.
 
     Raises ReproError, one sentence that names the file and what is wrong in it: a missing folder, file or image, no
-    images, no objects, an unknown category or image, a box or mask outside its image, keypoints that do not fit.
+    images, no objects, an unknown category or image, a box, mask or keypoints outside the image.
     """
     notes = folder / "annotations"
     if not notes.is_dir():
@@ -155,34 +155,35 @@ def read(folder: Path, split: str, kind: str) -> Annotated:
     if pictures is None:
         raise ReproError(f"{folder} lacks the folder {named} of the images of {file.name}: complete the download.")
     try:
-        content = json.loads(file.read_text())
-        images, things = list(content["images"]), list(content["annotations"])
-        categories = {c["id"]: str(c["name"]) for c in content["categories"]}
-        known = {i["id"]: i for i in images}
-        for image in images:
-            image["file_name"], image["width"], image["height"] = image["file_name"], image["width"], image["height"]
+        from pycocotools.coco import COCO
+
+        with quiet():
+            content = COCO(file)
+        objects = [t for t in content.anns.values() if not t.get("iscrowd")]
+        categories = {number: str(c["name"]) for number, c in content.cats.items()}
+        sizes = {number: (i["width"], i["height"]) for number, i in content.imgs.items()}
+        missing = [i["file_name"] for i in content.imgs.values() if not (pictures / i["file_name"]).is_file()]
     except OSError as e:
         raise ReproError(f"{file} cannot be read ({e.strerror}): check its permissions.") from e
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, AssertionError) as e:
         raise ReproError(f"{file} is not an annotation file of COCO's format ({e!r}): download it again.") from e
-    if not images:
-        raise ReproError(f"{file} lists no images: give one that does.")
-    if not categories:
-        raise ReproError(f"{file} names no categories: give one that does.")
-    points, sigmas = _points(file, content["categories"]) if kind == "keypoint" else ((), ())
-    objects: dict[int, list[dict]] = {}
-    for thing in things:
-        _check(file, thing, known, categories, len(points))
-        objects.setdefault(thing["image_id"], []).append(thing)
-    if not any(not t.get("iscrowd") for t in things):
-        raise ReproError(f"{file} annotates no object: give one that does.")
-    missing = [i["file_name"] for i in images if not (pictures / i["file_name"]).is_file()]
+    for what, found in (("images", sizes), ("categories", categories), ("objects", objects)):
+        if not found:
+            raise ReproError(f"{file} lists no {what}: give one that does.")
     if missing:
         raise ReproError(
             f"{file.name} names {len(missing)} image{'s' * (len(missing) > 1)} that {pictures} lacks, {missing[0]} "
             "first: complete the download."
         )
-    return Annotated(file, pictures, images, objects, categories, points, sigmas)
+    points, sigmas = _points(file, list(content.cats.values())) if kind == "keypoint" else ((), ())
+    for thing in content.anns.values():
+        if not _fits(thing, sizes, categories, len(points)):
+            raise ReproError(
+                f"{file}: annotation {thing['id']} must name a category and an image of this file, and have a box and "
+                f"{'keypoints' if points else 'a mask'} that lie on the image: correct it."
+            )
+    images = list(content.imgs.values())
+    return Annotated(file, pictures, images, dict(content.imgToAnns), categories, points, sigmas)
 
 
 def _points(file: Path, categories: list[dict]) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -194,43 +195,26 @@ def _points(file: Path, categories: list[dict]) -> tuple[tuple[str, ...], tuple[
     return points, () if len(points) == own else tuple(categories[0].get("sigmas", (0.05,) * len(points)))
 
 
-def _check(file: Path, thing: dict, images: dict[int, dict], categories: dict[int, str], points: int) -> None:
-    """One object's annotation, against its image and the categories."""
-    name = f"{file}: annotation {thing.get('id', '(without id)')}"
+def _fits(thing: dict, sizes: dict[int, tuple[int, int]], categories: dict[int, str], points: int) -> bool:
+    """Whether an object's category and image are known, and its box and its mask or `points` keypoints lie on the image.
+    sizes: (width, height) by image."""
     try:
-        image, category, box = thing["image_id"], thing["category_id"], [float(v) for v in thing["bbox"]]
-        x, y, w, h = box
-    except (KeyError, TypeError, ValueError) as e:
-        raise ReproError(f"{name} lacks an image, a category or a box of four numbers ({e!r}): correct it.") from e
-    if category not in categories:
-        raise ReproError(f"{name} is of the category {category}, which the file does not name: correct it.")
-    if image not in images:
-        raise ReproError(f"{name} belongs to the image {image}, which the file does not list: correct it.")
-    width, height = images[image]["width"], images[image]["height"]
-    inside = f"its image, {images[image]['file_name']} of {width} x {height} pixels: correct it."
-    if not all(map(math.isfinite, box)) or w < 0 or h < 0:
-        raise ReproError(f"{name} has the box {thing['bbox']}, which is none: x, y, width, height.")
-    if x < -SLACK or y < -SLACK or x + w > width + SLACK or y + h > height + SLACK:
-        raise ReproError(f"{name} has a box outside {inside}")
-    if points:
-        given = thing.get("keypoints")
-        if not isinstance(given, list) or len(given) != 3 * points:
-            raise ReproError(f"{name} has no {points} keypoints of three numbers each: correct it.")
-        for px, py, seen in zip(given[::3], given[1::3], given[2::3]):
-            if seen and not (-SLACK <= px <= width + SLACK and -SLACK <= py <= height + SLACK):
-                raise ReproError(f"{name} has a keypoint outside {inside}")
-        return
-    outline = thing.get("segmentation")
-    if isinstance(outline, dict):
-        if list(outline.get("size", ())) != [height, width] or "counts" not in outline:
-            raise ReproError(f"{name} has a mask of size {outline.get('size')}, which does not lie on {inside}")
-        return
-    if not isinstance(outline, list) or not outline or any(len(p) < 6 or len(p) % 2 for p in outline):
-        raise ReproError(f"{name} has no mask: give polygons of three points or more, or a run-length code.")
-    for polygon in outline:
-        xs, ys = polygon[::2], polygon[1::2]
-        if min(xs) < -SLACK or min(ys) < -SLACK or max(xs) > width + SLACK or max(ys) > height + SLACK:
-            raise ReproError(f"{name} has a mask outside {inside}")
+        size, whole = sizes[thing["image_id"]], thing["category_id"] in categories
+        x, y, w, h = thing["bbox"]
+        places, outline = [np.array([(x, y), (x + w, y + h)], float)], [] if points else thing["segmentation"]
+        if points:
+            given = np.array(thing["keypoints"], float).reshape(points, 3)
+            places.append(given[given[:, 2] > 0, :2])
+        elif isinstance(outline, dict):
+            whole &= "counts" in outline and tuple(outline["size"]) == size[::-1]
+        else:
+            places += [np.array(polygon, float).reshape(-1, 2) for polygon in outline]
+            whole &= len(places) > 1 and all(len(polygon) > 2 for polygon in places[1:])
+    except (KeyError, TypeError, ValueError):
+        return False
+    # no comparison with NaN is true
+    inside = all((p >= -SLACK).all() and (p <= np.add(size, SLACK)).all() for p in places)
+    return whole and inside and w >= 0 and h >= 0
 
 
 @functools.lru_cache(maxsize=4)

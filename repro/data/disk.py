@@ -20,7 +20,7 @@ from repro import data
 from repro.core import places
 from repro.core.io import write_atomic
 from repro.cores import cores
-from repro.loader import beton, compiled
+from repro.loader import beton
 from repro.loader.loader import Images, Loader, ramp
 from repro.views.recipe import Recipe
 
@@ -71,9 +71,8 @@ def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()
             images = replace(images, central=1.0)
 
         def encode(i: int) -> beton.Encoded:
-            out, image = io.BytesIO(), images[i : i + 1].to("cpu")[0].permute(1, 2, 0).contiguous().numpy()
-            Image.fromarray(image).save(out, "JPEG", quality=QUALITY)
-            return beton.Encoded(out.getvalue(), *image.shape[:2], raw=False)
+            pixels = images[i : i + 1].to("cpu")[0].permute(1, 2, 0).contiguous().numpy()
+            return beton.as_jpeg(Image.fromarray(pixels), QUALITY)
 
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # another process may be at the same
@@ -91,7 +90,7 @@ def unpacked(file: Path) -> list[Path]:
         digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:12]
         folder = file.with_name(f"train-{digest}.files")
     out = [
-        folder / f"{i // 1000:04}" / f"{i:07}.{'jpg' if k == compiled.JPEG else 'png'}"
+        folder / f"{i // 1000:04}" / f"{i:07}.{'jpg' if k == beton.JPEG else 'png'}"
         for i, k in enumerate(content.kinds)
     ]
     done = folder / "complete"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from repro.errors import ReproError
-from repro.loader.compiled import JPEG, RAW
 
+PLANAR, RAW, JPEG = range(3)  # how an image is stored: three planes, pixel after pixel, compressed
 _VERSION, _PAGE = 2, 1 << 23
 _HEADER = np.dtype(
     [("version", "<u2"), ("fields", "<u2"), ("page", "<u4"), ("samples", "<u8"), ("table", "<u8")], align=True
@@ -27,6 +29,7 @@ _HEADER = np.dtype(
 _FIELD = np.dtype([("type", "<u1"), ("name", "<u1", 16), ("arguments", "<u1", 1024)], align=True)
 _IMAGE = np.dtype([("mode", "<u1"), ("width", "<u2"), ("height", "<u2"), ("pointer", "<u8")])
 _PLACE = np.dtype([("sample", "<u8"), ("pointer", "<u8"), ("size", "<u8")])
+_ENTRY = np.dtype([("image", _IMAGE), ("place", _PLACE)])  # of the journal
 _TYPES = {0: np.dtype("<f8"), 1: np.dtype("<i8"), 2: _IMAGE}
 _MODES = np.array([JPEG, RAW])  # FFCV's numbers 0 and 1
 
@@ -49,10 +52,10 @@ class Beton:
         return len(self.offsets)
 
 
-def read(path: str | Path, image: str = "image", labels: Sequence[str] | None = None) -> Beton:
-    """Open a file. labels: the fields that must be there; None takes every number.
+def read(path: str | Path) -> Beton:
+    """Open a file of one field `image` and any numbers.
 
-    Raises ReproError for a missing, truncated or foreign file, or one whose fields are not these.
+    Raises ReproError for a missing, truncated or foreign file, or one that has other fields.
     """
     path = Path(path)
     again = "prepare it again"
@@ -77,14 +80,10 @@ def read(path: str | Path, image: str = "image", labels: Sequence[str] | None = 
     fields = part(_FIELD, int(header["fields"]), _HEADER.itemsize, "header")
     names = [bytes(f["name"]).split(b"\0")[0].decode("ascii", "replace") for f in fields]
     kinds = dict(zip(names, (int(f["type"]) for f in fields)))
-    wanted = {image: (2,), **dict.fromkeys(labels or (), (0, 1))}
-    for name, types in wanted.items():
-        if kinds.get(name) not in types:
-            raise ReproError(
-                f"The file {path} was made for other fields ({', '.join(names)}; {', '.join(wanted)} are needed): {again}."
-            )
-    if not set(kinds.values()) <= set(_TYPES):
-        raise ReproError(f"The file {path} has fields that are neither images nor numbers: {again} without them.")
+    if kinds.get("image") != 2 or not set(kinds.values()) <= set(_TYPES):
+        raise ReproError(
+            f"The file {path} was made for other fields ({', '.join(names)}; an image and numbers are needed): {again}."
+        )
     row = np.dtype([("", _TYPES[kind]) for kind in kinds.values()], align=True)
     rows = part(row, int(header["samples"]), _HEADER.itemsize + fields.nbytes, "table of samples")
     rest = size - int(header["table"])
@@ -92,15 +91,13 @@ def read(path: str | Path, image: str = "image", labels: Sequence[str] | None = 
         raise ReproError(f"The file {path} is truncated (its table of places is missing or cut off): {again}.")
     places = data[int(header["table"]) :].view(_PLACE)
     places = places[np.argsort(places["pointer"], kind="stable")]
-    images = rows[f"f{names.index(image)}"]
+    images = rows[f"f{names.index('image')}"]
     at = np.searchsorted(places["pointer"], images["pointer"])
     lengths = places["size"][np.minimum(at, len(places) - 1)]
     found = places["pointer"][np.minimum(at, len(places) - 1)] == images["pointer"]
     if not (found & (images["pointer"] + lengths <= header["table"]) & (images["mode"] < 2)).all():
         raise ReproError(f"The file {path} is damaged (samples point to no data): {again}.")
-    columns = {
-        n: rows[f"f{i}"].copy() for i, n in enumerate(names) if kinds[n] != 2 and (labels is None or n in labels)
-    }
+    columns = {name: rows[f"f{i}"].copy() for i, name in enumerate(names) if kinds[name] != 2}
     numbers = (images["pointer"], lengths, images["height"], images["width"], _MODES[images["mode"]])
     return Beton(path, data, *(n.astype(np.int64) for n in numbers), columns)
 
@@ -115,6 +112,13 @@ class Encoded:
     raw: bool
 
 
+def as_jpeg(image: Image.Image, quality: int = 90) -> Encoded:
+    """An RGB image as a JPEG."""
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return Encoded(out.getvalue(), image.height, image.width, raw=False)
+
+
 def write(
     path: str | Path,
     encode: Callable[[int], Encoded],
@@ -126,72 +130,26 @@ def write(
 ) -> None:
     """Write a file of len(labels) samples; `encode(i)` gives the image of sample i, and is called in threads.
 
-    The file is built beside its name, with a journal: it takes the name only when it is whole, and a run that was
-    stopped goes on after the last full page if `identity`, a text for what is being written, is the same. tick(done) is
-    called after each sample. Raises ReproError for a disk that fills and an image larger than a page; what `encode`
-    raises comes through.
+    The file is built beside its name, with a journal: it takes the name only when it is whole. A run that was stopped
+    goes on after the last full page if `identity`, a text for what is being written, is the same. tick(done) is called
+    after each sample. Raises ReproError for a disk that fills and an image larger than a page; what `encode` raises comes
+    through.
     """
     path = Path(path)
     columns = {k: np.asarray(v, _TYPES[0] if np.asarray(v).dtype.kind == "f" else _TYPES[1]) for k, v in labels.items()}
     count = {len(c) for c in columns.values()}
     if len(count) != 1 or not (count := count.pop()):
         raise ReproError(f"{path.name} would have no samples, or labels of different lengths: check the source folder.")
-    kinds = {"image": 2, **{k: 1 if c.dtype.kind == "i" else 0 for k, c in columns.items()}}
-    row = np.dtype([("", _TYPES[kind]) for kind in kinds.values()], align=True)
-    start = _HEADER.itemsize + _FIELD.itemsize * len(kinds) + row.itemsize * count
-    start = -(-start // page) * page
-    part, journal = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.journal")
-    stamp = hashlib.sha256(json.dumps([identity, count, page, list(kinds)]).encode()).digest()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        images, places = _resume(part, journal, stamp, count, start, page)
-        with part.open("r+b") as out, journal.open("ab") as log, ThreadPoolExecutor(max(1, workers)) as pool:
-            position, buffer, unlogged = out.seek(0, os.SEEK_END), bytearray(), []
-
-            def flush() -> None:
-                nonlocal position, buffer
-                buffer.extend(bytes(page - len(buffer)))
-                out.write(buffer)
-                out.flush()
-                os.fsync(out.fileno())
-                log.write(b"".join(unlogged))
-                log.flush()
-                position, buffer = position + page, bytearray()
-                unlogged.clear()
-
-            tick(len(images))
-            for image in _ahead(pool, encode, range(len(images), count), 4 * max(1, workers)):
-                size = len(image.data)
-                if size > page:
-                    raise ReproError(
-                        f"Sample {len(images)} takes {size} bytes, more than a page of {page}: store it as JPEG or smaller, "
-                        "or choose larger pages."
-                    )
-                if len(buffer) + size > page:
-                    flush()
-                pointer = position + len(buffer)
-                images.append((int(image.raw), image.width, image.height, pointer))
-                places.append((len(images) - 1, pointer, size))
-                unlogged.append(np.array([images[-1]], _IMAGE).tobytes() + np.array([places[-1]], _PLACE).tobytes())
-                buffer.extend(image.data)
-                tick(len(images))
-            if buffer:
-                flush()
-            rows = np.zeros(count, row)
-            for i, column in enumerate([np.array(images, _IMAGE), *columns.values()]):
-                rows[f"f{i}"] = column
-            fields = np.zeros(len(kinds), _FIELD)
-            for field, (name, kind) in zip(fields, kinds.items()):
-                field["type"] = kind
-                field["name"][: len(name)] = np.frombuffer(name.encode("ascii"), np.uint8)
-            out.write(np.array(places, _PLACE).tobytes())
-            out.seek(0)
-            header = np.array([(_VERSION, len(kinds), page, count, position)], _HEADER)
-            out.write(header.tobytes() + fields.tobytes() + rows.tobytes())
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, path)
-        journal.unlink()
+        with _Pages(path, columns, identity, page) as pages, ThreadPoolExecutor(max(1, workers)) as pool:
+            tick(len(pages.entries))
+            for image in _ahead(pool, encode, range(len(pages.entries), count), 4 * max(1, workers)):
+                pages.add(image)
+                tick(len(pages.entries))
+            pages.finish()
+        os.replace(pages.part, path)
+        pages.journal.unlink()
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ReproError(
@@ -215,28 +173,89 @@ def _ahead(pool, function, numbers, ahead) -> Iterator[Encoded]:
             future.cancel()
 
 
-def _resume(part: Path, journal: Path, stamp: bytes, count: int, start: int, page: int) -> tuple[list, list]:
-    """The samples that an earlier run wrote, (mode, width, height, pointer) and (sample, pointer, size) each; the part
-    file is cut after their last page."""
-    images, places = [], []
-    entry = _IMAGE.itemsize + _PLACE.itemsize
-    if part.exists() and journal.exists() and journal.read_bytes()[:32] == stamp:
-        known = journal.read_bytes()[32:]
-        for i in range(min(count, len(known) // entry)):
-            one = known[i * entry : (i + 1) * entry]
-            image = np.frombuffer(one[: _IMAGE.itemsize], _IMAGE)[0]
-            place = np.frombuffer(one[_IMAGE.itemsize :], _PLACE)[0]
-            if int(place["pointer"]) // page * page + page > part.stat().st_size:
-                break
-            images.append(image.item())
-            places.append(place.item())
-    else:
-        part.write_bytes(b"")
-    end = places[-1][1] // page * page + page if places else start
-    with part.open("r+b") as out:
-        out.truncate(end)
-    journal.write_bytes(
-        stamp
-        + b"".join(np.array([i], _IMAGE).tobytes() + np.array([p], _PLACE).tobytes() for i, p in zip(images, places))
-    )
-    return images, places
+class _Pages:
+    """A file in the making: images go into it page by page, and a journal lists those whose page is on disk.
+
+    entries: one _ENTRY a sample, those that an earlier run wrote included.
+    """
+
+    def __init__(self, path: Path, columns: dict[str, np.ndarray], identity: str, page: int):
+        self.part, self.journal = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.journal")
+        self.columns, self.page, count = columns, page, len(next(iter(columns.values())))
+        self.kinds = {"image": 2, **{k: 1 if c.dtype.kind == "i" else 0 for k, c in columns.items()}}
+        self.row = np.dtype([("", _TYPES[kind]) for kind in self.kinds.values()], align=True)
+        start = _HEADER.itemsize + _FIELD.itemsize * len(self.kinds) + self.row.itemsize * count
+        stamp = hashlib.sha256(json.dumps([identity, count, page, list(self.kinds)]).encode()).digest()
+        known, end = self._known(stamp, count), -(-start // page) * page
+        if len(known):
+            end = int(known["place"]["pointer"][-1]) // page * page + page
+        else:
+            self.part.write_bytes(b"")
+        self.journal.write_bytes(stamp + known.tobytes())
+        self.out, self.log = self.part.open("r+b"), self.journal.open("ab")
+        self.out.truncate(end)
+        self.entries, self.logged = known.tolist(), len(known)
+        self.position, self.buffer = end, bytearray()
+
+    def _known(self, stamp: bytes, count: int) -> np.ndarray:
+        """The journal's entries (n,) whose pages are on disk, none if it was kept for another content."""
+        if not self.part.exists() or not self.journal.exists():
+            return np.empty(0, _ENTRY)
+        content = self.journal.read_bytes()
+        if not content.startswith(stamp):
+            return np.empty(0, _ENTRY)
+        whole = (len(content) - len(stamp)) // _ENTRY.itemsize
+        entries = np.frombuffer(content, _ENTRY, whole, len(stamp))[:count]
+        return entries[entries["place"]["pointer"] // self.page * self.page + self.page <= self.part.stat().st_size]
+
+    def __enter__(self) -> _Pages:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.out.close()
+        self.log.close()
+
+    def add(self, image: Encoded) -> None:
+        size = len(image.data)
+        if size > self.page:
+            raise ReproError(
+                f"Sample {len(self.entries)} takes {size} bytes, more than a page of {self.page}: store it as JPEG or "
+                "smaller, or choose larger pages."
+            )
+        if len(self.buffer) + size > self.page:
+            self._flush()
+        pointer = self.position + len(self.buffer)
+        place = (len(self.entries), pointer, size)
+        self.entries.append(((int(image.raw), image.width, image.height, pointer), place))
+        self.buffer.extend(image.data)
+
+    def _flush(self) -> None:
+        """Write a page to disk, and then what is in it into the journal."""
+        self.out.seek(self.position)
+        self.out.write(self.buffer + bytes(self.page - len(self.buffer)))
+        self._sync()
+        self.log.write(np.array(self.entries[self.logged :], _ENTRY).tobytes())
+        self.log.flush()
+        self.position, self.buffer, self.logged = self.position + self.page, bytearray(), len(self.entries)
+
+    def _sync(self) -> None:
+        self.out.flush()
+        os.fsync(self.out.fileno())
+
+    def finish(self) -> None:
+        """Write the last page, the table of places and, at the file's beginning, header, fields and rows."""
+        if self.buffer:
+            self._flush()
+        entries = np.array(self.entries, _ENTRY)
+        rows, fields = np.zeros(len(entries), self.row), np.zeros(len(self.kinds), _FIELD)
+        for i, column in enumerate([entries["image"], *self.columns.values()]):
+            rows[f"f{i}"] = column
+        for field, (name, kind) in zip(fields, self.kinds.items()):
+            field["type"] = kind
+            field["name"][: len(name)] = np.frombuffer(name.encode("ascii"), np.uint8)
+        self.out.seek(self.position)
+        self.out.write(entries["place"].tobytes())
+        self.out.seek(0)
+        header = np.array([(_VERSION, len(self.kinds), self.page, len(entries), self.position)], _HEADER)
+        self.out.write(header.tobytes() + fields.tobytes() + rows.tobytes())
+        self._sync()

@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from repro.errors import ReproError
+from repro.loader.beton import JPEG, PLANAR, RAW
 from repro.views.draw import (
     BLUR,
     BRIGHTNESS,
@@ -603,9 +604,37 @@ def _jitter_matrix(order, factors, mean, matrix):
 
 
 @_jit
+def _contrast_turn(order):
+    """The jitter's turn at which the image's mean must be known."""
+    for turn in range(4):
+        if order[turn] == CONTRAST:
+            return turn
+    return 4
+
+
+@_jit
+def _jitter_by_mean(order, factors, split, n, fast, sums, steps, numbers):
+    """The jitter's turns from `split` on as steps of `_paint`, or in fast mode all of them as one; returns how many.
+    sums: of the image's n pixels."""
+    mean = (_F(sums[0] / n), _F(sums[1] / n), _F(sums[2] / n))
+    if fast:
+        steps[0] = _DO_MATRIX
+        _jitter_matrix(order, factors, mean, numbers[0].reshape(3, 4))
+        return np.int64(1)
+    luma = _R * mean[0] + _G * mean[1] + _B * mean[2]
+    return _jitter(order, factors, split, np.int64(4), luma, steps, numbers)
+
+
+@_jit
 def _copy(source, n, out):
     for i in range(n):
         out[i] = source[i]
+
+
+@_jit
+def _copy_planes(source, n, out):
+    for c in range(3):
+        _copy(source[c], n, out[c])
 
 
 @_jit
@@ -714,19 +743,13 @@ def _view(image, width, drawn, order, factors, sigma, row, state, size, fast, pl
     flip, jitter, gray, solarize = drawn[4] > 0, drawn[5] > 0, drawn[6] > 0, drawn[7] > 0
     kernel, threshold, noise = int(row[_KERNEL]), _F(row[_THRESHOLD]), _F(row[_NOISE])
     fresh = row[_PARENT] < 0
-    split = np.int64(4)  # the jitter's turn at which the image's mean must be known
-    if jitter:
-        for turn in range(4):
-            if order[turn] == CONTRAST:
-                split = turn
+    split = _contrast_turn(order) if jitter else np.int64(4)
     count = np.int64(0)
     if jitter and not fast:
         count = _jitter(order, factors, np.int64(0), split, _0, steps, numbers)
     rows = max(1, _CHUNK // size)
-    taps_x = taps_y = 0
-    if fresh:
-        taps_y = _weights(crop_height, size, np.bool_(False), 1 / 255, first_y, weight_y)
-        taps_x = _weights(crop_width, size, flip, 1.0, first_x, weight_x)
+    taps_y = _weights(crop_height, size, np.bool_(False), 1 / 255, first_y, weight_y) if fresh else 0
+    taps_x = _weights(crop_width, size, flip, 1.0, first_x, weight_x) if fresh else 0
     sums[:] = 0
     painted = 0
     for y0 in range(0, size, rows):
@@ -745,19 +768,13 @@ def _view(image, width, drawn, order, factors, sigma, row, state, size, fast, pl
                 planes[:, n : n + _BLOCK] = _0
             _paint(red, green, blue, painted, end, steps, numbers, count, sums)
             painted = end
-    mean = (_F(sums[0] / n), _F(sums[1] / n), _F(sums[2] / n))
-    soften = sigma > _0 and kernel > 1
     count = np.int64(0)
-    if jitter and fast:
-        steps[0], count = _DO_MATRIX, np.int64(1)
-        _jitter_matrix(order, factors, mean, numbers[0].reshape(3, 4))
-    elif jitter:
-        luma = _R * mean[0] + _G * mean[1] + _B * mean[2]
-        count = _jitter(order, factors, split, np.int64(4), luma, steps, numbers)
+    if jitter:
+        count = _jitter_by_mean(order, factors, split, n, fast, sums, steps, numbers)
     if gray:
         steps[count], numbers[count, 0], numbers[count, 1] = _DO_SATURATE, _0, _1
         count += 1
-    if soften:
+    if sigma > _0 and kernel > 1:
         if count:
             _paint(red, green, blue, np.int64(0), n, steps, numbers, count, sums)
             count = np.int64(0)
@@ -930,7 +947,26 @@ def _decompress(typingctx, function, handle, data, offset, length, out, width, h
     return signature, codegen
 
 
-PLANAR, RAW, JPEG = range(3)  # how an image is stored: three planes, pixel after pixel, compressed
+@_jit
+def _largest(recipe, heights, widths, kinds, begin, end):
+    """The widest blur of a recipe, and of the images begin ... end - 1 the longest side and the most pixels."""
+    kernel = pixels = extent = 1
+    for v in range(len(recipe)):
+        kernel = max(kernel, int(recipe[v, _KERNEL]) if recipe[v, _BLUR] > 0 else 1)
+    for i in range(begin, end):
+        extent = max(extent, max(heights[i], widths[i]))
+        pixels = max(pixels, 0 if kinds[i] == RAW else heights[i] * widths[i])
+    return kernel, extent, pixels
+
+
+@_jit
+def _shrink_crops(drawn, shrink, height, width):
+    """Move the crops from an image to the same image decoded `shrink` times smaller, of these sides."""
+    for v in range(len(drawn)):
+        for k in range(2):
+            end = min((drawn[v, k] + drawn[v, k + 2] + shrink // 2) // shrink, width if k else height)
+            drawn[v, k] = (drawn[v, k] + shrink // 2) // shrink
+            drawn[v, k + 2] = end - drawn[v, k]
 
 
 @_jit
@@ -940,23 +976,16 @@ def make_views(
 ):  # fmt: skip
     """Views of the images begin ... end - 1; -1, or the number of the first image that cannot be decoded.
 
-    data: bytes, read-only; offsets, lengths, heights, widths, kinds, samples: int64 (B,), where each image lies, what
-    it is, and its number in the data set. recipe: (V, 19) of `table`; starts: (V,) of `starts`. fast: the jitter as one matrix,
-    and JPEGs decoded at 1/2, 1/4 or 1/8 where every crop stays at least as large as its view. decoder: int64 (3,), the
+    data: bytes, read-only; offsets, lengths, heights, widths, kinds, samples: int64 (B,), where each image lies, what it
+    is, and its number in the data set. recipe, starts: (V, 19) of `table` and (V,) of `starts`. fast: the jitter as one
+    matrix, and JPEGs decoded at 1/2, 1/4 or 1/8 where every crop stays as large as its view. decoder: int64 (3,), the
     address of tjDecompress2, its handle and its flags. bytes_out uint8 or floats_out float32: (views, 3 * size * size),
     view v of image i in row v * view_step + i * image_step; the other one has no rows.
-
-    One entry for all cases, since each combination of types is compiled, and kept on disk, anew.
+    One entry for all cases, since each combination of types is compiled and kept on disk anew.
     """
     views, n = len(recipe), size * size
-    kernel, staged = 1, False
-    for v in range(views):
-        kernel = max(kernel, int(recipe[v, _KERNEL]) if recipe[v, _BLUR] > 0 else 1)
-        staged = staged or recipe[v, _PARENT] >= 0
-    pixels = extent = 1
-    for i in range(begin, end):
-        extent = max(extent, max(heights[i], widths[i]))
-        pixels = max(pixels, 0 if kinds[i] == RAW else heights[i] * widths[i])
+    staged = (recipe[:, _PARENT] >= 0).any()
+    kernel, extent, pixels = _largest(recipe, heights, widths, kinds, begin, end)
     work = _workspace(extent, size, kernel)
     scratch = np.empty(3 * pixels, np.uint8)
     kept, pitch = views if staged else 1, (n + _PAD + _LANES) // _LANES * _LANES
@@ -972,11 +1001,7 @@ def make_views(
                 shrink //= 2
         if shrink > 1:
             height, width = (height + shrink - 1) // shrink, (width + shrink - 1) // shrink
-            for v in range(views):
-                for k in range(2):
-                    end = min((drawn[v, k] + drawn[v, k + 2] + shrink // 2) // shrink, width if k else height)
-                    drawn[v, k] = (drawn[v, k] + shrink // 2) // shrink
-                    drawn[v, k + 2] = end - drawn[v, k]
+            _shrink_crops(drawn, shrink, height, width)
         image = scratch
         if kinds[i] == RAW:
             image = data[offsets[i] : offsets[i] + 3 * height * width]
@@ -987,8 +1012,7 @@ def make_views(
         for v in range(views):
             mine, parent = planes[v if staged else 0], int(recipe[v, _PARENT])
             if parent >= 0:
-                for c in range(3):
-                    _copy(planes[parent, c], n, mine[c])
+                _copy_planes(planes[parent], n, mine)
             state = counter(starts[v], samples[i])
             count = _view(
                 image, width, drawn[v], order[v], factors[v], sigma[v], recipe[v], state, size, fast, mine, work

@@ -26,10 +26,11 @@ from repro.loader.jpeg import Decoder
 from repro.views.draw import permutation
 from repro.views.recipe import Recipe
 
+AHEAD = 2  # batches that are made before they are asked for
+
 
 class Batch(NamedTuple):
-    """views: (V, B, 3, S, S) uint8, or float32 in [0, 1]; index: (B,) int64, the samples' numbers in the data set;
-    labels: (B,) by name."""
+    """views: (V, B, 3, S, S) uint8; index: (B,) int64, the samples' numbers in the data set; labels: (B,) by name."""
 
     views: Tensor
     index: Tensor
@@ -48,26 +49,11 @@ def ramp(start: int, end: int, first: int, last: int, to: int = 32) -> Callable[
     return size
 
 
-def order(
-    seed: int,
-    epoch: int,
-    samples: np.ndarray,
-    shuffle: bool,
-    drop_last: bool,
-    batch: int,
-    rank: int = 0,
-    world: int = 1,
-) -> list[np.ndarray]:
-    """The batches of sample numbers of one rank in one epoch.
-
-    All ranks cut the same permutation, so together they see each sample once. With drop_last every rank has the same
-    number of full batches; without it nothing is left out and nothing is repeated, so the last ones may differ.
-    """
+def order(seed: int, epoch: int, samples: np.ndarray, shuffle: bool, drop_last: bool, batch: int) -> list[np.ndarray]:
+    """The batches of sample numbers of one epoch; with drop_last all are full."""
     chosen = samples[permutation(seed, epoch, len(samples)).numpy()] if shuffle else samples
-    if drop_last:
-        chosen = chosen[: len(chosen) // (batch * world) * batch * world]
-    mine = chosen[rank::world]
-    return [mine[i : i + batch] for i in range(0, len(mine), batch)]
+    stop = len(chosen) // batch * batch if drop_last else len(chosen)
+    return [chosen[i : i + batch] for i in range(0, stop, batch)]
 
 
 class Loader:
@@ -76,10 +62,8 @@ class Loader:
     path: the file, or one that is open. recipe: the views; None gives one view for evaluation, the middle square
     (`central` of the shorter side), nothing random. size: pixels a side of the views, or a function of the epoch
     (`ramp`). seed: of order and views. workers: threads, 0 for one a core. shuffle: False takes the samples in their
-    order. indices: a part of the data set. rank, world: this process among those that share the data set. fast: see
-    `repro.loader.compiled`. dtype: torch.uint8 (rounded) or torch.float32. device: where the batches are handed over; to a
-    GPU from pinned memory, while the next ones are made. labels: the names to read; None for all. ahead: batches made
-    before they are asked for.
+    order. indices: a part of the data set. fast: see `repro.loader.compiled.make_views`. device: where the batches are
+    handed over; a GPU gets them from pinned memory, while the next ones are made.
 
     Raises ReproError for a missing, truncated or foreign file, and for options that cannot be.
     """
@@ -96,38 +80,31 @@ class Loader:
         shuffle: bool = True,
         drop_last: bool = True,
         indices: Sequence[int] | None = None,
-        rank: int = 0,
-        world: int = 1,
         fast: bool = False,
-        dtype: torch.dtype = torch.uint8,
         device: str | torch.device = "cpu",
-        labels: Sequence[str] | None = None,
         central: float = 0.875,
-        ahead: int = 2,
     ):
-        self.file = path if isinstance(path, beton.Beton) else beton.read(path, labels=labels)
-        check(batch, rank, world, workers, dtype)
+        self.file = path if isinstance(path, beton.Beton) else beton.read(path)
+        check(batch, workers)
         self.recipe, self.batch, self.seed, self.central = recipe, batch, seed, central
         self.size = size if callable(size) else lambda epoch: size
         self.workers = workers or cores()
-        self.shuffle, self.drop_last, self.rank, self.world = shuffle, drop_last, rank, world
+        self.shuffle, self.drop_last = shuffle, drop_last
         self.samples = samples(indices, len(self.file), self.file.path)
-        self.fast, self.dtype, self.device, self.ahead = fast, dtype, torch.device(device), max(1, ahead)
+        self.fast, self.device = fast, torch.device(device)
         self.labels = {name: torch.from_numpy(values) for name, values in self.file.labels.items()}
-        self._memory = _Memory(self.device.type == "cuda", self.ahead + 4)
+        self._memory = _Memory(self.device.type == "cuda", AHEAD + 4)
         self._decoders: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-        compressed = (self.file.kinds[self.samples] == compiled.JPEG).any()
+        compressed = (self.file.kinds[self.samples] == beton.JPEG).any()
         self._keep = [Decoder(fast) for _ in range(self.workers)] if compressed else []
         for decoder in [d.address for d in self._keep] or [np.zeros(3, np.int64)] * self.workers:
             self._decoders.put(decoder)
         if not self.batches(0):
-            raise ReproError(
-                f"{self.file.path} leaves no full batch of {batch} for rank {rank}: choose a smaller batch."
-            )
+            raise ReproError(f"{self.file.path} leaves no full batch of {batch}: choose a smaller batch.")
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """The sample numbers of each batch of this rank's epoch."""
-        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch, self.rank, self.world)
+        """The sample numbers of each batch of an epoch."""
+        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch)
 
     def __len__(self) -> int:
         return len(self.batches(0))
@@ -137,56 +114,49 @@ class Loader:
 
         Raises ReproError that names a sample which cannot be decoded; any error in a worker ends the epoch.
         """
-        size, views = self.size(epoch), 1 if self.recipe is None else len(self.recipe.views)
+        size = self.size(epoch)
         if self.recipe is None:
-            table, starts = compiled.central(self.central), np.zeros(1, np.int64)
+            views = compiled.central(self.central), np.zeros(1, np.int64), size, self.fast
         else:
-            table, starts = compiled.table(self.recipe, size), compiled.starts(self.recipe, self.seed, epoch)
-        memory = self._memory
-        waiting: list[tuple[np.ndarray, np.ndarray, list[Future]]] = []
+            starts = compiled.starts(self.recipe, self.seed, epoch)
+            views = compiled.table(self.recipe, size), starts, size, self.fast
         compiled.warm_up()
-
-        def submit(pool: ThreadPoolExecutor, index: np.ndarray) -> None:
-            count = len(index)
-            out = memory.take((views, count, 3, size, size), self.dtype)
-            rows = out.reshape(views * count, 3 * size * size)
-            none = np.empty((0, 1), np.float32 if self.dtype == torch.uint8 else np.uint8)
-            to = (rows, none) if self.dtype == torch.uint8 else (none, rows)
-            f = self.file
-            places = [a[index] for a in (f.offsets, f.lengths, f.heights, f.widths, f.kinds)]
-            rest = (table, starts, size, self.fast)
-
-            def work(begin: int, end: int) -> None:
-                decoder = self._decoders.get()
-                try:
-                    bad = compiled.make_views(
-                        f.data, *places, index, begin, end, *rest, decoder, *to, count, 1
-                    )  # fmt: skip
-                finally:
-                    self._decoders.put(decoder)
-                if bad >= 0:
-                    raise ReproError(
-                        f"Sample {index[bad]} of {f.path} cannot be decoded (its JPEG data are damaged): prepare the file "
-                        "again, or leave the sample out with `indices`."
-                    )
-
-            share = max(1, -(-count // (4 * self.workers)))  # small enough that no thread waits long for the last one
-            tasks = [pool.submit(work, a, min(count, a + share)) for a in range(0, count, share)]
-            waiting.append((index, out, tasks))
-
-        todo = iter(self.batches(epoch)[first:])
+        waiting: list[tuple[np.ndarray, np.ndarray, list[Future]]] = []
         pool = ThreadPoolExecutor(self.workers, "loader")
         try:
-            for index in todo:
-                submit(pool, index)
-                if len(waiting) > self.ahead:
-                    yield self._hand_over(memory, *waiting.pop(0))
+            for index in self.batches(epoch)[first:]:
+                waiting.append((index, *self._begin(pool, index, views)))
+                if len(waiting) > AHEAD:
+                    yield self._hand_over(*waiting.pop(0))
             while waiting:
-                yield self._hand_over(memory, *waiting.pop(0))
+                yield self._hand_over(*waiting.pop(0))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _hand_over(self, memory: _Memory, index: np.ndarray, out: np.ndarray, tasks: list[Future]) -> Batch:
+    def _begin(self, pool: ThreadPoolExecutor, index: np.ndarray, views: tuple) -> tuple[np.ndarray, list[Future]]:
+        """Where the views of the samples `index` will be, and the tasks that make them. views: the table, the starts, the
+        size and the mode that `make_views` takes."""
+        file, (table, _, size, _), count = self.file, views, len(index)
+        out = self._memory.take((len(table), count, 3, size, size))
+        rows, none = out.reshape(len(table) * count, 3 * size * size), np.empty((0, 1), np.float32)
+        places = [a[index] for a in (file.offsets, file.lengths, file.heights, file.widths, file.kinds)]
+
+        def work(begin: int, end: int) -> None:
+            decoder = self._decoders.get()
+            try:
+                bad = compiled.make_views(file.data, *places, index, begin, end, *views, decoder, rows, none, count, 1)
+            finally:
+                self._decoders.put(decoder)
+            if bad >= 0:
+                raise ReproError(
+                    f"Sample {index[bad]} of {file.path} cannot be decoded (its JPEG data are damaged): prepare the file "
+                    "again, or leave the sample out with `indices`."
+                )
+
+        share = max(1, -(-count // (4 * self.workers)))  # small enough that no thread waits long for the last one
+        return out, [pool.submit(work, a, min(count, a + share)) for a in range(0, count, share)]
+
+    def _hand_over(self, index: np.ndarray, out: np.ndarray, tasks: list[Future]) -> Batch:
         for task in tasks:
             try:
                 task.result()
@@ -195,7 +165,7 @@ class Loader:
         views, number = torch.from_numpy(out), torch.from_numpy(index)
         labels = {name: values[number] for name, values in self.labels.items()}
         if self.device.type == "cuda":
-            views = memory.send(out, views, self.device)
+            views = self._memory.send(out, views, self.device)
             number = number.to(self.device, non_blocking=True)
             labels = {name: values.to(self.device, non_blocking=True) for name, values in labels.items()}
         return Batch(views, number, labels)
@@ -258,14 +228,14 @@ class _Memory:
         self.taking = threading.Lock()  # two epochs may run in two threads
         self.sending: list[tuple[np.ndarray, torch.cuda.Event]] = []
 
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
         with self.taking:
             self.sending = [(array, sent) for array, sent in self.sending if not sent.query()]
             for array in self.arrays:
                 # three references: the list's, this loop's, and the one that asks
                 if array.shape == shape and sys.getrefcount(array) == 3:
                     return array
-            array = torch.empty(shape, dtype=dtype, pin_memory=self.pinned).numpy()
+            array = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned).numpy()
             self.arrays = [*self.arrays, array][-self.most :]  # what leaves the list goes when its holder lets go
             return array
 
@@ -282,13 +252,9 @@ class _Memory:
         return there
 
 
-def check(batch: int, rank: int, world: int, workers: int, dtype: torch.dtype) -> None:
+def check(batch: int, workers: int) -> None:
     if batch < 1 or workers < 0:
         raise ReproError(f"A loader needs a batch of 1 or more and workers of 0 or more, not {batch} and {workers}.")
-    if not 0 <= rank < world:
-        raise ReproError(f"A rank lies between 0 and the number of processes, {world}, not at {rank}: correct it.")
-    if dtype not in (torch.uint8, torch.float32):
-        raise ReproError(f"A loader gives torch.uint8 or torch.float32, not {dtype}: convert on the device.")
 
 
 def samples(indices: Sequence[int] | None, count: int, what: str | Path) -> np.ndarray:

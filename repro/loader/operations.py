@@ -25,7 +25,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from repro.loader import compiled
-from repro.loader.compiled import JPEG, RAW, make_views
+from repro.loader.beton import JPEG, RAW
+from repro.loader.compiled import make_views
 from repro.loader.jpeg import Decoder
 from repro.views.recipe import Recipe
 

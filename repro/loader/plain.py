@@ -42,27 +42,23 @@ class PlainLoader:
         shuffle: bool = True,
         drop_last: bool = True,
         indices: Sequence[int] | None = None,
-        rank: int = 0,
-        world: int = 1,
-        dtype: torch.dtype = torch.uint8,
         device: str | torch.device = "cpu",
         central: float = 0.875,
     ):
-        check(batch, rank, world, workers, dtype)
+        check(batch, workers)
         self.files, self.recipe, self.batch, self.seed, self.central = list(files), recipe, batch, seed, central
         self.size = size if callable(size) else lambda epoch: size
         self.workers = workers or cores()
-        self.shuffle, self.drop_last, self.rank, self.world = shuffle, drop_last, rank, world
+        self.shuffle, self.drop_last, self.device = shuffle, drop_last, torch.device(device)
         self.samples = samples(indices, len(self.files), "The list of files")
-        self.dtype, self.device = dtype, torch.device(device)
         self.labels = {name: torch.tensor(values) for name, values in labels.items()}
         if not self.batches(0):
-            raise ReproError(f"The files leave no full batch of {batch} for rank {rank}: choose a smaller batch.")
+            raise ReproError(f"The files leave no full batch of {batch}: choose a smaller batch.")
         self.wanted: list[list[tuple[int, int, int]]] = []  # what the workers are to load next
         self.loader: DataLoader | None = None
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch, self.rank, self.world)
+        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch)
 
     def __len__(self) -> int:
         return len(self.batches(0))
@@ -74,7 +70,7 @@ class PlainLoader:
         cuda = self.device.type == "cuda"
         if self.loader is None:
             self.loader = DataLoader(
-                _Views(self.files, self.recipe, self.seed, self.central, self.dtype),
+                _Views(self.files, self.recipe, self.seed, self.central),
                 batch_sampler=self.wanted,
                 num_workers=self.workers,
                 collate_fn=_collate,
@@ -95,8 +91,8 @@ class PlainLoader:
 
 
 class _Views(Dataset):
-    def __init__(self, files, recipe, seed, central, dtype):
-        self.files, self.recipe, self.seed, self.central, self.dtype = files, recipe, seed, central, dtype
+    def __init__(self, files, recipe, seed, central):
+        self.files, self.recipe, self.seed, self.central = files, recipe, seed, central
         self.known = self.table = self.starts = None
         self._know(0, 32)
         # compiled here, since each worker would compile it anew, or fetch it from disk
@@ -125,7 +121,7 @@ class _Views(Dataset):
                 number,
             )
         made: list[Image.Image] = []
-        out = torch.empty((len(self.table), 3, size, size), dtype=self.dtype)
+        out = torch.empty((len(self.table), 3, size, size), dtype=torch.uint8)
         for v, row in enumerate(self.table):
             drawn = compiled.drawn(row, self.starts[v], number, image.height, image.width)
             parent = -1 if self.recipe is None else self.recipe.views[v].parent
@@ -134,7 +130,7 @@ class _Views(Dataset):
             pixels = F.pil_to_tensor(made[-1])
             if self.recipe is not None and self.recipe.views[v].noise:
                 pixels = _noise(pixels, self.recipe.views[v].noise, drawn.state)
-            out[v] = pixels if self.dtype == torch.uint8 else pixels / 255
+            out[v] = pixels
         return out, number
 
 

@@ -18,14 +18,13 @@ from matplotlib.figure import Figure
 
 from repro import data, figures
 from repro.claims import instance_simclr as claim_instance
-from repro.claims import msr_beta_decay, start_here
+from repro.claims import kit, msr_beta_decay, start_here
 from repro.claims import single_gpu as gpu_grids
-from repro.claims.common import floor_levels, semantic, trained
-from repro.claims.kit import by
+from repro.claims.kit import by, floor_levels, trained
 from repro.core import places, store, sweep
 from repro.core.methods import DECAYS, MSR, SimCLR
 from repro.core.profiles import base
-from repro.core.spec import key
+from repro.core.spec import DetectSpec, key
 from repro.errors import ReproError
 from repro.pages import notebook
 from repro.ssl.methods import beta_at
@@ -103,7 +102,7 @@ def evaluation_protocol(study: Any, runs: pd.DataFrame) -> Any:
         "method": _slider(list(methods), next(iter(methods)), "method"),
         "labels": _slider([("64", 64), ("256", 256), ("1024", 1024), ("all", 0)], 0, "labels"),
     }
-    task = semantic(runs)
+    task = kit.tasks(runs)[0]
 
     def draw(method: str, labels: int) -> Any:
         spec = methods[method]
@@ -135,7 +134,7 @@ def single_gpu(study: Any, runs: pd.DataFrame) -> Any:
         "branches": _slider(["alike", "two"], "alike", "branches"),
         "layers": _slider([("backbone", False), ("every layer", True)], False, "probe"),
     }
-    task, mine = semantic(runs), notebook.rows(study, runs, study.claims[-1])
+    task, mine = kit.tasks(runs)[0], notebook.rows(study, runs, study.claims[-1])
     column = f"linear_test_{task}"
 
     def draw(method: str, level: int, rate: int, branches: str, layers: bool) -> Any:
@@ -277,7 +276,7 @@ def batch_size(study: Any, runs: pd.DataFrame) -> Any:
         "temperature": _slider(temperatures, SimCLR().temperature, "temperature"),
         "rate": _slider(rates, spec.optimiser.lr, "lr"),
     }
-    column = f"linear_test_{semantic(runs)}"
+    column = kit.column(runs)
 
     def draw(batch: int, temperature: float, rate: float) -> Any:
         chosen = replace(
@@ -303,7 +302,7 @@ def batch_size(study: Any, runs: pd.DataFrame) -> Any:
         ax.plot(temperature, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
         ax.annotate(f"yours: {score:.1f} %", (temperature, score), xytext=(8, 6), textcoords="offset points")
         figures.floors(ax, floor_levels(runs, column))
-        ax.set(xlabel="temperature", ylabel=f"{semantic(runs)} accuracy (%)", xscale="log")
+        ax.set(xlabel="temperature", ylabel=f"{kit.tasks(runs)[0]} accuracy (%)", xscale="log")
         ax.set_xticks(temperatures, [f"{t:g}" for t in temperatures], fontsize=7)
         ax.minorticks_off()
         return fig
@@ -316,7 +315,8 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
     stored, and drawn among the stored ones."""
     from repro.claims import small_projectors as claim
 
-    profile, mine, column = claim.staged(study.profile), trained(runs), f"linear_test_{semantic(runs)}"
+    profile, column = claim.staged(study.profile), kit.column(runs)
+    mine = trained(notebook.rows(study, runs, study.claims[0]))
     dims = sorted(int(d) for d in mine["dim"].unique())
     products = sorted({float(f"{p:.3g}") for p in mine["dim"] * mine["beta"]} | {0.5, 2.0, 10.0})
     knobs = {
@@ -328,13 +328,11 @@ def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
         row = _found(runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
         fig, axes = figures.figure(1, 2, height=3.0)
         for ax, name, label in zip(axes, (column, "projection_rank"), ("accuracy (%)", "directions spanned")):
-            for i, (d, colour) in enumerate(zip(dims, figures.ordered(len(dims)))):
-                betas, values = claim.by_beta(mine, d, name)
-                figures.band(ax, betas * d, values, f"d = {d}", i, color=colour)
+            claim.draw_hills(ax, mine, name, legend=name == column)
             if row is not None:
                 ax.plot(product, row[name], marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
-            claim.plain_log(ax, "x")
-            ax.set(xlabel="d × β", ylabel=label)
+            ax.set_ylabel(label)
+        axes[0].legend(fontsize=7)
         figures.floors(axes[0], floor_levels(runs, column))
         said = f"yours: {row[column]:.1f} %" if row is not None else "stopped"
         figures.panel_labels(axes, (f"d = {dim}, β = {product / dim:.2g}: {said}", "of the projections"))
@@ -352,27 +350,26 @@ def multi_augmentation(study: Any, runs: pd.DataFrame) -> Any:
     from repro.claims.small_projectors import authors_run, plain_log, staged
 
     profile = staged(study.profile)
-    mine = runs[runs["kind"] == "RunSpec"].dropna(axis=1, how="all")
-    found, column = claim.cells(mine), f"linear_test_{semantic(mine)}"
-    views = sorted({c.views for c in found})
+    mine = notebook.rows(study, runs, notebook.find(study, "C7"))
+    found, column = claim.cells(mine), kit.column(mine)
     least = claim.EPOCHS[profile.name]
     knobs = {
-        "views": _slider(views, views[0], "views"),
+        "views": _slider(claim.VIEWS, claim.VIEWS[0], "views"),
         "share": _slider(claim.FRACTIONS, 1.0, "images"),
-        "epochs": _slider(sorted({least, 2 * least, 4 * least}), least, "epochs"),
+        "epochs": _slider((least, 2 * least, 4 * least), least, "epochs"),
     }
 
     def draw(views: int, share: float, epochs: int) -> Any:
-        dim = int(next(iter(found.values()))["dim"].iloc[0])
+        dim, cell = int(mine["dim"].max()), claim.Cell(views, share, epochs // least)
         spec = authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share)
-        cell = claim.Cell(views, share, epochs)
         row = _found(runs, spec) if cell not in found else found[cell].iloc[0]
         fig, ax = figures.figure(height=3.2, width=5.6)
-        for m in knobs["views"].options:
+        for i, m in enumerate(claim.VIEWS):
             ends = [(claim.seconds(r)[-1], 100 - r[column]) for c, rows in found.items() if c.views == m
                     for _, r in rows.iterrows()]  # fmt: skip
-            look = figures.style(list(knobs["views"].options).index(m)) | {"linestyle": ""}
-            ax.plot(*np.array(ends).T, label=f"{m} views", **look, markersize=4, alpha=0.7)
+            ax.plot(
+                *np.array(ends).T, label=f"{m} views", **figures.style(i) | {"linestyle": ""}, markersize=4, alpha=0.7
+            )
         if row is not None:
             x, y = claim.seconds(row)[-1], 100 - row[column]
             ax.plot(x, y, marker="*", markersize=14, color=figures.ink(), linestyle="")
@@ -391,7 +388,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
     profile = study.profile
     spec = msr_beta_decay.standard(profile, MSR())
     scale, mine = msr_beta_decay.SCALES[profile.name], notebook.rows(study, runs, study.claims[0])
-    column = f"linear_test_{semantic(mine)}"
+    column = kit.column(mine)
     shifts = msr_beta_decay.SHIFTS if profile.data == "scenes" else (0.0,)
     standard = msr_beta_decay.SHIFT if profile.data == "scenes" else 0.0
     knobs = {
@@ -417,7 +414,7 @@ def msr(study: Any, runs: pd.DataFrame) -> Any:
         right.plot(-1, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
         right.annotate(f"yours: {score:.1f} %", (-1, score), xytext=(6, 8), textcoords="offset points")
         figures.floors(right, floor_levels(level, column))
-        right.set(xticks=[], ylabel=f"{semantic(mine)} accuracy (%)", xlim=(-1.5, 7))
+        right.set(xticks=[], ylabel=f"{kit.tasks(mine)[0]} accuracy (%)", xlim=(-1.5, 7))
         return fig
 
     return _panel(
@@ -431,19 +428,18 @@ def msr_transfer(study: Any, runs: pd.DataFrame) -> Any:
     from repro.claims import msr_transfer as transfer
     from repro.data import coco
 
-    detectors = [s for s in study.plan(study.claims[-1]) if type(s).__name__ == "DetectSpec"]
-    first = detectors[0]
+    plan = [s for s in study.plan(study.claims[-1]) if isinstance(s, DetectSpec)]
+    detectors = {(transfer.WEIGHTS[type(s.start.method).__name__], s.task): s for s in plan if s.seed == 0}
+    first = plan[0]
     lengths = sorted({max(1, first.steps * k // 4) for k in (1, 2, 4, 8, 16)})
     knobs = {
-        "start": _slider(list(transfer.STARTS.values()), "MSR", "weights"),
+        "start": _slider(list(transfer.WEIGHTS.values()), "MSR", "weights"),
         "task": _slider(["mask", "keypoint"], "mask", "detector"),
         "steps": _slider(lengths, first.steps, "steps"),
     }
 
     def draw(start: str, task: str, steps: int) -> Any:
-        name = next(method for method, title in transfer.STARTS.items() if title == start)
-        spec = next(s for s in detectors if s.task == task and type(s.start.method).__name__ == name)
-        spec = replace(spec, steps=steps, schedule=1.0)
+        spec = replace(detectors[start, task], steps=steps, schedule=1.0)
         row = _found(runs, spec)
         if row is None:
             return figures.figure(height=1.0)[0]

@@ -47,7 +47,7 @@ class Study:
     def claims(self) -> tuple[Claim, ...]:
         return claims.of(self.slug)
 
-    def plan(self, claim: Claim) -> list[Any]:
+    def plan(self, claim: Claim) -> Plan:
         return claim.plan(self.profile)
 
 
@@ -205,13 +205,7 @@ def measure(study: Study, workers: int = 0) -> pd.DataFrame:
 
 def rows(study: Study, runs: pd.DataFrame, claim: Claim) -> pd.DataFrame:
     """The rows of one claim's runs, with the labels of its plan as columns and the profile's name in `attrs`."""
-    plan = study.plan(claim)
-    if isinstance(plan, Plan):
-        return plan.rows(runs)
-    keys = {key(s) for s in plan}
-    out = runs[runs["key"].isin(keys)].reset_index(drop=True).dropna(axis=1, how="all")
-    out.attrs["profile"] = study.profile.name
-    return out
+    return study.plan(claim).rows(runs)
 
 
 def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
