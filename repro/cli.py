@@ -1,4 +1,4 @@
-"""The command line: run, measure, gallery, claims, data, bench, doctor."""
+"""The command line: run, measure, gallery, claims, new-claim, data, bench, doctor."""
 
 from __future__ import annotations
 
@@ -94,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--markdown", action="store_true", help="the table as Markdown")
     table.add_argument("--readme", type=Path, help="write the table into this README, between its marks")
     table.add_argument("--figures", type=Path, help="the folder of results (default: the committed figures/)")
+    new = add("new-claim", _new_claim, "Write a new claim's registry entry, module, notebook and test from templates.")
+    new.add_argument("id", metavar="ID", help="an id that no claim has, e.g. C11")
+    new.add_argument("slug", metavar="SLUG", help="of its module and notebook, e.g. projector_depth")
+    new.add_argument(
+        "--paper", default="", help="the paper's key in claims/registry.toml (default: a claim of your own)"
+    )
+    new.add_argument("--claim", default="", help="the claim in one sentence (default: the template's)")
     data = add("data", _data, "List the data sets, or say of a folder how it is understood and what is wrong with it.")
     data.add_argument("action", choices=["list", "check"])
     data.add_argument("folder", nargs="?", type=Path, help="of class folders, for check")
@@ -110,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _slugs(names: list[str], there: list[str]) -> list[str]:
     """Slugs from slugs, notebook names or paths; all of `there` if none is given."""
-    numbers = {part: slug for slug, name in claims.NOTEBOOKS.items() for part in (name, name[:2])}
+    numbers = {part: slug for slug, name in claims.notebooks().items() for part in (name, name[:2])}
     out = []
     for name in names:
         stem = Path(name).stem
@@ -184,7 +191,7 @@ def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: 
         specs = [s for claim in study.claims for s in study.plan(claim)]
         if not specs:
             continue
-        print(f"{claims.NOTEBOOKS[study.slug]}: measuring", file=sys.stderr, flush=True)
+        print(f"{claims.notebooks()[study.slug]}: measuring", file=sys.stderr, flush=True)
         minutes = _left(args.minutes, began) or study.minutes
         try:
             records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
@@ -244,7 +251,7 @@ def _measure(args: argparse.Namespace) -> int:
     from repro.pages import notebook
 
     began, to_go, large = time.monotonic(), 0, []
-    there = [slug for slug in claims.NOTEBOOKS if claims.of(slug)]
+    there = [slug for slug in claims.notebooks() if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
     studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
     for study in studies:
@@ -301,6 +308,21 @@ def _claims(args: argparse.Namespace) -> int:
         print(f"{args.readme}: {'updated' if changed else 'is current'}")
         return 0
     print(table.as_json(rows) if args.json else table.as_markdown(rows) if args.markdown else table.as_text(rows))
+    return 0
+
+
+def _new_claim(args: argparse.Namespace) -> int:
+    from repro.pages import new_claim
+
+    for path in new_claim.write(args.id, args.slug, args.paper, args.claim):
+        print(path.relative_to(new_claim.ROOT))
+    print(
+        "They are a whole claim, about the projector's layers. Make it yours, and then:\n"
+        f"  pytest tests/test_claim_{args.slug}.py\n"
+        f"  repro run {args.slug} --profile smoke      then quick, with --reference for results to be committed\n"
+        "  make same-update                           its plan's keys, for the net\n"
+        "  repro claims --readme README.md            its row in the table"
+    )
     return 0
 
 

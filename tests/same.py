@@ -61,7 +61,7 @@ def changed_keys(slug: str) -> list[str]:
 
 def update() -> None:
     """Write keys.txt anew."""
-    lines = [f"{k}: {v}\n" for slug in claims.NOTEBOOKS for k, v in planned(slug).items()]
+    lines = [f"{k}: {v}\n" for slug in claims.notebooks() for k, v in planned(slug).items()]
     KEYS.write_text("".join(lines))
 
 
@@ -146,7 +146,7 @@ def main() -> int:
         return 0
     bad = 0
     with ProcessPoolExecutor(cores()) as pool:
-        slugs = given.slugs or list(claims.NOTEBOOKS)
+        slugs = given.slugs or list(claims.notebooks())
         for slug, said in zip(slugs, pool.map(check, slugs)):
             print("\n".join(said) or f"{slug}: same", flush=True)
             bad += len(said)

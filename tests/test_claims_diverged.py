@@ -8,7 +8,7 @@ import pytest
 
 from repro import figures, stats
 from repro.bench import long
-from repro.claims import NOTEBOOKS, augmentations, multi_augmentation
+from repro.claims import augmentations, multi_augmentation, notebooks
 from repro.core import store, sweep
 from repro.core.spec import key
 from repro.pages import explore, notebook
@@ -29,7 +29,7 @@ def trained(record: store.Record) -> bool:
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2, 3, 4)], ids=["one seed", "every seed of a setting"])
-@pytest.mark.parametrize("slug", NOTEBOOKS)
+@pytest.mark.parametrize("slug", notebooks())
 def test_claims_are_drawn_and_judged(slug, seeds):
     study = notebook.study(slug, "quick", results="stored")
     records = store.load(QUICK / slug / "runs.jsonl")
@@ -71,7 +71,7 @@ def test_a_run_that_stopped_early_makes_no_stack_cheap():
 def test_a_knobs_run_has_the_columns_of_the_others(monkeypatch):
     records = [r for r in store.load(QUICK / "start_here" / "runs.jsonl") if trained(r)]
     monkeypatch.setattr(sweep, "measure", lambda *_, **__: [diverged(records[0])])
-    row = explore._found(store.frame(records[1:]), records[0].spec)
+    row = explore._run(store.frame(records[1:]), records[0].spec).iloc[0]
     assert math.isnan(row["linear_test_shape"])
 
 

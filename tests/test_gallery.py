@@ -18,12 +18,13 @@ from bs4 import BeautifulSoup
 from matplotlib.colors import to_rgb
 
 from repro import figures
+from repro.claims import Verdict
 from repro.claims.registry import load
 from repro.errors import ReproError
 from repro.pages import gallery as gallery_module
 from repro.pages.gallery import build
-from repro.pages.gallery.build import _natural, glyph, numbers
-from repro.pages.gallery.notebook import clean, inline, markdown, render
+from repro.pages.gallery.build import _natural, glyph, outcome
+from repro.pages.gallery.render import clean, inline, markdown, render
 
 PIXEL = base64.b64encode(
     base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
@@ -53,13 +54,13 @@ def verdict(word, effect=2.1, low=1.2, high=3.0, unit="points", sentence="The ga
     }
 
 
-def shown(**data):
-    return v4.new_output("display_data", data=data)
+def shown(mark=None, **data):
+    return v4.new_output("display_data", data=data, metadata={"repro": mark} if mark else {})
 
 
 def notebook():
     figure = v4.new_output("display_data", data={"image/png": PIXEL}, metadata={"repro": {"figure": "A3"}})
-    marked = {"text/html": f'<!-- repro:figure A4 --><img src="data:image/png;base64,{PIXEL}">'}
+    marked = shown({"figure": "A4"}, **{"text/html": f'<img src="data:image/png;base64,{PIXEL}">'})
     cells = [
         v4.new_markdown_cell(
             "# Large batches help *some* tasks\n\nWith $\\tau = 0.1$:\n\n$$\\ell(a,b) = 2 - 2\\cos(a,b)$$\n\n"
@@ -79,16 +80,15 @@ def notebook():
         ),
         v4.new_code_cell(
             'show("A3")',
-            outputs=[figure, shown(**{"text/html": "<p><small>Data: scenes (stand-in).</small></p>"})],
+            outputs=[
+                figure,
+                shown({"caption": "A3"}, **{"text/html": "<p><small>Data: scenes (stand-in).</small></p>"}),
+            ],
         ),
-        v4.new_code_cell('show("A4")', outputs=[shown(**marked)]),
+        v4.new_code_cell('show("A4")', outputs=[marked]),
         v4.new_code_cell('show("A3")', outputs=[figure]),
-        v4.new_code_cell(
-            'verdict("A4")', outputs=[shown(**{"text/html": "<!-- repro:verdict A4 --><b>own words</b>"})]
-        ),
-        v4.new_code_cell(
-            'verdict("A6")', outputs=[shown(**{"text/html": "<!-- repro:verdict A6 --><b>kept words</b>"})]
-        ),
+        v4.new_code_cell('verdict("A4")', outputs=[shown({"verdict": "A4"}, **{"text/html": "<b>own words</b>"})]),
+        v4.new_code_cell('verdict("A6")', outputs=[shown({"verdict": "A6"}, **{"text/html": "<b>kept words</b>"})]),
         v4.new_code_cell(
             "runs",
             outputs=[
@@ -236,7 +236,7 @@ def test_a_failed_build_leaves_the_old_gallery(sources, tmp_path):
     before = (out / "index.html").read_bytes()
     (figs / "quick/batch_size").mkdir(parents=True)
     (figs / "quick/batch_size/verdicts.json").write_text("{")
-    with pytest.raises(ReproError, match=r"verdicts\.json is damaged"):
+    with pytest.raises(ReproError, match=r"verdicts\.json is broken"):
         build("quick", figs, sources / "notebooks", out)
     assert (out / "index.html").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figures", "gallery"]
@@ -363,7 +363,8 @@ def test_verdicts_take_the_place_of_marked_outputs_where_there_is_one(page):
     assert "kept words" in page.get_text()  # A6 has no stored verdict
     order = [t["id"] for t in page.select("[id^=figure-], [id^=verdict-]")]
     assert order[:4] == ["figure-A3", "verdict-A3", "figure-A4", "verdict-A4"]
-    assert set(order[4:]) == {f"verdict-{i}" for i in ("A5", "A6", "A7", "A16")}
+    others = {e.id for e in load().claims.values() if e.slug == "batch_size"} - {"A3", "A4"}
+    assert set(order[4:]) == {f"verdict-{i}" for i in others}
 
 
 def test_the_executed_notebook_can_be_downloaded_and_names_no_folder(gallery, page):
@@ -389,7 +390,7 @@ def test_code_is_folded_and_parameters_are_open(page):
 
 def test_outputs_are_cleaned(page):
     cell = page.select_one("div.html td")
-    assert cell["style"] == "text-align:right"
+    assert cell["style"] == "text-align:right;"
     assert cell.find_parent("div", class_="scroll")
     assert "alert(1)" not in page.get_text()
     assert "lost" in page.get_text()  # the alt text of an image that would come from elsewhere
@@ -439,18 +440,20 @@ def test_unexecuted_notebooks_give_titles(sources, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "signed", "shown"),
+    ("values", "unit", "effect", "interval"),
     [
-        ((2.14, 1.2, 3.0), True, ["+2.14", "+1.20", "+3.00"]),
-        ((-0.04, -0.12, 0.041), True, ["−0.040", "−0.120", "+0.041"]),
-        ((0.9931, 0.981, 0.999), False, ["0.993", "0.981", "0.999"]),
-        ((1141.0, None, float("nan")), False, ["1141", "", ""]),
-        ((3.4e-16,), False, ["3.4 × 10⁻¹⁶"]),
-        ((0.0, None, None), False, ["0.0", "", ""]),
+        ((2.14, 1.2, 3.0), "points", "+2.14 points", "+1.20 to +3.00"),
+        ((-0.04, -0.12, 0.041), "points", "−0.040 points", "−0.120 to +0.041"),
+        ((0.9931, 0.981, 0.999), "ratio", "0.993 ×", "0.981 to 0.999"),
+        ((1141.0, None, None), "s", "1141 s", ""),
+        ((3.4e-16, -1e-16, 5e-16), "", "3.4 × 10⁻¹⁶", "−1.0 × 10⁻¹⁶ to 5.0 × 10⁻¹⁶"),
+        ((None, None, None), "points", "", ""),
     ],
 )
-def test_numbers_share_their_decimals(values, signed, shown):
-    assert numbers(values, signed) == shown
+def test_an_effect_is_typeset(values, unit, effect, interval):
+    shown = outcome(Verdict("partly", *values, unit, 5, "scenes", "convnet", ""))
+    assert (shown.effect, shown.interval) == (effect, interval)
+    assert bool(shown.glyph) == bool(interval)
 
 
 def test_glyph_places_effect_between_its_bounds():
@@ -467,7 +470,7 @@ def test_clean_lets_nothing_through_that_runs_or_loads():
         '<img src="x.png" alt="c"><img src="data:text/html,x"><p style="background:url(https://e.org);font-weight:bold">d</p>'
         '<iframe src="https://e.org"></iframe><math><mi>x</mi></math><!-- hidden --><base href="https://e.org">'
     )
-    assert clean(dirty) == 'a<a href="https://e.org">b</a>c<p style="font-weight:bold">d</p><math><mi>x</mi></math>'
+    assert clean(dirty) == 'a<a href="https://e.org">b</a>c<p style="font-weight:bold;">d</p><math><mi>x</mi></math>'
 
 
 def test_math_that_cannot_be_converted_is_shown_as_written():
@@ -483,7 +486,7 @@ def test_an_error_output_is_shown():
     cell = v4.new_code_cell(
         "x", outputs=[v4.new_output("error", ename="E", evalue="v", traceback=["\x1b[31mE\x1b[0m: v"])]
     )
-    html = render(v4.new_notebook(cells=[cell]), lambda *_: None, lambda _: None, "x").body
+    html = render(v4.new_notebook(cells=[cell]), lambda *_: None, lambda _: None, "x")[0]
     assert '<pre class="scroll text error" tabindex="0">E: v</pre>' in html
 
 

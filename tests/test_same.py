@@ -10,16 +10,16 @@ from repro import claims
 
 def test_keys_are_stored_of_every_plan():
     wanted = {k.split()[0] for k in same.stored_keys()}
-    assert wanted == {claim.id for slug in claims.NOTEBOOKS for claim in claims.of(slug)}
+    assert wanted == {claim.id for slug in claims.notebooks() for claim in claims.of(slug)}
 
 
-@pytest.mark.parametrize("slug", claims.NOTEBOOKS)
+@pytest.mark.parametrize("slug", claims.notebooks())
 def test_plans_ask_for_the_same_runs(slug):
     assert same.changed_keys(slug) == []
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice")  # of a contestant that measured nothing
-@pytest.mark.parametrize("path", same.committed(claims.NOTEBOOKS), ids=lambda p: p.parent.name)
+@pytest.mark.parametrize("path", same.committed(claims.notebooks()), ids=lambda p: p.parent.name)
 def test_committed_runs_give_the_same_verdicts_and_figures(path, tmp_path):
     assert same.changed_results(path, tmp_path, exact=False) == []
 

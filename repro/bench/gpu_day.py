@@ -371,9 +371,9 @@ def main(argv: list[str]) -> int:
     if args.runs:
         measure_runs(args.runs, args.profile, args.out, args.minutes)
         return 0
-    unknown = [n for n in args.notebooks if n not in claims.NOTEBOOKS]
+    unknown = [n for n in args.notebooks if n not in claims.notebooks()]
     if unknown:
-        raise ReproError(f"There is no notebook {unknown[0]!r}: choose from {', '.join(claims.NOTEBOOKS)}.")
+        raise ReproError(f"There is no notebook {unknown[0]!r}: choose from {', '.join(claims.notebooks())}.")
     todo = parts(args.out, tuple(args.notebooks) or NOTEBOOKS, args.profile, args.tests, args.engine.split())
     print("\n".join(lines(todo, 60 * args.minutes)), flush=True)
     if not args.dry_run:

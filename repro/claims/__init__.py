@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from repro.claims import registry
 from repro.errors import ReproError
 
 if TYPE_CHECKING:  # listing the claims needs neither
@@ -22,21 +23,6 @@ if TYPE_CHECKING:  # listing the claims needs neither
 
     from repro.claims.kit import Plan
     from repro.core.profiles import Profile
-
-NOTEBOOKS = {
-    "start_here": "00_start_here",
-    "batch_size": "01_batch_size",
-    "augmentations": "02_augmentations",
-    "evaluation_protocol": "03_evaluation_protocol",
-    "instance_simclr": "04_instance_simclr",
-    "data_loading": "05_data_loading",
-    "single_gpu": "06_single_gpu",
-    "msr_beta_decay": "07_msr_beta_decay",
-    "msr_transfer": "08_msr_transfer",
-    "small_projectors": "09_small_projectors",
-    "multi_augmentation": "10_multi_augmentation",
-    "feature_learning_2d": "11_feature_learning_2d",
-}
 
 
 @dataclass(frozen=True)
@@ -77,10 +63,15 @@ class Claim:
     draw: Callable[[pd.DataFrame], Drawing]
 
 
+def notebooks() -> dict[str, str]:
+    """The notebooks' names by their slugs, in order; the registry gives both."""
+    return registry.load().notebooks
+
+
 def of(slug: str) -> tuple[Claim, ...]:
     """The claims of one notebook. Raises ReproError for a slug that has no module."""
-    if slug not in NOTEBOOKS:
-        raise ReproError(f"There is no notebook {slug!r}: choose one of {', '.join(NOTEBOOKS)}.")
+    if slug not in notebooks():
+        raise ReproError(f"There is no notebook {slug!r}: choose one of {', '.join(notebooks())}.")
     try:
         return importlib.import_module(f"repro.claims.{slug}").CLAIMS
     except ModuleNotFoundError as e:

@@ -152,13 +152,13 @@ def _gap(frame: pd.DataFrame, axis: str, fixed: float, name: str) -> tuple[list[
 
 def judge_temperature(frame: pd.DataFrame) -> Verdict:
     """A4: at equal epochs, whose effect is given, and at equal steps."""
-    epochs, steps = _equal(frame, "epochs"), _equal(frame, "steps")
+    epochs, steps = at_equal(frame, "epochs"), at_equal(frame, "steps")
     parts, effect, sentence = _gap(epochs, "temperature", PUBLISHED, "temperature")
     more, _, other = _gap(steps, "temperature", PUBLISHED, "temperature")
     return verdict(epochs, parts + more, effect, "points", f"At equal epochs: {sentence} At equal steps: {other}")
 
 
-def _equal(frame: pd.DataFrame, budget: str) -> pd.DataFrame:
+def at_equal(frame: pd.DataFrame, budget: str) -> pd.DataFrame:
     """A4's runs at equal epochs or at the largest batch's number of steps, with the floors."""
     return frame[frame["equal"].isna() | frame["equal"].str.contains(budget).eq(True)]
 
@@ -240,7 +240,7 @@ def draw_tasks(frame: pd.DataFrame) -> Drawing:
 
 
 def draw_temperature(frame: pd.DataFrame) -> Drawing:
-    epochs, steps = _equal(frame, "epochs"), _equal(frame, "steps")
+    epochs, steps = at_equal(frame, "epochs"), at_equal(frame, "steps")
     axes = ("temperature", "batch_size", "batch {}")
     return page(
         frame, ("batch_size", "temperature", "steps"),

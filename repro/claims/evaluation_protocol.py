@@ -141,7 +141,7 @@ def draw(frame: pd.DataFrame) -> Drawing:
         kit.floors(ax, frame, column(frame, "val"))  # by the linear probe; the MLP's are in panel c
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="epoch of pretraining", ylabel=f"{task} accuracy, validation (%)")
-    best = _draw_passes(axes[1, 0], frame)
+    best = draw_passes(axes[1, 0], frame)
     _draw_agreement(axes[1, 1], frame)
     titles = [f"{t}, while it is pretrained" for t in methods]
     figures.panel_labels(axes, (*titles, *[""] * (2 - len(titles)), "probes of the last epoch", "every checkpoint"))
@@ -162,7 +162,7 @@ def _floors(frame: pd.DataFrame, probe: str, name: str) -> dict[str, float]:
     return {f"{k}, {name}": v for k, v in floor_levels(frame, column(frame, "val", probe=probe)).items()}
 
 
-def _draw_passes(ax, frame: pd.DataFrame) -> list[str]:
+def draw_passes(ax, frame: pd.DataFrame) -> list[str]:
     """Accuracy against the pass of an offline probe; returns at which pass each is best."""
     best = []
     for i, (title, runs) in enumerate(_methods(frame).items()):

@@ -141,11 +141,10 @@ def _keeps(ours: stats.Interval, full: stats.Interval) -> Part:
 
 def draw(frame: pd.DataFrame) -> Drawing:
     columns = task_columns(frame)
-    values = np.stack([best(frame, v)[columns].to_numpy(float) for v in VARIANTS], -1)  # (seeds, tasks, variants)
     fig = figures.figure(height=5.6)[0]
     fig.clear()
     grid = fig.add_gridspec(2, len(KNOBS), height_ratios=(1.5, 1))
-    kit.task_bars(fig.add_subplot(grid[0, :]), frame, values, VARIANTS.values(), figures.PALETTE, ncols=3)
+    values = draw_tasks(fig.add_subplot(grid[0, :]), frame)
     levels = [floor_levels(frame, c) for c in columns]
     floors = {name: float(np.mean([x[name] for x in levels])) for name in levels[0]}
     first = None
@@ -169,6 +168,13 @@ def draw(frame: pd.DataFrame) -> Drawing:
         "one at a time, with a hollow star where image and patch carry noise too.",
         [*task_columns(frame, "val"), *columns, "diverged"],
     )  # fmt: skip
+
+
+def draw_tasks(ax, frame: pd.DataFrame) -> np.ndarray:
+    """Each variant's accuracy by task in its best setting; returns it (seeds, tasks, variants)."""
+    values = np.stack([best(frame, v)[task_columns(frame)].to_numpy(float) for v in VARIANTS], -1)
+    kit.task_bars(ax, frame, values, VARIANTS.values(), figures.PALETTE, ncols=3)
+    return values
 
 
 def _draw_sweep(ax, frame: pd.DataFrame, knob: str, note: bool) -> None:

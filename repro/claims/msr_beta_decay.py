@@ -429,23 +429,32 @@ def _draw_beside_paper(
     ax.set_xticks(x, ticks, **look)
 
 
+TILTED = {"rotation": 35, "ha": "right", "fontsize": 7.5}
+
+
+def draw_scores(ax, part: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Each variant's test accuracy, a dot a seed, with the floors; returns it."""
+    scores = by(part, "variant")
+    for i, values in enumerate(scores.values()):
+        dots(ax, i, values, i)
+    ax.set_xticks(range(len(scores)), [TITLES[v] for v in scores], **TILTED)
+    kit.floors(ax, part)
+    return scores
+
+
 def draw_variants(frame: pd.DataFrame) -> Drawing:
     parts, (shifts, by_shift), said = _parts(frame), _gain_by_shift(frame), []
     knob = len(shifts) > 1
     fig, grid = figures.figure(1, len(parts) + 1 + knob, height=3.7, squeeze=False)
-    axes, tilted = grid[0], {"rotation": 35, "ha": "right", "fontsize": 7.5}
+    axes = grid[0]
     for ax, part in zip(axes, parts):
-        scores = by(part, "variant")
-        for i, values in enumerate(scores.values()):
-            dots(ax, i, values, i)
-        ax.set_xticks(range(len(scores)), [TITLES[v] for v in scores], **tilted)
-        kit.floors(ax, part)
+        scores = draw_scores(ax, part)
         said.append(f"{_title(part)}: {_said(scores)}")
     axes[0].set_ylabel(kit.label(frame))
     ax, paper, shown = axes[len(parts)], registry.numbers("B1"), ("AW", "fixed", "decay")
     gains = [np.stack([s[v] - s["AA"] for v in shown], 1) for s in (by(part, "variant") for part in parts)]
     papers = [[paper[v][i] - paper["AA"][i] for v in shown] for i in range(len(paper["data"]))]
-    _draw_beside_paper(ax, [TITLES[v] for v in shown], papers, gains, "the paper's sets", **tilted)
+    _draw_beside_paper(ax, [TITLES[v] for v in shown], papers, gains, "the paper's sets", **TILTED)
     ax.set(ylabel="gain over BYOL, AA (points)", xlim=(-0.3, 2.7))
     ax.legend(loc="best")
     if knob:

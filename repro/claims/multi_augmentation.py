@@ -553,12 +553,7 @@ def draw_time(frame: pd.DataFrame) -> Drawing:
     table = ratios(found)
     fig, axes = figures.figure(1, 3, height=3.7, width_ratios=(1.25, 1, 1))
     _draw_checkpoints(axes[0], found)
-    for m in VIEWS:
-        ends = [Cell(m, f) for f in FRACTIONS]
-        error = 100 - np.stack([scores(frame)[c] for c in ends], 1)
-        figures.band(axes[1], [np.nanmean(found[c].seconds[:, -1]) for c in ends], error, f"{m}", _index(m))
-    plain_log(axes[1], "x")
-    axes[1].set(xlabel="training seconds", ylabel=f"test error (%), {_epochs(frame)} epochs")
+    draw_ends(axes[1], frame, found)
     _draw_ratios(axes[2], table)
     figures.panel_labels(axes, ("every checkpoint", "ends at equal epochs", "time to a target"))
     told = "; ".join(f"{r.target:g} %: {r.mean:.2f} times" for r in table.itertuples())
@@ -571,6 +566,16 @@ def draw_time(frame: pd.DataFrame) -> Drawing:
         f"{_volume_added(found).text()} points to the dominated share of panel a's plane. Time is of training with making "
         "views, without probing.",
     )  # fmt: skip
+
+
+def draw_ends(ax: Axes, frame: pd.DataFrame, found: dict[Cell, Curve]) -> None:
+    """Test error against time at the end of runs of equal epochs, a line a number of views."""
+    for m in VIEWS:
+        ends = [Cell(m, f) for f in FRACTIONS]
+        error = 100 - np.stack([scores(frame)[c] for c in ends], 1)
+        figures.band(ax, [np.nanmean(found[c].seconds[:, -1]) for c in ends], error, f"{m}", _index(m))
+    plain_log(ax, "x")
+    ax.set(xlabel="training seconds", ylabel=f"test error (%), {_epochs(frame)} epochs")
 
 
 def _draw_checkpoints(ax: Axes, found: dict[Cell, Curve]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import os
+import re
 import tomllib
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from repro.claims import NOTEBOOKS
+from repro.core.io import built
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
 
@@ -22,18 +25,22 @@ class Paper:
 
     key: str
     title: str
-    authors: tuple[str, ...]
-    year: int
-    venue: str
-    arxiv: str
-    url: str
-    code: str
-    bibtex: str
+    authors: tuple[str, ...] = ()
+    year: int = 0
+    venue: str = ""
+    arxiv: str = ""
+    url: str = ""
+    code: str = ""
+    bibtex: str = ""
 
     @property
     def cited(self) -> str:
         """Return for example ``"Bordes et al. 2023"``."""
-        return f"{self.authors[0].split()[-1]} et al. {self.year}"
+        return f"{self.authors[0].split()[-1]} et al. {self.year}" if self.authors else ""
+
+
+OWN = Paper("", "Claims of our own")
+"""The paper of claims that belong to none."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +51,18 @@ class ClaimEntry:
     """
 
     id: str
-    paper: str
-    source: str
     claim: str
-    quote: str
     notebook: str
-    smallest_profile: str
     criterion: str
-    rule: str
-    unit: str
-    headline: str
-    notes: tuple[str, ...]
-    numbers: dict[str, Any] = field(hash=False)
+    paper: str = ""
+    source: str = ""
+    quote: str = ""
+    smallest_profile: str = "quick"
+    rule: str = ""
+    unit: str = ""
+    headline: str = ""
+    notes: tuple[str, ...] = ()
+    numbers: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def slug(self) -> str:
@@ -76,16 +83,25 @@ class Takeaway:
 
 @dataclass(frozen=True)
 class Registry:
-    """Papers by key and claims by id, and the papers' recommendations, all in the order of the file."""
+    """Papers by key and claims by id, and the papers' recommendations, all in the order of the file. The last paper is
+    `OWN` where a claim belongs to none. start: the notebook before the claims."""
 
     papers: dict[str, Paper] = field(hash=False)
     claims: dict[str, ClaimEntry] = field(hash=False)
     takeaways: tuple[Takeaway, ...] = ()
+    start: str = ""
+
+    @property
+    def notebooks(self) -> dict[str, str]:
+        """Return the notebooks' names by their slugs, in the order of their numbers."""
+        names = sorted({e.notebook for e in self.claims.values()} | {self.start} - {""})
+        return {name.partition("_")[2]: name for name in names}
 
 
 def load(file: Path = FILE) -> Registry:
-    """Return the registry; the file is read once. Raises ReproError naming the claim and the field that are wrong."""
-    return _load(Path(file))
+    """Return the registry; a file is read anew once it has changed. Raises ReproError naming the claim and the field that
+    are wrong."""
+    return _load(Path(file), os.stat(file).st_mtime_ns if Path(file).exists() else 0)
 
 
 def entry(claim: str) -> ClaimEntry:
@@ -102,57 +118,41 @@ def numbers(claim: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4)
-def _load(file: Path) -> Registry:
+def _load(file: Path, changed: int) -> Registry:
     try:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise ReproError(f"{file.name} cannot be read ({e}): restore it from the repository.") from e
-    papers, claims = {}, {}
-    for key, values in raw.get("papers", {}).items():
-        papers[key] = Paper(**_checked(Paper, {"key": key, **values}, f"{file.name}: paper {key}"))
+    papers = {k: built(Paper, {"key": k, **v}, f"{file.name}: paper {k}") for k, v in raw.get("papers", {}).items()}
+    claims: dict[str, ClaimEntry] = {}
     for values in raw.get("claim", []):
-        where = f"{file.name}: claim {values.get('id', '(without id)')}"
-        claim = ClaimEntry(**_checked(ClaimEntry, values, where))
+        claim = _claim(values, papers, f"{file.name}: claim {values.get('id', '(without id)')}")
         if claim.id in claims:
-            raise ReproError(f"{where} is there twice: give each claim its own id.")
-        _one_of(claim.paper, papers, f"{where} has paper")
-        _one_of(claim.notebook, NOTEBOOKS.values(), f"{where} has notebook")
-        _one_of(claim.smallest_profile, PROFILES, f"{where} has smallest_profile")
+            raise ReproError(f"{file.name}: claim {claim.id} is there twice: give each claim its own id.")
         claims[claim.id] = claim
-    takeaways = []
-    for values in raw.get("takeaway", []):
-        where = f"{file.name}: a takeaway"
-        takeaways.append(Takeaway(**_checked(Takeaway, values, where)))
-        _one_of(takeaways[-1].paper, papers, f"{where} has paper")
-        for claim in takeaways[-1].claims:
-            _one_of(claim, claims, f"{where} has claim")
-    return Registry(papers, claims, tuple(takeaways))
+    if any(not claim.paper for claim in claims.values()):
+        papers[""] = OWN
+    takeaways = tuple(built(Takeaway, values, f"{file.name}: a takeaway") for values in raw.get("takeaway", []))
+    for takeaway in takeaways:
+        _one_of(takeaway.paper, papers, f"{file.name}: a takeaway has paper")
+        for claim in takeaway.claims:
+            _one_of(claim, claims, f"{file.name}: a takeaway has claim")
+    return Registry(papers, claims, takeaways, raw.get("start", ""))
 
 
-_TYPES = {"str": str, "int": int, "tuple[str, ...]": list, "dict[str, Any]": dict}
+def _claim(values: dict[str, Any], papers: dict[str, Paper], where: str) -> ClaimEntry:
+    claim = built(ClaimEntry, values, where)
+    if claim.paper:
+        _one_of(claim.paper, papers, f"{where} has paper")
+    _one_of(claim.smallest_profile, PROFILES, f"{where} has smallest_profile")
+    if not re.fullmatch(r"\d\d_[a-z]\w*", claim.notebook):
+        raise ReproError(f"{where} has notebook {claim.notebook!r}: write a number and a slug, as in 01_batch_size.")
+    try:
+        return replace(claim, headline=claim.headline.format_map(claim.numbers))
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as e:
+        raise ReproError(f"{where} has a headline that its numbers cannot fill in ({e!r}): mend either.") from e
 
 
-def _checked(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return `values` ready for the dataclass `kind`, or say which field is missing, unknown or of the wrong type."""
-    expected = {f.name: _TYPES[f.type] for f in fields(kind)}
-    if missing := [name for name in expected if name not in values]:
-        raise ReproError(f"{where} lacks {', '.join(missing)}: add it.")
-    if unknown := [name for name in values if name not in expected]:
-        raise ReproError(f"{where} has the unknown field {unknown[0]!r}: remove it, or move it into its numbers.")
-    for name, want in expected.items():
-        wrong_item = want is list and any(not isinstance(item, str) for item in values[name])
-        if type(values[name]) is not want or wrong_item:
-            wanted = {str: "a text", int: "a whole number", list: "a list of texts", dict: "a table"}[want]
-            raise ReproError(f"{where} has {name} = {values[name]!r}: write {wanted}.")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    if "headline" in values:
-        try:
-            values["headline"] = values["headline"].format_map(values["numbers"])
-        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as e:
-            raise ReproError(f"{where} has a headline that its numbers cannot fill in ({e!r}): mend either.") from e
-    return values
-
-
-def _one_of(value: str, choices: Any, what: str) -> None:
+def _one_of(value: str, choices: Iterable[str], what: str) -> None:
     if value not in choices:
         raise ReproError(f"{what} {value!r}: choose one of {', '.join(choices)}.")

@@ -206,7 +206,7 @@ def _draw_map(ax, frame: pd.DataFrame, g: Grid) -> bool:
     table = pd.DataFrame(mean, [f"{x:g}" for x in levels], [f"{x:g}" for x in rates])
     lowest = float(np.nanmin([*floors.values(), *mean[np.isfinite(mean)]]))
     small = {"annot_kws": {"fontsize": 8 if mean.size <= 20 else 6}}
-    figures.heat(ax, table, best=False, label=f"{tasks(frame)[0]} accuracy (%)", vmin=lowest, **small)
+    figures.heat(ax, table, label=f"{tasks(frame)[0]} accuracy (%)", vmin=lowest, **small)
     bar = ax.collections[0].colorbar.ax
     for (name, level), dash in zip(floors.items(), (":", "--")):
         bar.axhline(level, color=figures.paper(), linewidth=3)

@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, and one sentence for a person when the disk refuses."""
+"""Files: written whole or not at all, read as dataclasses; one sentence for a person when either fails."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from repro.errors import ReproError
 
@@ -49,3 +51,21 @@ def disk_error(e: OSError, folder: Path) -> ReproError:
     return ReproError(
         f"{folder} cannot be written ({e.strerror}): check its permissions and run again; stored runs are intact."
     )
+
+
+def built(kind: type, values: dict[str, Any], where: str) -> Any:
+    """The dataclass `kind` from the values of a TOML or JSON file, lists as tuples. Raises ReproError, which begins with
+    `where`, for a field that is missing, unknown or of another type."""
+    try:
+        made = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except TypeError as e:  # Python names the field that is missing or unknown
+        raise ReproError(f"{where} {str(e).partition('() ')[2] or 'is no table'}: mend the file.") from e
+    for name, hint in get_type_hints(kind).items():
+        parts = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+        allowed = tuple(get_origin(part) or part for part in parts)
+        value = getattr(made, name)
+        if not isinstance(value, allowed + (int,) * (float in allowed)) or isinstance(value, bool):
+            raise ReproError(
+                f"{where} has {name} = {value!r}, which is not of type {getattr(hint, '__name__', hint)}: mend the file."
+            )
+    return made

@@ -23,20 +23,29 @@ from repro.errors import ReproError
 
 def available() -> list[str]:
     """The slugs of the notebooks that are there, in their order."""
-    return [slug for slug, name in claims.NOTEBOOKS.items() if (places.notebooks() / f"{name}.ipynb").is_file()]
+    return [slug for slug in claims.notebooks() if _source(slug).is_file()]
 
 
 def parameters(slug: str) -> dict[str, Any]:
-    """A notebook's parameters with their defaults, from its cell tagged "parameters"."""
+    """A notebook's parameters with their defaults, from its cell tagged "parameters". Raises ReproError for a notebook
+    that names another notebook's study, as a copy does until its slug is changed."""
     import nbformat
 
-    path = places.notebooks() / f"{claims.NOTEBOOKS[slug]}.ipynb"
-    cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    path = _source(slug)
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    others = {name for c in cells for name in re.findall(r'\bstudy\(\s*"(\w+)"', c.source)} - {slug}
+    if others:
+        raise ReproError(f"{path} runs the study {others.pop()!r}: write its own, repro.study({slug!r}, ...).")
+    cells = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ReproError(f"{path} needs exactly one cell tagged parameters, not {len(cells)}.")
     assigned = [n for n in ast.parse(cells[0].source).body if isinstance(n, (ast.Assign, ast.AnnAssign))]
     targets = [n.targets[0] if isinstance(n, ast.Assign) else n.target for n in assigned]
     return {t.id: ast.literal_eval(n.value) for t, n in zip(targets, assigned)}
+
+
+def _source(slug: str) -> Path:
+    return places.notebooks() / f"{claims.notebooks()[slug]}.ipynb"
 
 
 def check(slug: str, given: dict[str, str]) -> dict[str, Any]:
@@ -47,7 +56,7 @@ def check(slug: str, given: dict[str, str]) -> dict[str, Any]:
     for name, text in given.items():
         if name not in known:
             raise ReproError(
-                f"The notebook {claims.NOTEBOOKS[slug]} has no parameter {name!r}: choose from {', '.join(known)}."
+                f"The notebook {claims.notebooks()[slug]} has no parameter {name!r}: choose from {', '.join(known)}."
             )
         kind = type(known[name])
         try:
@@ -72,7 +81,7 @@ def execute(jobs: list[tuple[str, dict[str, Any]]], profile: str, parallel: int 
     """
     folder = places.executed() / profile
     folder.mkdir(parents=True, exist_ok=True)
-    work = [(slug, given, folder / f"{claims.NOTEBOOKS[slug]}.ipynb") for slug, given in jobs]
+    work = [(slug, given, folder / f"{claims.notebooks()[slug]}.ipynb") for slug, given in jobs]
     if parallel == 1 or len(work) == 1:
         return [_execute(*item) for item in work]
     context = multiprocessing.get_context("forkserver")
@@ -111,7 +120,7 @@ def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    source = places.notebooks() / f"{claims.NOTEBOOKS[slug]}.ipynb"
+    source = _source(slug)
     partial = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     try:
         papermill.execute_notebook(
@@ -128,11 +137,11 @@ def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:
         os.replace(partial, kept)
         value = re.sub(r"\x1b\[[0-9;]*m", "", str(e.evalue))
         what = value if e.ename == "ReproError" else f"{e.ename}: {value} (see {kept})"
-        raise ReproError(f"{claims.NOTEBOOKS[slug]} stopped: {what}") from None
+        raise ReproError(f"{claims.notebooks()[slug]} stopped: {what}") from None
     except Exception as e:  # a dead kernel or a time-out comes as one of several types
         partial.unlink(missing_ok=True)
         raise ReproError(
-            f"{claims.NOTEBOOKS[slug]} did not finish ({type(e).__name__}: {e}): run it again to go on."
+            f"{claims.notebooks()[slug]} did not finish ({type(e).__name__}: {e}): run it again to go on."
         ) from e
     except KeyboardInterrupt:
         partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The knobs at the end of the notebooks: widgets that train small runs, or draw views, while the reader watches.
+"""The knobs at the notebooks' ends: widgets that draw views, or a chosen run as a star in its claim's own figure.
 
 They are for looking, not for evidence: what they train goes into the store like any run, but into no verdict.
 """
@@ -17,18 +17,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro import data, figures
-from repro.claims import instance_simclr as claim_instance
-from repro.claims import kit, msr_beta_decay, start_here
-from repro.claims import single_gpu as gpu_grids
-from repro.claims.kit import by, floor_levels, trained
+from repro.claims import kit, start_here
 from repro.core import places, store, sweep
 from repro.core.methods import DECAYS, MSR, SimCLR
 from repro.core.profiles import base
-from repro.core.spec import DetectSpec, key
+from repro.core.spec import key
 from repro.errors import ReproError
 from repro.pages import notebook
+from repro.pages.notebook import Study
 from repro.ssl.methods import beta_at
 from repro.views.recipe import Recipe, View, preset
+
+SHARES = (0.0, 0.2, 0.5, 0.8, 1.0)
 
 
 def _panel(knobs: dict[str, Any], draw: Callable[..., Any], alt: str) -> Any:
@@ -63,127 +63,69 @@ def _slider(options: Any, value: Any, name: str) -> Any:
     return widgets.SelectionSlider(options=options, value=value, description=name, continuous_update=False)
 
 
-def views(study: Any) -> Any:
+def _run(runs: pd.DataFrame, *specs: Any) -> pd.DataFrame:
+    """The row of the first of the specs that is among `runs`, else of the first spec, read from the store or trained.
+
+    Its columns are those of `runs` too, NaN for what a run that diverged lacks. Raises ReproError if it was stopped.
+    """
+    for spec in specs:
+        if (runs["key"] == key(spec)).any():
+            return runs[runs["key"] == key(spec)].head(1)
+    found = store.frame(sweep.measure(specs[:1], store.Store(places.store()), workers=1, quiet=True))
+    if found.empty:
+        raise ReproError("The run was stopped before its end: move a knob to go on.")
+    return found.reindex(columns=[*dict.fromkeys([*found, *runs])])
+
+
+def _score(run: pd.DataFrame) -> float:
+    """A run's accuracy: of the linear probe, on the semantic task's test split."""
+    return float(run[kit.column(run)].iloc[0])
+
+
+def _star(ax: Any, x: Any, y: Any, text: str = "") -> None:
+    """The chosen run among the others; its text begins "yours"."""
+    ax.plot(x, y, marker="*", markersize=14, color=figures.ink(), linestyle="", zorder=7, label="yours, one seed")
+    if text:
+        ax.annotate(f"yours: {text}", (x, y), xytext=(8, 6), textcoords="offset points", zorder=7)
+
+
+# --- views ------------------------------------------------------------------------------------------------------------
+
+
+def views(study: Study) -> Any:
     """Move the strengths of the augmentations and see what two views of the same images become."""
-    shares = (0.0, 0.2, 0.5, 0.8, 1.0)
     knobs = {
         "crop": _slider((0.1, 0.2, 0.35, 0.5, 0.75, 1.0), 0.5, "crop from"),
-        "jitter": _slider(shares, 0.8, "jitter p"),
+        "jitter": _slider(SHARES, 0.8, "jitter p"),
         "hue": _slider((0.0, 0.05, 0.1, 0.2, 0.5), 0.1, "hue"),
-        "gray": _slider(shares, 0.2, "gray p"),
-        "blur": _slider(shares, 0.0, "blur p"),
-        "solarize": _slider(shares, 0.0, "solarize p"),
+        "gray": _slider(SHARES, 0.2, "gray p"),
+        "blur": _slider(SHARES, 0.0, "blur p"),
+        "solarize": _slider(SHARES, 0.0, "solarize p"),
         "noise": _slider((0.0, 0.05, 0.1, 0.2), 0.0, "noise"),
     }
 
-    def draw(crop: float, jitter: float, hue: float, gray: float, blur: float, solarize: float, noise: float) -> Any:
-        view = View(crop=(crop, 1.0), jitter=jitter, hue=hue, gray=gray, blur=blur, solarize=solarize, noise=noise)
+    def draw(crop: float, **chosen: float) -> Any:
+        view = View(crop=(crop, 1.0), **chosen)
         return start_here.pictures(study.profile.data, Recipe("explored", (view, view)), study.profile.size)
 
     return _panel(knobs, draw, "Images and two views of each under the chosen augmentations.")
 
 
-def _found(runs: pd.DataFrame, spec: Any) -> pd.Series | None:
-    """The row of a run: read where it is stored, else trained, with all columns of `runs`, NaN for what one that diverged
-    lacks; None where a time budget stopped it."""
-    same = runs[runs["key"] == key(spec)]
-    if same.empty:
-        same = store.frame(sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True))
-        same = same.reindex(columns=[*dict.fromkeys([*same, *runs])])
-    return None if same.empty else same.iloc[0]
-
-
-def evaluation_protocol(study: Any, runs: pd.DataFrame) -> Any:
-    """Choose a method and how many labels the offline probes get; the backbone is trained and both are fitted pass by
-    pass, unless that is stored."""
-    plan = [s for s in study.plan(study.claims[0]) if type(s.method).__name__ != "Untrained" and s.seed == 0]
-    methods = {type(s.method).__name__: s for s in plan}
-    knobs = {
-        "method": _slider(list(methods), next(iter(methods)), "method"),
-        "labels": _slider([("64", 64), ("256", 256), ("1024", 1024), ("all", 0)], 0, "labels"),
-    }
-    task = kit.tasks(runs)[0]
-
-    def draw(method: str, labels: int) -> Any:
-        spec = methods[method]
-        row = _found(runs, replace(spec, probes=replace(spec.probes, labels=labels)))
-        fig, ax = figures.figure(height=3.0, width=5.4)
-        for i, (name, label) in enumerate((("linear_pass", "linear"), ("mlp_pass", "MLP"))):
-            curve = [] if row is None else row["curves"].get(f"{name}_val_{task}", [])
-            if curve:
-                figures.band(ax, np.arange(1, len(curve) + 1), [curve], label, i)
-                best = int(np.argmax(curve))
-                ax.plot(best + 1, curve[best], "x", color=figures.PALETTE[5], markersize=8, markeredgewidth=2)
-        figures.floors(ax, floor_levels(runs, f"linear_val_{task}"))
-        ax.set(xlabel="pass of the probe over the features", ylabel=f"{task} accuracy, validation (%)")
-        return fig
-
-    return _panel(knobs, draw, "Accuracy of a linear and an MLP probe against the pass over the features.")
-
-
-def single_gpu(study: Any, runs: pd.DataFrame) -> Any:
-    """Choose a method, its loss parameter and rate, whether its two branches differ as in the authors' code, and whether
-    to probe every layer of the projector; the run is trained unless it is stored."""
-    grids = {g.title: g for g in gpu_grids.GRIDS}
-    levels = {t: gpu_grids.levels(g, study.profile) for t, g in grids.items()}
-    sizes = range(max(len(a) for a, _ in levels.values())), range(max(len(b) for _, b in levels.values()))
-    knobs = {
-        "method": _slider(list(grids), "SimCLR", "method"),
-        "level": _slider([(f"step {i + 1}", i) for i in sizes[0]], 0, "loss parameter"),
-        "rate": _slider([(f"step {i + 1}", i) for i in sizes[1]], 0, "learning rate"),
-        "branches": _slider(["alike", "two"], "alike", "branches"),
-        "layers": _slider([("backbone", False), ("every layer", True)], False, "probe"),
-    }
-    task, mine = kit.tasks(runs)[0], notebook.rows(study, runs, study.claims[-1])
-    column = f"linear_test_{task}"
-
-    def draw(method: str, level: int, rate: int, branches: str, layers: bool) -> Any:
-        g, (values, rates) = grids[method], levels[method]
-        value, lr = values[min(level, len(values) - 1)], rates[min(rate, len(rates) - 1)]
-        spec = gpu_grids.run(study.profile, g, value, lr)
-        if branches == "two":
-            name = "ffcv-ssl-small" if spec.data.size <= 64 else "ffcv-ssl"
-            spec = replace(spec, recipe=preset(name, crop=spec.recipe.views[0].crop))
-        row = _found(runs, replace(spec, probes=replace(spec.probes, depths=layers)))
-        fig, axes = figures.figure(1, 2, height=3.0, gridspec_kw={"width_ratios": (1.6, 1)})
-        cells = gpu_grids.cells(mine, g)
-        for i, (x, colour) in enumerate(zip(cells.levels[0], figures.ordered(len(cells.levels[0])))):
-            figures.band(axes[0], cells.levels[1], cells.test[:, i], f"{x:g}", i, color=colour)
-        score = float("nan") if row is None else float(row.get(column, float("nan")))
-        axes[0].plot(lr, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
-        axes[0].set(xscale="log", xlabel="learning rate", ylabel=f"{task} accuracy (%)")
-        axes[0].set_xticks(cells.levels[1], [f"{r:g}" for r in cells.levels[1]], fontsize=7)
-        axes[0].minorticks_off()
-        axes[0].set_title(f"{g.title}, {g.symbol} {value:g}, lr {lr:g}: {score:.1f} %", fontsize=8)
-        depth = [] if row is None else [row.get(f"layer{k}_test_{task}") for k in range(1, spec.projector.layers + 1)]
-        shown = [score, *[float(d) for d in depth if d is not None and np.isfinite(d)]]
-        axes[1].bar(range(len(shown)), shown, width=0.6, color=figures.ordered(len(shown)))
-        axes[1].set_xticks(range(len(shown)), ["backbone", *[f"layer {k}" for k in range(1, len(shown))]], fontsize=7)
-        axes[1].set_title("probed behind", fontsize=8)
-        for i, ax in enumerate(axes):
-            figures.floors(ax, floor_levels(runs, column), labels=i == 1)
-        return fig
-
-    alt = "Accuracy against the learning rate, with the chosen run as a star, and by the layer that is probed."
-    return _panel(knobs, draw, alt)
-
-
-def augmentations(study: Any) -> Any:
+def augmentations(study: Study) -> Any:
     """Choose the images and how strong each augmentation is; see two views of each, and what making them costs here."""
     from repro.bench import views as bench
 
-    shares, strengths = (0.0, 0.2, 0.5, 0.8, 1.0), (0.0, 0.2, 0.4, 0.8)
     spec = base(study.profile)
     knobs = {
         "first": _slider(range(0, 60, 6), 0, "images from"),
         "crop": _slider((0.08, 0.2, 0.35, 0.5, 0.75, 1.0), 0.5, "crop from"),
-        "jitter": _slider(shares, 0.0, "jitter p"),
-        "strength": _slider(strengths, 0.4, "its strength"),
+        "jitter": _slider(SHARES, 0.0, "jitter p"),
+        "strength": _slider((0.0, 0.2, 0.4, 0.8), 0.4, "its strength"),
         "hue": _slider((0.0, 0.05, 0.1, 0.2, 0.5), 0.1, "its hue"),
-        "gray": _slider(shares, 0.2, "gray p"),
-        "blur": _slider(shares, 0.0, "blur p"),
+        "gray": _slider(SHARES, 0.2, "gray p"),
+        "blur": _slider(SHARES, 0.0, "blur p"),
         "sigma": _slider((0.5, 1.0, 2.0, 4.0), 2.0, "its sigma"),
-        "solarize": _slider(shares, 0.0, "solarize p"),
+        "solarize": _slider(SHARES, 0.0, "solarize p"),
         "threshold": _slider((0.0, 0.25, 0.5, 0.75), 0.5, "it inverts from"),
     }
 
@@ -192,9 +134,8 @@ def augmentations(study: Any) -> Any:
         view = View(crop=(crop, 1.0), **same, **rest)
         recipe, plain = Recipe("explored", (view, view)), Recipe("crop", (View(crop=(crop, 1.0)),) * 2)
         fig = start_here.pictures(spec.data.name, recipe, spec.data.size, first=first, options=spec.data.options)
-        fig.suptitle(
-            f"time to make these views: {bench.cost(spec.data, recipe, plain):.1f} x cropping alone", fontsize=9
-        )
+        cost = bench.cost(spec.data, recipe, plain)
+        fig.suptitle(f"time to make these views: {cost:.1f} x cropping alone", fontsize=9)
         return fig
 
     return _panel(knobs, draw, "Images and two views of each under the chosen augmentations, with their cost.")
@@ -209,11 +150,10 @@ def data_loading() -> Any:
 
     from repro.claims.data_loading import views_and_cost
 
-    shares = (0.0, 0.2, 0.5, 0.8, 1.0)
     knobs = {
-        "jitter": _slider(shares, 0.8, "jitter p"),
-        "blur": _slider(shares, 0.5, "blur p"),
-        "gray": _slider(shares, 0.2, "gray p"),
+        "jitter": _slider(SHARES, 0.8, "jitter p"),
+        "blur": _slider(SHARES, 0.5, "blur p"),
+        "gray": _slider(SHARES, 0.2, "gray p"),
         "views": _slider((2, 4, 8), 2, "views"),
         "size": _slider((64, 96, 160, 224), 160, "pixels"),
         "fast": widgets.Checkbox(value=False, description="fast mode"),
@@ -221,138 +161,173 @@ def data_loading() -> Any:
     return _panel(knobs, views_and_cost, "Views of two photographs under the chosen augmentations, with their cost.")
 
 
-def instance_simclr(study: Any, runs: pd.DataFrame) -> Any:
-    """Choose patch, noise and temperature; the three views are drawn, and the run is trained (seconds on the embedded
-    data) unless it is stored, and drawn beside what the other variants reach on each task."""
-    size, tasks = study.profile.size, data.tasks(study.profile.data)
-    centre, mine = claim_instance.settings(study.profile)[0], notebook.rows(study, runs, study.claims[0])
-    patches = sorted({round(size * k / 16) for k in range(2, 15, 2)} | {centre.patch})
-    knobs = {
-        "patch": _slider(patches, centre.patch, "patch (px)"),
-        "noise": _slider((0.0, 0.05, 0.1, 0.2, 0.3, 0.5), centre.noise, "noise"),
-        "temperature": _slider((0.05, 0.1, 0.2, 0.5, 1.0), centre.temperature, "temperature"),
-        "everywhere": _slider((("the positive", False), ("all views", True)), False, "noise on"),
-    }
-    columns = [f"linear_test_{t}" for t in tasks]
-    reached = {name: claim_instance.best(mine, v)[columns].mean() for v, name in claim_instance.VARIANTS.items()}
-    levels = [floor_levels(runs, c) for c in columns]
-
-    def draw(**chosen: Any) -> Any:
-        spec = claim_instance.run(study.profile, replace(centre, **chosen))
-        row = _found(runs, spec)
-        fig = Figure(figsize=(figures.WIDTH, 6.4))
-        top, low = fig.subfigures(2, 1, height_ratios=(1.5, 1))
-        names = ("itself", "positive", "negative")
-        start_here.pictures(
-            spec.data.name, spec.recipe, spec.data.size, names=names, options=spec.data.options, into=top
-        )
-        ax = low.subplots()
-        for i, (name, values) in enumerate(reached.items()):
-            ax.plot(values.to_numpy(), linestyle="", color=figures.PALETTE[i], marker=figures.MARKERS[i], label=name)
-        yours = np.full(len(columns), np.nan) if row is None else row[columns].to_numpy(float)
-        ax.plot(yours, linestyle="", marker="*", markersize=12, color=figures.ink(), label="yours, one seed")
-        for dash, name in (("-", "random encoder"), (":", "raw pixels")):
-            x = np.arange(len(tasks))
-            heights = [level[name] for level in levels]
-            ax.hlines(heights, x - 0.35, x + 0.35, color=figures.muted(), linestyle=dash, linewidth=1.2, label=name)
-        ax.set_xticks(range(len(tasks)), tasks)
-        ax.set_ylabel("accuracy (%)")
-        ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-        return fig
-
-    return _panel(knobs, draw, "Images, their positives and negatives, and the accuracy by task of the chosen run.")
+# --- a run in its claim's figure --------------------------------------------------------------------------------------
 
 
-def batch_size(study: Any, runs: pd.DataFrame) -> Any:
+def batch_size(study: Study, runs: pd.DataFrame) -> Any:
     """Choose batch, temperature and learning rate; the run is trained (seconds on the embedded data) unless it is
     stored, and drawn among the stored ones."""
-    spec = base(study.profile)
-    mine = trained(runs[(runs["method"] == "SimCLR") | (runs["method"] == "Untrained")])
-    batches = sorted({int(b) for b in mine["batch_size"]})
-    rates = sorted({float(x) for x in mine["lr"]} | {spec.optimiser.lr})
-    temperatures = sorted({float(t) for t in mine["temperature"].dropna()} | {0.07, 0.15, 0.3})
-    knobs = {
-        "batch": _slider(batches, batches[0], "batch"),
-        "temperature": _slider(temperatures, SimCLR().temperature, "temperature"),
-        "rate": _slider(rates, spec.optimiser.lr, "lr"),
-    }
-    column = kit.column(runs)
+    from repro.claims import batch_size as claim
 
-    def draw(batch: int, temperature: float, rate: float) -> Any:
-        chosen = replace(
-            spec,
-            batch_size=batch,
-            method=SimCLR(temperature),
-            optimiser=replace(spec.optimiser, lr=rate),
-        )
-        same = mine[(mine["batch_size"] == batch) & (mine["temperature"] == temperature) & (mine["lr"] == rate)]
-        same = same[same["steps"] == 0] if "steps" in same else same
-        if study.stored and not same.empty:
-            score = float(same[column].iloc[0])
-        else:
-            row = _found(runs, chosen)
-            score = float("nan") if row is None else float(row[column])
+    spec, frame = base(study.profile), claim.at_equal(notebook.rows(study, runs, notebook.find(study, "A4")), "epochs")
+    (batches, temperatures), rates = kit.read(frame, "batch_size", "temperature").levels, runs["lr"].dropna()
+    tasks = data.tasks(study.profile.data)
+    knobs = {
+        "batch_size": _slider([int(b) for b in batches], int(batches[0]), "batch"),
+        "temperature": _slider(
+            sorted({*temperatures, SimCLR().temperature, 0.07, 0.15, 0.3}), SimCLR().temperature, "temperature"
+        ),
+        "lr": _slider(sorted({*rates[runs["method"] == "SimCLR"], spec.optimiser.lr}), spec.optimiser.lr, "lr"),
+    }
+
+    def draw(temperature: float, **chosen: Any) -> Any:
+        own = spec.but(temperature=temperature, epochs=int(frame["epochs"].max()), **chosen)
+        score = _score(_run(runs, own, own.but(tasks=tasks)))
         fig, ax = figures.figure(height=3.0, width=5.4)
-        for i, b in enumerate(batches):
-            line = mine[(mine["batch_size"] == b) & (mine["lr"] == spec.optimiser.lr)]
-            line = line[line["steps"] == 0] if "steps" in line else line
-            mean = line.groupby("temperature")[column].mean()
-            colour = figures.ordered(len(batches))[i]
-            figures.band(ax, mean.index, np.array([mean]), f"batch {b}", i, color=colour)
-        ax.plot(temperature, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
-        ax.annotate(f"yours: {score:.1f} %", (temperature, score), xytext=(8, 6), textcoords="offset points")
-        figures.floors(ax, floor_levels(runs, column))
-        ax.set(xlabel="temperature", ylabel=f"{kit.tasks(runs)[0]} accuracy (%)", xscale="log")
-        ax.set_xticks(temperatures, [f"{t:g}" for t in temperatures], fontsize=7)
-        ax.minorticks_off()
+        names = {"xlabel": "temperature", "ylabel": kit.label(frame)}
+        kit.curves(frame, "temperature", "batch_size", "batch {}", **names)(ax)
+        _star(ax, temperature, score, f"{score:.1f} %")
         return fig
 
     return _panel(knobs, draw, "Accuracy against temperature for each batch size, with the chosen run as a star.")
 
 
-def small_projectors(study: Any, runs: pd.DataFrame) -> Any:
+def evaluation_protocol(study: Study, runs: pd.DataFrame) -> Any:
+    """Choose a method and how many labels the offline probes get; the backbone is trained and both are fitted pass by
+    pass, unless that is stored."""
+    from repro.claims import evaluation_protocol as claim
+
+    frame = notebook.rows(study, runs, study.claims[0])
+    plan = [s for s in study.plan(study.claims[0]) if s.seed == 0]
+    methods = {name: s for s in plan if (name := type(s.method).__name__) != "Untrained"}
+    knobs = {
+        "method": _slider(list(methods), next(iter(methods)), "method"),
+        "labels": _slider([("64", 64), ("256", 256), ("1024", 1024), ("all", 0)], 0, "labels"),
+    }
+
+    def draw(method: str, labels: int) -> Any:
+        run = _run(runs, methods[method].but(labels=labels)).dropna(axis=1, how="all")
+        if run["diverged"].iloc[0]:
+            raise ReproError("This run diverged, so that its probes read nothing: choose another.")
+        fig, ax = figures.figure(height=3.0, width=5.4)
+        claim.draw_passes(ax, pd.concat([frame[frame["method"] == "Untrained"], run]))
+        return fig
+
+    return _panel(knobs, draw, "Accuracy of a linear and an MLP probe against the pass over the features.")
+
+
+def single_gpu(study: Study, runs: pd.DataFrame) -> Any:
+    """Choose a method, its loss parameter and rate, whether its two branches differ as in the authors' code, and whether
+    to probe every layer of the projector; the run is trained unless it is stored."""
+    from repro.claims import single_gpu as claim
+
+    grids = {g.title: g for g in claim.GRIDS}
+    levels = {title: claim.levels(g, study.profile) for title, g in grids.items()}
+    steps = [[(f"step {i + 1}", i) for i in range(max(map(len, of)))] for of in zip(*levels.values())]
+    knobs = {
+        "method": _slider(list(grids), "SimCLR", "method"),
+        "level": _slider(steps[0], 0, "loss parameter"),
+        "rate": _slider(steps[1], 0, "learning rate"),
+        "branches": _slider(["alike", "two"], "alike", "branches"),
+        "depths": _slider([("backbone", False), ("every layer", True)], False, "probe"),
+    }
+
+    def draw(method: str, level: int, rate: int, branches: str, depths: bool) -> Any:
+        g, (values, rates) = grids[method], levels[method]
+        value, lr = values[min(level, len(values) - 1)], rates[min(rate, len(rates) - 1)]
+        spec = claim.run(study.profile, g, value, lr).but(depths=depths)
+        if branches == "two":
+            name = "ffcv-ssl-small" if spec.data.size <= 64 else "ffcv-ssl"
+            spec = replace(spec, recipe=preset(name, crop=spec.recipe.views[0].crop))
+        run, frame = _run(runs, spec), notebook.rows(study, runs, notebook.find(study, g.claim))
+        score = _score(run)
+        fig, (left, right) = figures.figure(1, 2, height=3.0, gridspec_kw={"width_ratios": (1.6, 1)})
+        kit.curves(frame, "lr", "level", "{:g}", xlabel="learning rate", ylabel=kit.label(frame))(left)
+        left.set_title(f"{g.title}, {g.symbol} {value:g}, lr {lr:g}", fontsize=8)
+        _star(left, lr, score, f"{score:.1f} %")
+        layers = [f"layer{k}_test_{kit.tasks(run)[0]}" for k in range(1, spec.projector.layers + 1) if depths]
+        shown = {"backbone": score} | {name.split("_")[0]: float(run[name].iloc[0]) for name in layers if name in run}
+        right.bar(range(len(shown)), list(shown.values()), width=0.6, color=figures.ordered(len(shown)))
+        right.set_xticks(range(len(shown)), list(shown), fontsize=7)
+        right.set_title("probed behind", fontsize=8)
+        kit.floors(right, frame)
+        return fig
+
+    alt = "Accuracy against the learning rate, with the chosen run as a star, and by the layer that is probed."
+    return _panel(knobs, draw, alt)
+
+
+def instance_simclr(study: Study, runs: pd.DataFrame) -> Any:
+    """Choose patch, noise and temperature; the three views are drawn, and the run is trained (seconds on the embedded
+    data) unless it is stored, and drawn beside what the other variants reach on each task."""
+    from repro.claims import instance_simclr as claim
+
+    size, centre = study.profile.size, claim.settings(study.profile)[0]
+    frame = notebook.rows(study, runs, study.claims[0])
+    knobs = {
+        "patch": _slider(
+            sorted({round(size * k / 16) for k in range(2, 15, 2)} | {centre.patch}), centre.patch, "patch (px)"
+        ),
+        "noise": _slider((0.0, 0.05, 0.1, 0.2, 0.3, 0.5), centre.noise, "noise"),
+        "temperature": _slider((0.05, 0.1, 0.2, 0.5, 1.0), centre.temperature, "temperature"),
+        "everywhere": _slider((("the positive", False), ("all views", True)), False, "noise on"),
+    }
+
+    def draw(**chosen: Any) -> Any:
+        spec = claim.run(study.profile, replace(centre, **chosen))
+        run, names = _run(runs, spec), ("itself", "positive", "negative")
+        fig = Figure(figsize=(figures.WIDTH, 6.4))
+        top, low = fig.subfigures(2, 1, height_ratios=(1.5, 1))
+        start_here.pictures(spec.data.name, spec.recipe, size, names=names, options=spec.data.options, into=top)
+        ax = low.subplots()
+        claim.draw_tasks(ax, frame)
+        accuracy = run[kit.task_columns(frame)].iloc[0].to_numpy(float)
+        _star(ax, np.arange(len(accuracy)), accuracy)
+        ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=7)
+        return fig
+
+    return _panel(knobs, draw, "Images, their positives and negatives, and the accuracy by task of the chosen run.")
+
+
+def small_projectors(study: Study, runs: pd.DataFrame) -> Any:
     """Choose the projector's dimension and d x beta; the run is trained (seconds on the embedded data) unless it is
     stored, and drawn among the stored ones."""
     from repro.claims import small_projectors as claim
 
-    profile, column = claim.staged(study.profile), kit.column(runs)
-    mine = trained(notebook.rows(study, runs, study.claims[0]))
-    dims = sorted(int(d) for d in mine["dim"].unique())
-    products = sorted({float(f"{p:.3g}") for p in mine["dim"] * mine["beta"]} | {0.5, 2.0, 10.0})
+    profile, frame = claim.staged(study.profile), notebook.rows(study, runs, study.claims[0])
+    trained = kit.trained(frame)
+    dims = sorted(int(d) for d in trained["dim"].unique())
+    products = sorted({float(f"{p:.3g}") for p in trained["dim"] * trained["beta"]} | {0.5, 2.0, 10.0})
     knobs = {
         "dim": _slider(sorted({*dims, 16, 64, 256}), dims[0], "d"),
         "product": _slider(products, 5.0 if 5.0 in products else products[-1], "d × β"),
     }
 
     def draw(dim: int, product: float) -> Any:
-        row = _found(runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
+        run = _run(runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
         fig, axes = figures.figure(1, 2, height=3.0)
-        for ax, name, label in zip(axes, (column, "projection_rank"), ("accuracy (%)", "directions spanned")):
-            claim.draw_hills(ax, mine, name, legend=name == column)
-            if row is not None:
-                ax.plot(product, row[name], marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
+        shown = {kit.column(frame): kit.label(frame), "projection_rank": "directions that the projections span"}
+        for ax, (name, label) in zip(axes, shown.items()):
+            claim.draw_hills(ax, frame, name, legend=ax is axes[0])
+            _star(ax, product, float(run[name].iloc[0]))
             ax.set_ylabel(label)
         axes[0].legend(fontsize=7)
-        figures.floors(axes[0], floor_levels(runs, column))
-        said = f"yours: {row[column]:.1f} %" if row is not None else "stopped"
-        figures.panel_labels(axes, (f"d = {dim}, β = {product / dim:.2g}: {said}", "of the projections"))
+        kit.floors(axes[0], frame)
+        axes[0].set_title(f"d = {dim}, β = {product / dim:.2g}: {_score(run):.1f} %", fontsize=8)
         return fig
 
-    return _panel(
-        knobs, draw, "Accuracy and the projections' rank against d times beta, with the chosen run as a star."
-    )
+    alt = "Accuracy and the projections' rank against d times beta, with the chosen run as a star."
+    return _panel(knobs, draw, alt)
 
 
-def multi_augmentation(study: Any, runs: pd.DataFrame) -> Any:
+def multi_augmentation(study: Study, runs: pd.DataFrame) -> Any:
     """Choose views, share of the images and epochs; the run is trained (seconds on the embedded data) unless it is
     stored, and drawn among the ends of the stored ones by training time."""
     from repro.claims import multi_augmentation as claim
-    from repro.claims.small_projectors import authors_run, plain_log, staged
+    from repro.claims.small_projectors import authors_run, staged
 
-    profile = staged(study.profile)
-    mine = notebook.rows(study, runs, notebook.find(study, "C7"))
-    found, column = claim.cells(mine), kit.column(mine)
-    least = claim.EPOCHS[profile.name]
+    profile, frame = staged(study.profile), notebook.rows(study, runs, notebook.find(study, "C7"))
+    least, dim, measured = claim.EPOCHS[profile.name], int(frame["dim"].max()), claim.cells(frame)
     knobs = {
         "views": _slider(claim.VIEWS, claim.VIEWS[0], "views"),
         "share": _slider(claim.FRACTIONS, 1.0, "images"),
@@ -360,94 +335,73 @@ def multi_augmentation(study: Any, runs: pd.DataFrame) -> Any:
     }
 
     def draw(views: int, share: float, epochs: int) -> Any:
-        dim, cell = int(mine["dim"].max()), claim.Cell(views, share, epochs // least)
         spec = authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share)
-        row = _found(runs, spec) if cell not in found else found[cell].iloc[0]
+        cell = claim.Cell(views, share, epochs // least)
+        run = measured[cell].head(1) if cell in measured else _run(runs, spec)
         fig, ax = figures.figure(height=3.2, width=5.6)
-        for i, m in enumerate(claim.VIEWS):
-            ends = [(claim.seconds(r)[-1], 100 - r[column]) for c, rows in found.items() if c.views == m
-                    for _, r in rows.iterrows()]  # fmt: skip
-            ax.plot(
-                *np.array(ends).T, label=f"{m} views", **figures.style(i) | {"linestyle": ""}, markersize=4, alpha=0.7
-            )
-        if row is not None:
-            x, y = claim.seconds(row)[-1], 100 - row[column]
-            ax.plot(x, y, marker="*", markersize=14, color=figures.ink(), linestyle="")
-            ax.annotate(f"yours: {y:.1f} %, {x:.1f} s", (x, y), xytext=(8, 6), textcoords="offset points")
-        plain_log(ax, "x")
-        ax.legend()
-        ax.set(xlabel="training seconds", ylabel="test error (%)")
+        claim.draw_ends(ax, frame, claim.curves(frame))
+        x, y = claim.seconds(run.iloc[0])[-1], 100 - _score(run)
+        _star(ax, x, y, f"{y:.1f} %, {x:.1f} s")
         return fig
 
-    return _panel(knobs, draw, "Test error against training time of all runs, with the chosen run as a star.")
+    return _panel(knobs, draw, "Test error against training time at equal epochs, with the chosen run as a star.")
 
 
-def msr(study: Any, runs: pd.DataFrame) -> Any:
+def msr(study: Study, runs: pd.DataFrame) -> Any:
     """Choose beta_base, how it decays and, on scenes, how many images a gray view destroys; the run is trained (seconds
     on the embedded data) unless it is stored, and drawn among the measured ones."""
-    profile = study.profile
-    spec = msr_beta_decay.standard(profile, MSR())
-    scale, mine = msr_beta_decay.SCALES[profile.name], notebook.rows(study, runs, study.claims[0])
-    column = kit.column(mine)
-    shifts = msr_beta_decay.SHIFTS if profile.data == "scenes" else (0.0,)
-    standard = msr_beta_decay.SHIFT if profile.data == "scenes" else 0.0
+    from repro.claims import msr_beta_decay as claim
+
+    profile, scale = study.profile, claim.SCALES[study.profile.name]
+    spec, frame = claim.standard(profile, MSR()), notebook.rows(study, runs, study.claims[0])
+    scenes = profile.data == "scenes"
     knobs = {
-        "beta": _slider((0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), msr_beta_decay.BETA, "beta_base"),
+        "beta": _slider([i / 10 for i in range(11)], claim.BETA, "beta_base"),
         "decay": _slider(DECAYS, "cosine", "decay"),
-        "shift": _slider(shifts, standard, "destroyed"),
+        "shift": _slider(claim.SHIFTS if scenes else (0.0,), claim.SHIFT if scenes else 0.0, "destroyed"),
     }
 
     def draw(beta: float, decay: str, shift: float) -> Any:
         method = replace(spec.method, beta=beta, decay=decay, ema=scale.ema)
-        chosen = msr_beta_decay.standard(profile, method, shift=shift)
-        found = runs[runs["key"].isin({key(chosen), key(chosen.but(pairs=scale.pairs))})]
-        row = _found(runs, chosen) if found.empty else found.iloc[0]
-        score = float("nan") if row is None else float(row[column])
-        fig, (left, right) = figures.figure(1, 2, height=3.0)
+        chosen = claim.standard(profile, method, shift=shift)
+        score = _score(_run(runs, chosen, chosen.but(pairs=scale.pairs)))
+        fig, (left, right) = figures.figure(1, 2, height=3.2)
         share = np.linspace(0, 1, 101)
         left.plot(share, [beta_at(method, p) for p in share])
         left.set(xlabel="share of the run", ylabel="weight of the aggressive pair", ylim=(-0.02, 1.02))
-        level = mine[mine["fragile"].fillna(0.0) == shift] if "fragile" in mine else mine
-        for i, (name, scores) in enumerate(by(level, "variant").items()):
-            right.plot([i], [scores.mean()], **figures.style(i))
-            figures.end_label(right, i, scores.mean(), name, figures.PALETTE[i % 6], 7)
-        right.plot(-1, score, marker="*", markersize=14, color=figures.PALETTE[1], linestyle="")
-        right.annotate(f"yours: {score:.1f} %", (-1, score), xytext=(6, 8), textcoords="offset points")
-        figures.floors(right, floor_levels(level, column))
-        right.set(xticks=[], ylabel=f"{kit.tasks(mine)[0]} accuracy (%)", xlim=(-1.5, 7))
+        level = frame[frame["fragile"].fillna(0.0) == shift] if "fragile" in frame else frame
+        claim.draw_scores(right, level)
+        right.set(ylabel=kit.label(frame), xlim=(-1.5, None))
+        _star(right, -1, score, f"{score:.1f} %")
         return fig
 
-    return _panel(
-        knobs, draw, "The weight of the aggressive pair along the run, and the chosen run's accuracy as a star."
-    )
+    alt = "The weight of the aggressive pair along the run, and the chosen run's accuracy as a star."
+    return _panel(knobs, draw, alt)
 
 
-def msr_transfer(study: Any, runs: pd.DataFrame) -> Any:
+def msr_transfer(study: Study, runs: pd.DataFrame) -> Any:
     """Choose the backbone's weights, the kind of detector and the steps; it is fine-tuned (seconds on the small scenes)
     unless it is stored, and shows what it finds."""
-    from repro.claims import msr_transfer as transfer
+    from repro.claims import msr_transfer as claim
     from repro.data import coco
 
-    plan = [s for s in study.plan(study.claims[-1]) if isinstance(s, DetectSpec)]
-    detectors = {(transfer.WEIGHTS[type(s.start.method).__name__], s.task): s for s in plan if s.seed == 0}
-    first = plan[0]
-    lengths = sorted({max(1, first.steps * k // 4) for k in (1, 2, 4, 8, 16)})
+    plan = [s for s in study.plan(study.claims[-1]) if type(s).__name__ == "DetectSpec" and s.seed == 0]
+    detectors = {(claim.WEIGHTS[type(s.start.method).__name__], s.task): s for s in plan}
+    lengths = sorted({max(1, plan[0].steps * k // 4) for k in (1, 2, 4, 8, 16)})
     knobs = {
-        "start": _slider(list(transfer.WEIGHTS.values()), "MSR", "weights"),
+        "start": _slider(list(claim.WEIGHTS.values()), "MSR", "weights"),
         "task": _slider(["mask", "keypoint"], "mask", "detector"),
-        "steps": _slider(lengths, first.steps, "steps"),
+        "steps": _slider(lengths, plan[0].steps, "steps"),
     }
 
     def draw(start: str, task: str, steps: int) -> Any:
         spec = replace(detectors[start, task], steps=steps, schedule=1.0)
-        row = _found(runs, spec)
-        if row is None:
-            return figures.figure(height=1.0)[0]
+        run = _run(runs, spec).iloc[0]
         split = coco.load(spec.data.name, "val", task, spec.data.options, spec.data.size)
-        fig = transfer.picture(split, {start: row["curves"].get("shown", [])})
+        fig = claim.picture(split, {start: run["curves"].get("shown", [])})
         kinds = ("bbox", "segm") if task == "mask" else ("bbox", "keypoints")
-        said = ", ".join(f"{k} AP {row.get(f'{k}_AP', float('nan')):.1f}" for k in kinds)
-        fig.suptitle(f"{start} weights, {steps} steps: {said}", fontsize=9)
+        reached = ", ".join(f"{k} AP {run.get(f'{k}_AP', float('nan')):.1f}" for k in kinds)
+        fig.suptitle(f"{start} weights, {steps} steps: {reached}", fontsize=9)
         return fig
 
     return _panel(knobs, draw, "Validation images, annotated and as the chosen detector finds them.")

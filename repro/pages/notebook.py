@@ -29,6 +29,7 @@ from repro.core.profiles import PROFILES, Profile
 from repro.core.profiles import profile as find_profile
 from repro.core.spec import key
 from repro.errors import ReproError
+from repro.pages import verdicts
 
 RESULTS = ("measure", "stored")
 
@@ -46,6 +47,11 @@ class Study:
     @property
     def claims(self) -> tuple[Claim, ...]:
         return claims.of(self.slug)
+
+    @property
+    def specs(self) -> dict[str, Any]:
+        """The specs that its claims plan, by their keys: what several claims share is there once."""
+        return {key(s): s for claim in self.claims for s in self.plan(claim)}
 
     def plan(self, claim: Claim) -> Plan:
         return claim.plan(self.profile)
@@ -80,15 +86,15 @@ def study(
 
 
 def costs(study: Study) -> None:
-    """Print how many runs the study plans at each profile, and what they took where reference results are stored; at
-    `paper`, where there are none, an estimate, and every run with its own where that is the study's profile. What the
-    reader's own parameters plan comes first, where they are not a profile's own."""
+    """Print how many runs the study plans at each profile, and how long they took where reference results are stored.
+
+    `paper` has none: there an estimate stands, and each run with its own if that is the study's profile. A study with the
+    reader's own parameters comes first.
+    """
     if study.profile != find_profile(study.profile.name):
-        planned = {key(s) for claim in study.claims for s in study.plan(claim)}
-        print(f"{study.profile.name} with these parameters: {len(planned)} runs")
+        print(f"{study.profile.name} with these parameters: {len(study.specs)} runs")
     for name in PROFILES:
-        other = replace(study, profile=find_profile(name))
-        specs = {key(s): s for claim in other.claims for s in other.plan(claim)}
+        specs = replace(study, profile=find_profile(name)).specs
         path = places.reference() / name / study.slug / "runs.jsonl"
         line = f"{name}: {len(specs)} runs"
         if path.exists():
@@ -99,26 +105,25 @@ def costs(study: Study) -> None:
             line += f", estimated {ledger.total(specs.values())}"
         print(line)
     if study.profile.name == "paper":
-        specs = {key(s): s for claim in study.claims for s in study.plan(claim)}
-        print("\n".join(ledger.lines(specs.values())))
+        print("\n".join(ledger.lines(study.specs.values())))
 
 
 def takeaways(study: Study, paper: str = "democratizing") -> None:
-    """Display what a paper recommends in the end, and beside each recommendation what the stored verdicts of this profile
-    say of the claims that test it: from this machine's own measurements, else from the committed ones."""
+    """Display a paper's recommendations, and beside each the verdicts of this profile on the claims that test it: this
+    machine's own, else the committed ones."""
     from IPython.display import display
 
-    known: dict[str, dict] = {}
+    known: dict[str, Verdict] = {}
     for root in (places.reference(), places.drawn()):  # the later wins
         for path in sorted((root / study.profile.name).glob("*/verdicts.json")):
-            known |= json.loads(path.read_text())
+            known |= verdicts.load(path)
     lines, said = [], []
     wrapped = "text-align:left;white-space:normal"  # sentences, in a table whose cells do not break by themselves
     for t in (t for t in registry.load().takeaways if t.paper == paper):
         for i, claim in enumerate(t.claims):
             found, entry = known.get(claim), registry.entry(claim)
-            word = found["verdict"] if found else "not yet"
-            sentence = found["sentence"] if found else f"Not measured yet: run notebook {entry.notebook}."
+            word = found.verdict if found else verdicts.NOT_YET
+            sentence = found.sentence if found else f"Not measured yet: run notebook {entry.notebook}."
             sign = figures.VERDICTS[word]
             first = (
                 f"<td rowspan='{len(t.claims)}' style='{wrapped}'><strong>{html.escape(t.advice)}</strong><br><small>"
@@ -139,9 +144,9 @@ def overview() -> None:
     """Display the table of all claims, as the README shows it."""
     from IPython.display import Markdown, display
 
-    from repro.pages import table as claims_table
+    from repro.pages import table
 
-    display(Markdown(claims_table.as_markdown(claims_table.rows())))
+    display(Markdown(table.as_markdown(table.rows())))
 
 
 def watch(study: Study, spec: Any) -> pd.DataFrame:
@@ -184,7 +189,7 @@ def measure(study: Study, workers: int = 0) -> pd.DataFrame:
 
     A run that several claims share is measured once. The numbers are also written to runs.jsonl beside the figures.
     """
-    specs = {key(s): s for claim in study.claims for s in study.plan(claim)}
+    specs = study.specs
     folder = places.drawn() / study.profile.name / study.slug
     if study.stored:
         path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
@@ -209,7 +214,7 @@ def rows(study: Study, runs: pd.DataFrame, claim: Claim) -> pd.DataFrame:
 
 
 def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
-    """The study with as many of its seeds as have all of the claim's runs; as it is where not one has."""
+    """The study with as many of its seeds as have all of the claim's runs; the study itself if no seed has."""
     there = set(runs["key"])
     for seeds in range(study.profile.seeds, 0, -1):
         part = replace(study, profile=replace(study.profile, seeds=seeds))
@@ -219,8 +224,8 @@ def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
 
 
 def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
-    """The claim's verdict by the seeds that are whole; "not judged" at smoke, with too few seeds, or while runs of the
-    first seed are missing, and the sentence says which."""
+    """The claim's verdict by the seeds that have all runs. It is "not judged" at smoke, with too few seeds, or while runs
+    of the first seed are missing; the sentence says which."""
     claim, planned = find(study, claim_id), study.profile.seeds
     study = whole(study, runs, claim)
     mine, wanted = rows(study, runs, claim), len({key(s) for s in study.plan(claim)})
@@ -255,7 +260,8 @@ def show(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
     folder = places.drawn() / study.profile.name / study.slug
     figures.save(partial(claim.draw, mine), folder, claim_id, caption, study.slug, study.profile.name)
     figures.show(folder, claim_id)
-    display(HTML(f"<p><small>{html.escape(caption)}</small></p>"))
+    shown = {"text/html": f"<p><small>{html.escape(caption)}</small></p>", "text/plain": caption}
+    display(shown, raw=True, metadata={"repro": {"caption": claim_id}})
 
 
 def verdict(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
@@ -272,10 +278,10 @@ def verdict(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
     beside = f"<br><small>The paper: {html.escape(headline)}</small>" if headline else ""
     data = {
         "text/plain": f"{claim_id}: {found.verdict}",
-        "text/html": f"<!-- repro:verdict {claim_id} --><p><strong style='color:{sign.light}'>{sign.sign} {claim_id}: "
+        "text/html": f"<p><strong style='color:{sign.light}'>{sign.sign} {claim_id}: "
         f"{found.verdict}</strong><br>{html.escape(found.sentence)}{beside}</p>",
     }
-    display(data, raw=True)
+    display(data, raw=True, metadata={"repro": {"verdict": claim_id}})
 
 
 def find(study: Study, claim_id: str) -> Claim:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,17 @@ import nbformat
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from repro.claims import NOTEBOOKS
-from repro.claims.registry import Registry, load
+from repro.claims import Verdict
+from repro.claims.registry import ClaimEntry, Registry, load
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
 from repro.figures import VERDICTS
-from repro.pages.gallery.notebook import Rendered, inline, marks, render
+from repro.pages import verdicts
+from repro.pages.gallery.render import inline, marks, render
 
 MARKER = ".repro-gallery"  # only a folder that holds it is ever replaced
 NUMBERS = 40  # rows of a figure's table shown on the page; the rest is in the CSV
+FILES = (".svg", "-dark.svg", ".png", ".csv")  # of a figure, beside its JSON
 
 
 @dataclass(frozen=True)
@@ -68,21 +70,6 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A claim of the registry, its texts as HTML."""
-
-    id: str
-    slug: str
-    paper: str
-    source: str
-    claim: Markup
-    quote: Markup
-    criterion: Markup
-    headline: Markup
-    notes: list[tuple[str, Markup]]
-
-
-@dataclass(frozen=True)
 class Page:
     """One notebook at one profile."""
 
@@ -90,11 +77,52 @@ class Page:
     name: str  # 01_batch_size
     profile: str
     title: Markup
-    notebook: Rendered | None
+    body: str  # "" for a notebook that was not executed
+    contents: list[tuple[str, str]]  # (anchor, text) of each section
     figures: dict[str, Figure]
     outcomes: dict[str, Outcome]
     downloads: list[tuple[str, str]]  # (path from the page, name)
-    exists: bool  # whether there is anything to show
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.body or self.figures or any(o.word != "not yet" for o in self.outcomes.values()))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the gallery is built from. figures: holds <profile>/<slug>/; executed: holds <profile>/<NN_slug>.ipynb;
+    notebooks: those not executed, read for titles, or None."""
+
+    profiles: list[str]
+    registry: Registry
+    figures: Path
+    executed: Path
+    notebooks: Path | None
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        return self.registry.notebooks
+
+    @cached_property
+    def titles(self) -> dict[str, Markup]:
+        """Each notebook's first heading, from an executed or else the unexecuted one; without either, its slug in words."""
+        return {slug: self._title(slug, f"{name}.ipynb") for slug, name in self.names.items()}
+
+    def _title(self, slug: str, file: str) -> Markup:
+        folders = [self.executed / profile for profile in self.profiles] + [self.notebooks] * (
+            self.notebooks is not None
+        )
+        for path in (folder / file for folder in folders if (folder / file).exists()):
+            cells = _read_notebook(path).cells
+            if cells and (m := re.match(r"\s*#(?!#)\s*(.+)", cells[0].source)):
+                return Markup(inline(m[1]))
+        spelling = {"msr": "MSR", "simclr": "SimCLR", "gpu": "GPU", "2d": "2-D"}
+        text = " ".join(spelling.get(word, word) for word in slug.split("_"))
+        return Markup.escape(text[0].upper() + text[1:])
+
+    def claims(self, slug: str) -> list[ClaimEntry]:
+        return [e for e in self.registry.claims.values() if e.slug == slug]
 
 
 def build(
@@ -119,14 +147,14 @@ def build(
     profiles = _profiles(profile, figures_root, runs_root)
     if out.exists() and not (out / MARKER).exists() and (not out.is_dir() or any(out.iterdir())):
         raise ReproError(f"{out} is not a gallery and would be lost: choose an empty or new folder for the gallery.")
-    registry = registry or load()
+    sources = Sources(profiles, registry or load(), figures_root, runs_root, Path(notebooks) if notebooks else None)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         tmp = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as e:
         raise ReproError(f"The gallery cannot be written to {out} ({e.strerror}): choose another folder.") from e
     try:
-        _write(tmp, profiles, registry, figures_root, runs_root, Path(notebooks) if notebooks else None)
+        _write(tmp, sources)
         tmp.chmod(0o755)
         _swap(tmp, out)
     except BaseException:
@@ -160,111 +188,76 @@ def _swap(tmp: Path, out: Path) -> None:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _entries(claims: Iterable[Any]) -> list[Entry]:
-    return [
-        Entry(
-            id=c.id,
-            slug=_slug(c.notebook),
-            paper=c.paper,
-            source=c.source,
-            claim=Markup(inline(c.claim)),
-            quote=Markup(inline(c.quote)),
-            criterion=Markup(inline(c.criterion)),
-            headline=Markup(inline(c.headline)),
-            notes=[_note(n) for n in c.notes],
-        )
-        for c in claims
-    ]
-
-
-def _note(text: str) -> tuple[str, Markup]:
-    """A note and its kind: "Contradiction: ..." where a paper disagrees with itself, "Found: ...", "Open: ..."."""
-    kind, colon, rest = text.partition(": ")
-    if not (colon and kind.isalpha()):
-        kind, rest = "Note", text
-    return kind, Markup(inline(rest[:1].upper() + rest[1:]))
-
-
-def _slug(notebook: str) -> str:
-    return re.sub(r"^\d+_", "", Path(notebook).name.removesuffix(".ipynb"))
-
-
 def _figures(folder: Path) -> dict[str, Figure]:
     """The figures of a folder that are there whole, by claim id."""
-    out = {}
-    for path in sorted(folder.glob("*.json"), key=lambda p: _natural(p.stem)):
-        if path.name == "verdicts.json":
-            continue
-        files = [folder / f"{path.stem}{s}" for s in (".svg", "-dark.svg", ".png", ".csv")]
-        if not all(f.exists() for f in files):
-            continue
-        about = _read_json(path)
-        head = files[0].read_text()[:2000]
-        size = [
-            float(m[1]) * 4 / 3 if (m := re.search(rf'<svg[^>]* {k}="([\d.]+)pt"', head)) else 0
-            for k in ("width", "height")
-        ]
-        rows = list(csv.reader(io.StringIO(files[3].read_text())))
-        out[path.stem] = Figure(
-            id=path.stem,
-            alt=str(about.get("alt", "")),
-            caption=str(about.get("caption", "")),
-            folder=folder.name,
-            width=round(size[0]),
-            height=round(size[1]),
-            rows=[[_short(v) for v in row] for row in rows[: NUMBERS + 1]],
-            more=max(0, len(rows) - NUMBERS - 1),
-        )
-    return out
+    found = [p for p in folder.glob("*.json") if all((folder / f"{p.stem}{suffix}").exists() for suffix in FILES)]
+    return {p.stem: _figure(p) for p in sorted(found, key=lambda p: _natural(p.stem))}
 
 
-def _outcomes(folder: Path, entries: list[Entry]) -> dict[str, Outcome]:
-    path = folder / "verdicts.json"
-    verdicts = _read_json(path) if path.exists() else {}
-    return {e.id: _outcome(verdicts[e.id]) if e.id in verdicts else Outcome("not yet") for e in entries}
-
-
-def _outcome(v: dict[str, Any]) -> Outcome:
-    word = v.get("verdict", "not judged")
-    effect, low, high, unit = v.get("effect"), v.get("low"), v.get("high"), str(v.get("unit") or "")
-    seeds = v.get("seeds")
-    under = [
-        f"{seeds} seed{'s' * (seeds != 1)}" if seeds else "",
-        str(v.get("data") or ""),
-        str(v.get("backbone") or ""),
-    ]
-    e, lo, hi = numbers((effect, low, high), signed=unit.startswith(("point", "%")))
-    reference = 1.0 if unit == "ratio" else 0.0
-    unit = {"ratio": " ×", "%": " %", "": ""}.get(unit, f" {unit}")
-    return Outcome(
-        word=word if word in VERDICTS else "not judged",
-        sentence=str(v.get("sentence") or ""),
-        effect=e + unit if e else "",
-        interval=f"{lo} to {hi}" if lo and hi else "",
-        glyph=glyph(effect, low, high, reference) if e and lo and hi else "",
-        under=", ".join(u for u in under if u and u != "none"),
+def _figure(path: Path) -> Figure:
+    try:
+        about = json.loads(path.read_text())
+    except ValueError:
+        raise ReproError(f"{path} is damaged: restore it from git, or draw the figure again.") from None
+    points = re.search(r'<svg[^>]* width="([\d.]+)pt"[^>]*', path.with_suffix(".svg").read_text()[:2000])
+    height = re.search(r' height="([\d.]+)pt"', points[0])
+    rows = list(csv.reader(io.StringIO(path.with_suffix(".csv").read_text())))
+    return Figure(
+        id=path.stem,
+        alt=about["alt"],
+        caption=about["caption"],
+        folder=path.parent.name,
+        width=round(float(points[1]) * 4 / 3),
+        height=round(float(height[1]) * 4 / 3),
+        rows=[[_short(v) for v in row] for row in rows[: NUMBERS + 1]],
+        more=max(0, len(rows) - NUMBERS - 1),
     )
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def _short(value: str) -> str:
+    """A CSV cell for the page: floats to five significant digits."""
+    try:
+        return f"{float(value):.5g}" if re.search(r"\.\d{4,}|e", value) else value
+    except ValueError:
+        return value
 
 
-def numbers(values: Sequence[float | None], signed: bool = False) -> list[str]:
-    """Numbers that stand beside each other: equal decimals, three digits of the largest, powers of ten below 0.001, a
-    real minus sign; "" for one that is missing or not finite."""
-    largest = max((abs(v) for v in values if _finite(v)), default=0)
-    sign = "+" if signed else ""
-    if 0 < largest < 1e-3:
-        return [_power(f"{v:{sign}.1e}") if _finite(v) else "" for v in values]
-    decimals = 1 if largest == 0 else max(0, 2 - math.floor(math.log10(largest)))
-    return [f"{v:{sign}.{decimals}f}".replace("-", "−") if _finite(v) else "" for v in values]
+def _natural(text: str) -> list[Any]:
+    return [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", text)]
 
 
-def _power(text: str) -> str:
-    digits, exponent = text.split("e")
-    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{digits.replace('-', '−')} × 10{raised}"
+def _read_notebook(path: Path) -> Any:
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as e:  # nbformat raises its own, jsonschema's and json's errors
+        raise ReproError(f"The executed notebook {path} cannot be read: run it again with `repro run`.") from e
+
+
+# --- verdicts and claims ----------------------------------------------------------------------------------------------
+
+
+def outcome(v: Verdict) -> Outcome:
+    """A stored verdict with its numbers typeset; a difference in points has its sign."""
+    bounds = (v.effect, v.low, v.high)
+    signed = v.unit.startswith(("point", "%"))
+    effect, low, high = map(_typeset, verdicts.numbers(bounds, "+" if signed else ""))
+    unit = {"ratio": " ×", "": ""}.get(v.unit, f" {v.unit}")
+    whole = None not in bounds
+    return Outcome(
+        word=v.verdict,
+        sentence=v.sentence,
+        effect=effect + unit if effect else "",
+        interval=f"{low} to {high}" if whole else "",
+        glyph=glyph(*bounds, 1.0 if v.unit == "ratio" else 0.0) if whole else "",
+        under=verdicts.basis(v),
+    )
+
+
+def _typeset(number: str) -> str:
+    """A real minus sign, and 2.3e-16 as 2.3 × 10⁻¹⁶."""
+    digits, e, exponent = number.partition("e")
+    raised = f" × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}" if e else ""
+    return digits.replace("-", "−") + raised
 
 
 def glyph(effect: float, low: float, high: float, reference: float) -> Markup:
@@ -281,117 +274,89 @@ def glyph(effect: float, low: float, high: float, reference: float) -> Markup:
     )
 
 
-def _short(value: str) -> str:
-    """A CSV cell for the page: floats to five significant digits."""
-    try:
-        return f"{float(value):.5g}" if re.search(r"\.\d{4,}|e", value) else value
-    except ValueError:
-        return value
-
-
-def _natural(text: str) -> list[Any]:
-    return [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", text)]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise ReproError(f"{path} is damaged: restore it from git, or draw the figure again.") from None
+def _note(text: str) -> tuple[str, Markup]:
+    """A note and its kind: "Contradiction: ..." where a paper disagrees with itself, "Found: ...", "Open: ..."."""
+    kind, colon, rest = text.partition(": ")
+    if not (colon and kind.isalpha()):
+        kind, rest = "Note", text
+    return kind, Markup(inline(rest[:1].upper() + rest[1:]))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _write(
-    tmp: Path, profiles: list[str], registry: Registry, figures_root: Path, runs_root: Path, sources: Path | None
-) -> None:
-    entries = _entries(registry.claims.values())
+def _write(out: Path, sources: Sources) -> None:
     env = Environment(
         loader=PackageLoader("repro.pages.gallery"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    env.globals |= {"VERDICTS": VERDICTS, "PROFILES": PROFILES, "PAPERS": registry.papers}
-    blocks = env.get_template("blocks.html").module
+    env.globals |= {"VERDICTS": VERDICTS, "PROFILES": PROFILES, "PAPERS": sources.registry.papers}
+    env.filters |= {"inline": lambda text: Markup(inline(text)), "note": _note}
     css = Path(__file__).with_name("style.css").read_text()
-    (tmp / "style.css").write_text(_verdict_colours() + css)
-    (tmp / MARKER).write_text("Built by `repro gallery`; rebuilt whole, so nothing of yours should lie here.\n")
-
-    titles = _titles(profiles, runs_root, sources)
-    pages: dict[tuple[str, str], Page] = {}
-    for profile in profiles:
-        linked = {s for s in NOTEBOOKS if _is_there(profile, s, figures_root, runs_root)}
-        for slug in NOTEBOOKS:
-            pages[profile, slug] = _page(tmp, blocks, profile, slug, entries, figures_root, runs_root, titles, linked)
+    (out / "style.css").write_text(_verdict_colours() + css)
+    (out / MARKER).write_text("Built by `repro gallery`; rebuilt whole, so nothing of yours should lie here.\n")
+    blocks = env.get_template("blocks.html").module
+    pages = {(p, slug): _page(out, blocks, sources, p, slug) for p in sources.profiles for slug in sources.names}
     for (profile, slug), page in pages.items():
-        if page.exists:
-            others = [(p, f"../{p}/{slug}.html") for p in profiles if pages[p, slug].exists]
-            order = [s for s in NOTEBOOKS if pages[profile, s].exists]
-            i = order.index(slug)
-            text = env.get_template("notebook.html").render(
-                root="../",
-                page=page,
-                entries={e.id: e for e in entries if e.slug == slug},
-                profiles=others,
-                before=pages[profile, order[i - 1]] if i else None,
-                after=pages[profile, order[i + 1]] if i + 1 < len(order) else None,
-            )
-            _put(tmp / profile / f"{slug}.html", text)
-    _put(tmp / "index.html", env.get_template("index.html").render(root="", **_index(pages, profiles, entries, titles)))
+        if not page.exists:
+            continue
+        order = [s for s in sources.names if pages[profile, s].exists]
+        i = order.index(slug)
+        text = env.get_template("notebook.html").render(
+            root="../",
+            page=page,
+            entries={e.id: e for e in sources.claims(slug)},
+            profiles=[(p, f"../{p}/{slug}.html") for p in sources.profiles if pages[p, slug].exists],
+            before=pages[profile, order[i - 1]] if i else None,
+            after=pages[profile, order[i + 1]] if i + 1 < len(order) else None,
+        )
+        _put(out / profile / f"{slug}.html", text)
+    _put(out / "index.html", env.get_template("index.html").render(root="", **_index(pages, sources)))
 
 
-def _page(
-    tmp: Path,
-    blocks: Any,
-    profile: str,
-    slug: str,
-    entries: list[Entry],
-    figures_root: Path,
-    runs_root: Path,
-    titles: dict[str, Markup],
-    linked: set[str],
-) -> Page:
-    mine = [e for e in entries if e.slug == slug]
-    folder, name = figures_root / profile / slug, NOTEBOOKS[slug]
-    figures, outcomes = _figures(folder), _outcomes(folder, mine)
-    downloads = _copy(folder, figures, tmp / profile / slug)
-    executed = runs_root / profile / f"{name}.ipynb"
-    rendered = None
+def _page(out: Path, blocks: Any, sources: Sources, profile: str, slug: str) -> Page:
+    folder, name = sources.figures / profile / slug, sources.names[slug]
+    entries = {e.id: e for e in sources.claims(slug)}
+    stored = verdicts.load(folder / "verdicts.json")
+    figures = _figures(folder)
+    outcomes = {claim: outcome(stored[claim]) if claim in stored else Outcome("not yet") for claim in entries}
+    downloads = _copy(folder, figures, out / profile / slug)
+    executed, body, contents = sources.executed / profile / f"{name}.ipynb", "", []
     if executed.exists():
         nb = _read_notebook(executed)
-        place = _placer(blocks, {e.id: e for e in mine}, figures, outcomes, marks(nb))
-        rendered = render(nb, place, lambda href: _link(href, linked), name)
-        rest = [place(kind, e.id, again=False) or "" for e in mine for kind in ("figure", "verdict")]
+        place = _placer(blocks, entries, figures, outcomes, marks(nb))
+        body, contents = render(nb, place, lambda href: _link(href, sources, profile), name)
+        rest = [place(kind, claim, again=False) or "" for claim in entries for kind in ("figure", "verdict")]
         if any(rest):
-            rendered.contents.append(("other-claims", "Claims not shown above"))
-            rendered.body += '\n<h2 id="other-claims">Claims not shown above</h2>\n' + "\n".join(rest)
-        target = tmp / profile / slug / executed.name
-        _put(target, nbformat.writes(_without_paths(nb)) + "\n")
+            contents.append(("other-claims", "Claims not shown above"))
+            body += '\n<h2 id="other-claims">Claims not shown above</h2>\n' + "\n".join(rest)
+        _put(out / profile / slug / executed.name, nbformat.writes(_without_paths(nb)) + "\n")
         downloads.insert(0, (f"{slug}/{executed.name}", "executed notebook"))
-    return Page(slug, name, profile, titles[slug], rendered, figures, outcomes, downloads, slug in linked)
+    return Page(slug, name, profile, sources.titles[slug], body, contents, figures, outcomes, downloads)
 
 
 def _placer(
     blocks: Any,
-    entries: dict[str, Entry],
+    entries: dict[str, ClaimEntry],
     figures: dict[str, Figure],
     outcomes: dict[str, Outcome],
     marked: set[tuple[str, str]],
 ) -> Callable[..., str | None]:
-    """The function that gives the HTML of a figure or a verdict, each once a page.
+    """The function that gives the HTML of a figure or a verdict, each once a page; a caption is a part of its figure.
 
     Where the notebook shows a figure without its verdict, the verdict follows the figure.
     """
     done: set[tuple[str, str]] = set()
 
     def place(kind: str, claim: str, again: bool = True) -> str | None:
-        if kind == "figure" and claim not in figures:
+        if kind in ("figure", "caption") and claim not in figures:
             return None
+        if kind == "caption":
+            return ""
         if kind == "verdict" and (claim not in entries or (again and outcomes[claim].word == "not yet")):
             return None
         if (kind, claim) in done:
-            return (
-                f'<p class="again"><a href="#{kind}-{claim}">{kind.capitalize()} {claim}</a> stands above.</p>' * again
-            )
+            link = f'<a href="#{kind}-{claim}">{kind.capitalize()} {claim}</a>'
+            return f'<p class="again">{link} stands above.</p>' if again else ""
         done.add((kind, claim))
         if kind == "verdict":
             return str(blocks.card(entries[claim], outcomes[claim]))
@@ -403,45 +368,11 @@ def _placer(
 
 def _copy(folder: Path, figures: dict[str, Figure], target: Path) -> list[tuple[str, str]]:
     """Copy the figures and the runs; returns the page's downloads beside those of its figures."""
-    for figure in figures.values():
+    runs = ["runs.jsonl"] * (folder / "runs.jsonl").exists()
+    for file in [figure.id + suffix for figure in figures.values() for suffix in FILES] + runs:
         target.mkdir(parents=True, exist_ok=True)
-        for suffix in (".svg", "-dark.svg", ".png", ".csv"):
-            shutil.copyfile(folder / f"{figure.id}{suffix}", target / f"{figure.id}{suffix}")
-    if not (folder / "runs.jsonl").exists():
-        return []
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / "runs.jsonl", target / "runs.jsonl")
-    return [(f"{folder.name}/runs.jsonl", "every run's numbers")]
-
-
-def _titles(profiles: list[str], runs_root: Path, sources: Path | None) -> dict[str, Markup]:
-    """Each notebook's first heading, from an executed or else the unexecuted one; without either, its name in words."""
-    titles = {}
-    for slug, name in NOTEBOOKS.items():
-        titles[slug] = Markup.escape(_words(slug))
-        for path in [runs_root / p / f"{name}.ipynb" for p in profiles] + (
-            [sources / f"{name}.ipynb"] if sources else []
-        ):
-            if path.exists():
-                nb = _read_notebook(path)
-                first = next((c.source for c in nb.cells if c.cell_type == "markdown" and c.source.strip()), "")
-                if m := re.match(r"\s*#(?!#)\s*(.+)", first):
-                    titles[slug] = Markup(inline(m[1]))
-                    break
-    return titles
-
-
-def _words(slug: str) -> str:
-    spelling = {"msr": "MSR", "simclr": "SimCLR", "gpu": "GPU", "2d": "2-D"}
-    text = " ".join(spelling.get(word, word) for word in slug.split("_"))
-    return text[0].upper() + text[1:]
-
-
-def _read_notebook(path: Path) -> Any:
-    try:
-        return nbformat.read(path, as_version=4)
-    except Exception as e:  # nbformat raises its own, jsonschema's and json's errors
-        raise ReproError(f"The executed notebook {path} cannot be read: run it again with `repro run`.") from e
+        shutil.copyfile(folder / file, target / file)
+    return [(f"{folder.name}/{file}", "every run's numbers") for file in runs]
 
 
 def _without_paths(nb: Any) -> Any:
@@ -452,28 +383,20 @@ def _without_paths(nb: Any) -> Any:
     return nb
 
 
-def _is_there(profile: str, slug: str, figures_root: Path, runs_root: Path) -> bool:
-    """Whether a notebook has anything to show at a profile, and so a page."""
-    folder = figures_root / profile / slug
-    if (runs_root / profile / f"{NOTEBOOKS[slug]}.ipynb").exists() or (folder / "verdicts.json").exists():
-        return True
-    return folder.is_dir() and bool(_figures(folder))
-
-
-def _link(href: str, linked: set[str]) -> str | None:
+def _link(href: str, sources: Sources, profile: str) -> str | None:
     """Links between notebooks become links between pages; other relative links would lead out of the gallery."""
-    path, _, anchor = href.partition("#")
-    slug = _slug(path)
-    return f"{slug}.html{'#' + anchor if anchor else ''}" if path.endswith(".ipynb") and slug in linked else None
+    path, hash_, anchor = href.partition("#")
+    name = Path(path).stem
+    slug = name.partition("_")[2]
+    files = (sources.executed / profile / f"{name}.ipynb", sources.figures / profile / slug / "verdicts.json")
+    return f"{slug}.html{hash_}{anchor}" if path.endswith(".ipynb") and any(f.exists() for f in files) else None
 
 
-def _index(
-    pages: dict[tuple[str, str], Page], profiles: list[str], entries: list[Entry], titles: dict[str, Markup]
-) -> dict[str, Any]:
+def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     papers: dict[str, dict[str, list[dict[str, Any]]]] = {}  # the same rows by paper and notebook
-    for e in sorted(entries, key=lambda e: _natural(e.id)):
-        here = [pages[p, e.slug] for p in profiles if (p, e.slug) in pages]
+    for e in sorted(sources.registry.claims.values(), key=lambda e: _natural(e.id)):
+        here = [pages[p, e.slug] for p in sources.profiles]
         shown = [p for p in reversed(here) if e.id in p.figures]  # the largest profile's figure is the thumbnail
         outcomes = [(p, p.outcomes[e.id]) for p in here]
         told = [o for o in outcomes if o[1].word != "not yet"] or outcomes[:1]
@@ -481,18 +404,19 @@ def _index(
         rows.append(row)
         papers.setdefault(e.paper, {}).setdefault(e.slug, []).append(row)
     counts = {}
-    for profile in profiles:
-        words = [p.outcomes[i].word for (q, _), p in pages.items() if q == profile for i in p.outcomes]
+    for profile in sources.profiles:
+        words = [o.word for (p, _), page in pages.items() if p == profile for o in page.outcomes.values()]
         counts[profile] = [(w, words.count(w)) for w in VERDICTS if words.count(w)]
-    start = next((pages[p, "start_here"] for p in reversed(profiles) if pages[p, "start_here"].exists), None)
+    start = sources.registry.start.partition("_")[2]
+    first = [pages[p, start] for p in reversed(sources.profiles) if start and pages[p, start].exists]
     return {
         "rows": rows,
         "papers": papers,
         "counts": counts,
-        "profiles": profiles,
-        "titles": titles,
+        "profiles": sources.profiles,
+        "titles": sources.titles,
         "pages": pages,
-        "start": start,
+        "start": first[0] if first else None,
     }
 
 
