@@ -49,6 +49,10 @@ TRIED_BY = {  # kind of spec: the function that tries every distinct one of a li
     "DetectSpec": "repro.detection:trials",
 }
 DATA_TITLE = "repro.data:title"
+DIED = (
+    "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if memory is "
+    "short; all finished runs are stored."
+)
 
 
 class Stopped(Exception):
@@ -183,7 +187,7 @@ def _in_workers(specs: dict[str, Any], terms: _Terms, count: int, progress: Prog
     resource_tracker.ensure_running()  # its start lets the signals in that are held below
     # shared without a lock, which a worker that is killed would keep for ever
     given_up, halt = context.RawArray("b", len(specs)), context.RawValue("b", 0)
-    workers, died = {}, False
+    workers, error = {}, None
     try:
         for _ in range(count):
             mine, its = context.Pipe(duplex=False)
@@ -197,31 +201,28 @@ def _in_workers(specs: dict[str, Any], terms: _Terms, count: int, progress: Prog
                 try:
                     event = pipe.recv()
                 except EOFError:
-                    event, died = None, True
-                if event is None:
-                    pipes.remove(pipe)
-                elif isinstance(event, Exception) and not isinstance(event, DoesNotFit):
-                    raise event
-                else:
+                    event = None if stop.is_set() else ReproError(DIED)
+                if isinstance(event, (str, DoesNotFit)):
                     progress.hear(event)
+                else:
+                    pipes.remove(pipe)
+                    error = error or event
             if stop.is_set() and not halt.value:
                 progress.note("stopping: every run writes its checkpoint; run again to go on")
-            halt.value = stop.is_set() or died
+            halt.value = stop.is_set() or error is not None  # the others need not go to their ends
     finally:
-        halt.value = 1  # also when one run cannot be made: the others need not go to their ends
+        halt.value = 1
         for worker in workers.values():
             worker.join()
-    if died and not stop.is_set():
-        raise ReproError(
-            "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if "
-            "memory is short; all finished runs are stored."
-        )
+    if error:
+        raise error
 
 
 def _work(
     pipe: connection.Connection, specs: dict[str, Any], terms: _Terms, given_up: Any, halt: Any, number: int
 ) -> None:
-    """Worker `number`, a process. It sends what `_walk` yields, then None; or the exception that ended it."""
+    """Worker `number`, a process. It sends what `_walk` yields, then None; or the exception that ended it; nothing if it
+    was told to end."""
     told = threading.Event()  # by SIGTERM, alone or with its whole group: it writes the checkpoint of its run first
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -234,7 +235,8 @@ def _work(
         with _one_thread():
             for event in _walk(specs, terms, given_up, lambda: told.is_set() or halt.value):
                 pipe.send(event)
-        pipe.send(None)
+        if not told.is_set():
+            pipe.send(None)
     except Exception as e:
         pipe.send(e if isinstance(e, ReproError) else RuntimeError(traceback.format_exc()))  # not all can be sent
 
