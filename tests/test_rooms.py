@@ -26,7 +26,6 @@ MAY_IMPORT = {  # from the ground up: a room imports only rooms that are listed 
     "ssl": TRAINING - {"ssl"},
     "detection": TRAINING,
     "theory": {"core", "stats"},
-    "cluster": {"core"},
     "bench": TRAINING,
     "claims": TRAINING | {"stats", "figures", "detection", "theory", "bench"},
     "cluster": {"core"},
