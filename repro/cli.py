@@ -13,29 +13,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from repro import claims
+from repro import claims, cluster
 from repro.core import places, stopping
 from repro.cores import cores
-from repro.errors import DoesNotFit, ReproError
+from repro.errors import DoesNotFit, ReproError, Unfinished
 
-BENCHMARKS = (
-    "loader",
-    "engine",
-    "views",
-    "step",
-    "loss",
-    "long",
-    "gpu-day",
-)  # modules of repro.bench that have a `main`
+# modules of repro.bench that have a `main`
+BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long", "gpu-day")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 130 at Ctrl-C or
-    SIGTERM, by which clusters stop a job."""
+    """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 75 where the time budget
+    is spent and runs are left, 130 at Ctrl-C or SIGTERM, by which clusters stop a job."""
     try:
         with stopping.sigterm_as_ctrl_c():
-            args = _parser().parse_args(argv)
+            parser = _parser()
+            args, args.further = parser.parse_known_args(argv)
+            if args.further and args.command is not _submit:
+                parser.error(f"unrecognized arguments: {' '.join(args.further)}")
             return args.command(args) or 0
+    except Unfinished as e:
+        print(f"repro: {e}", file=sys.stderr)
+        return cluster.AGAIN
     except ReproError as e:
         print(f"repro: {e}", file=sys.stderr)
         return 2
@@ -83,8 +82,20 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--dry-run", action="store_true", help="build every model, train one fake step, print the plan"
     )
+    measure.add_argument("--share", default="", metavar="i/K", help="begin with the i-th of K shares of the runs")
     measure.add_argument("--keep-weights", action="store_true", help="store the trained weights too")
     measure.add_argument("--out", type=Path, help="also write the runs' numbers into this folder, and print verdicts")
+    submit = add("submit", _submit, "Measure on a cluster: a Slurm array of workers that share one store.")
+    studies(submit)
+    submit.add_argument("--data", default="", help="another data set, or a folder of class folders")
+    submit.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
+    submit.add_argument("--array", default="auto", metavar="K%%N", help="K tasks, N at once (default: by the plan)")
+    submit.add_argument("--time", default="60", help="time limit of a task, as sbatch takes it (default: 60 minutes)")
+    submit.add_argument("--dry-run", action="store_true", help="print the script; further options are sbatch's own")
+    status = add("status", _status, "Say how many runs are stored, running, waiting or failed, also of other machines.")
+    studies(status)
+    status.add_argument("--data", default="", help="another data set, or a folder of class folders")
+    status.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
     gallery = add("gallery", _gallery, "Build the gallery of figures, numbers and verdicts.")
     gallery.add_argument("--profile", default="all", help="one profile, or all (default)")
     gallery.add_argument("--figures", type=Path, help="default: build/figures, and figures/ for what is not there")
@@ -200,7 +211,7 @@ def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: 
             continue
         missing = len({sweep.key(s) for s in specs}) - len(records)
         if missing:
-            raise ReproError(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
+            raise Unfinished(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
     return large
 
 
@@ -250,7 +261,7 @@ def _measure(args: argparse.Namespace) -> int:
     from repro.core.store import Store, export, frame
     from repro.pages import notebook
 
-    began, to_go, large = time.monotonic(), 0, []
+    began, to_go, large, share = time.monotonic(), 0, [], cluster.share(args.share)
     there = [slug for slug in claims.notebooks() if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
     studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
@@ -264,7 +275,8 @@ def _measure(args: argparse.Namespace) -> int:
         print(f"{study.slug}: {len(specs)} runs", file=sys.stderr, flush=True)
         where = Store(args.store or places.store())
         try:
-            records = sweep.measure(specs, where, args.workers, _left(args.minutes, began), args.keep_weights)
+            left = _left(args.minutes, began)
+            records = sweep.measure(specs, where, args.workers, left, args.keep_weights, share=share)
         except DoesNotFit as e:  # the other notebooks can be measured all the same
             large.append(str(e))
             records = [where.get(k) for k in map(sweep.key, specs) if k in where]
@@ -280,7 +292,50 @@ def _measure(args: argparse.Namespace) -> int:
     if large:
         raise DoesNotFit(*large)
     if to_go:
-        raise ReproError(f"The time budget is spent with {to_go} runs to go: run the same command to go on.")
+        if share and not (args.minutes and _left(args.minutes, began) <= 1e-3):
+            print(f"Other workers are at the {to_go} runs that are left.")
+            return 0
+        raise Unfinished(f"The time budget is spent with {to_go} runs to go: run the same command to go on.")
+    return 0
+
+
+def _planned(args: argparse.Namespace) -> dict[str, list]:
+    """The specs of each notebook named, or of all."""
+    from repro.pages import notebook
+
+    slugs = _slugs(args.notebooks, [slug for slug in claims.notebooks() if claims.of(slug)])
+    return {s: list(notebook.study(s, args.profile, data=args.data, seeds=args.seeds).specs.values()) for s in slugs}
+
+
+def _submit(args: argparse.Namespace) -> int:
+    from repro.claims import ledger
+    from repro.core.store import Store
+
+    specs = [s for mine in _planned(args).values() for s in mine]
+    limit, store = cluster.minutes(args.time), (args.store or places.store()).resolve()
+    hours = sum(ledger.hours(s)[0] for s in specs if type(s).__name__ == "RunSpec")
+    count, at_once = cluster.tasks(args.array, len(specs), hours, limit)
+    words = [*args.notebooks, "--profile", args.profile, "--workers", str(args.workers or 1)]
+    words += ["--data", args.data] * bool(args.data) + ["--seeds", str(args.seeds)] * bool(args.seeds)
+    text = cluster.script(words, store, count, at_once, limit, args.further)
+    if args.dry_run:
+        print(text, end="")
+        return 0
+    Store(store)  # made here, and found wanting here
+    print(f"{cluster.submit(text, store)}: {len(specs)} runs, {count} tasks, {at_once} at once")
+    print(f"How far it is: repro status {' '.join(args.notebooks)} --profile {args.profile} --store {store}")
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    from repro.core.store import Store
+
+    store = Store(args.store or places.store())
+    for slug, specs in _planned(args).items():
+        found = cluster.status(specs, store)
+        print(f"{slug}: {found.line()}")
+        for line in (*found.running, *found.failed):
+            print(f"  {line}")
     return 0
 
 

@@ -6,7 +6,6 @@ is made once because the store says which are there, and because a worker claims
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
@@ -24,8 +23,8 @@ from repro.core.store import Store
 from repro.errors import ReproError
 
 LARGEST = 1000  # tasks of an array: Slurm's own limit, unless a cluster raised it
-QUIET = 180.0  # seconds without a sign of life after which a run counts as given up
-AGAIN = 75  # exit code of `repro measure` that has runs left: EX_TEMPFAIL
+QUIET = 120.0  # seconds without a sign of life after which a run counts as given up
+AGAIN = 75  # exit code of `repro measure` that has runs left (EX_TEMPFAIL)
 
 
 # --- submitting -------------------------------------------------------------------------------------------------------
@@ -74,7 +73,7 @@ def script(measure: Sequence[str], store: Path, count: int, at_once: int, limit:
         f"#SBATCH --time={limit}",
         "#SBATCH --requeue --open-mode=append",
         f"#SBATCH --output={store}/slurm/%A_%a.log",
-        *(f"#SBATCH {option}" for option in options),
+        *(f"#SBATCH {option}" for option in _joined(options)),
         "",
         "# SIGTERM (a time limit, a preemption, scontrol requeue) reaches all processes: the measuring ones write their",
         "# checkpoints, and this shell waits for them.",
@@ -86,6 +85,17 @@ def script(measure: Sequence[str], store: Path, count: int, at_once: int, limit:
         "exit $code",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Each option with the value that follows it."""
+    out: list[str] = []
+    for word in words:
+        if word.startswith("-") or not out:
+            out.append(word)
+        else:
+            out[-1] += f" {shlex.quote(word)}"
+    return out
 
 
 def submit(text: str, store: Path) -> str:
@@ -132,6 +142,14 @@ class Status:
         return ", ".join(parts)
 
 
+def share(text: str) -> tuple[int, int] | None:
+    """(i, K) of "i/K"; None of "". Raises ReproError for anything else."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if text and (not found or int(found[1]) >= int(found[2])):
+        raise ReproError(f"A share is i/K with i from 0 to K - 1, not {text!r}: correct it.")
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def status(specs: Iterable[Any], store: Store) -> Status:
     """The state of a plan's runs in a store that others may be working on."""
     out, took, left = Status(), [], 0
@@ -143,13 +161,10 @@ def status(specs: Iterable[Any], store: Store) -> Status:
             took.append(record.provenance.get("wall_seconds", 0.0))
             continue
         left += 1
-        sign = store.root / f".work-{name}" / "now.json"
-        try:
-            now = json.loads(sign.read_text())
-        except (OSError, ValueError):
+        now = store.signs(name)
+        if not now:
             out.waiting += 1
-            continue
-        if "error" in now:
+        elif "error" in now:
             out.failed.append(f"{name}: {now['error']}")
         elif time.time() - now["at"] > QUIET:
             out.stopped += 1

@@ -8,6 +8,11 @@ class ReproError(Exception):
     """
 
 
+class Unfinished(ReproError):
+    """The time budget is spent and runs are left: the same command goes on. The command line exits with 75, which tells a
+    script to start it again."""
+
+
 class DoesNotFit(ReproError):
     """Runs that memory is too short for, a sentence each; others may go on."""
 

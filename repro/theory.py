@@ -17,6 +17,7 @@ result depends on its spec alone: every random number comes from a generator see
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -32,14 +33,10 @@ from repro.core.store import Result
 from repro.errors import ReproError
 
 
-def run(spec: GraphSpec | DynamicsSpec | ToySpec | KernelSpec) -> Result:
-    """Measure one spec; the same spec gives the same numbers. Raises ReproError for anything that is not one of the
-    four."""
-    kinds = {GraphSpec: _graph, DynamicsSpec: _dynamics, ToySpec: _toy, KernelSpec: _kernel}
-    for kind, function in kinds.items():
-        if isinstance(spec, kind):
-            return function(spec)
-    known = ", ".join(kind.__name__ for kind in kinds)
+@functools.singledispatch
+def run(spec: object) -> Result:
+    """Measure one spec; the same spec gives the same numbers. Raises ReproError for what is no spec of this module."""
+    known = ", ".join(kind.__name__ for kind in run.registry if kind is not object)
     raise ReproError(f"theory.run measures one of {known}, not {type(spec).__name__}.")
 
 
@@ -194,6 +191,7 @@ def principal_cosines(f: np.ndarray, g: np.ndarray, rho: ArrayLike = 1.0) -> np.
     return np.linalg.svd((f.conj() * rho[:, None]).T @ g, compute_uv=False).clip(0, 1)
 
 
+@run.register
 def _graph(spec: GraphSpec) -> Result:
     rng = np.random.default_rng(spec.seed)
     t, rho = markov_operator(spec.operator, spec.nodes, rng)
@@ -333,6 +331,7 @@ def _integrate(
     return t, y.reshape(-1, *w.shape)
 
 
+@run.register
 def _dynamics(spec: DynamicsSpec) -> Result:
     rng = np.random.default_rng(spec.seed)
     # G is diagonal: the flow commutes with rotations of the inputs, so this costs no generality.
@@ -467,6 +466,7 @@ class ToySpec:
 POINTS = 12  # points a cloud in a snapshot: enough to see its shape, few enough to store
 
 
+@run.register
 def _toy(spec: ToySpec) -> Result:
     # looking has random numbers of its own, so that it changes neither training nor what is measured
     random, aside, album = (torch.Generator().manual_seed(spec.seed + i * 2**32) for i in range(3))
@@ -634,6 +634,7 @@ def top_projector(kernel: np.ndarray, k: int) -> np.ndarray:
     return (vectors * weight) @ vectors.T
 
 
+@run.register
 def _kernel(spec: KernelSpec) -> Result:
     rng = np.random.default_rng(spec.seed)
     p = ring(spec.images, spec.nodes, spec.spread)

@@ -1,17 +1,24 @@
 """The way to a cluster: the script, a plan's state, and a real Slurm where its packages are installed."""
 
+import errno
 import json
 import math
+import os
+import shutil
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from repro import cluster
+from repro import cli, cluster
 from repro.core import sweep
 from repro.core.spec import key
+from repro.core.store import Store, _tell_no_locks
 from repro.errors import ReproError
+from repro.pages import notebook
 
 
 def test_a_time_limit_is_read_as_sbatch_reads_it():
@@ -35,8 +42,16 @@ def test_an_array_fits_its_plan():
 
 
 def test_the_script_is_readable_and_quotes_what_it_must(tmp_path):
-    text = cluster.script(["batch_size", "--data", "my photos"], Path("/shared/store"), 8, 4, 60, ["--gres=gpu:1"])
-    for line in ("#SBATCH --array=0-7%4", "#SBATCH --time=60", "#SBATCH --gres=gpu:1", "trap : TERM"):
+    text = cluster.script(
+        ["batch_size", "--data", "my photos"], Path("/shared/store"), 8, 4, 60, ["--gres", "gpu:1", "-p", "main"]
+    )
+    for line in (
+        "#SBATCH --array=0-7%4",
+        "#SBATCH --time=60",
+        "#SBATCH --gres gpu:1",
+        "#SBATCH -p main",
+        "trap : TERM",
+    ):
         assert line in text.splitlines()
     assert "measure batch_size --data 'my photos' --store /shared/store" in text
     assert '--share "$SLURM_ARRAY_TASK_ID/8" --minutes 55' in text
@@ -61,3 +76,177 @@ def test_the_state_of_a_plan(tiny, store):
     for part in ("2 stored", "1 running", "1 stopped with a checkpoint", "1 waiting", "1 failed", "left on one worker"):
         assert part in found.line()
     assert math.isnan(cluster.status(specs[5:], store).seconds)
+
+
+def test_shares_are_disjoint_and_whole_and_each_helps_with_the_rest(tiny):
+    specs = {str(i): i for i in range(11)}
+    orders = [list(sweep._own_first(specs, i, 3)) for i in range(3)]
+    own = [order[: len(range(i, 11, 3))] for i, order in enumerate(orders)]
+    assert sorted(n for part in own for n in part) == sorted(specs)
+    assert all(sorted(order) == sorted(specs) for order in orders)
+    for text in ("3/3", "a", "1", "-1/3", "1/0"):
+        with pytest.raises(ReproError, match="A share is i/K"):
+            cluster.share(text)
+
+
+def test_a_worker_leaves_when_others_are_at_all_that_is_left(tiny, store):
+    specs = [tiny(epochs=1, seed=seed) for seed in range(2)]
+    with store.claim(key(specs[0])) as mine:
+        assert mine
+        began = time.monotonic()
+        records = sweep.measure(specs, store, 1, quiet=True, share=(0, 2))
+    assert [r.spec["seed"] for r in records] == [1]
+    assert time.monotonic() - began < 60
+
+
+def test_a_spent_budget_has_an_exit_code_of_its_own(tmp_path, capsys):
+    words = ["measure", "start_here", "--profile", "smoke", "--workers", "1", "--store", str(tmp_path)]
+    assert cli.main([*words, "--minutes", "0.0001"]) == cluster.AGAIN
+    assert "run the same command to go on" in capsys.readouterr().err
+    assert cli.main([*words, "--share", "2/2"]) == 2
+    assert cli.main(["status", "start_here", "--profile", "smoke", "--store", str(tmp_path)]) == 0
+    assert "start_here: 0 stored" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_one_sentence_and_measuring_goes_on(tiny, store, monkeypatch, capsys, code):
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("repro.core.store.fcntl.flock", flock)
+    _tell_no_locks.cache_clear()
+    assert len(sweep.measure([tiny(epochs=1, seed=s) for s in range(2)], store, 1, quiet=True)) == 2
+    assert capsys.readouterr().err.count("has no locks: give each process its own --share") == 1
+
+
+# --- a real Slurm -----------------------------------------------------------------------------------------------------
+
+CONF = """
+ClusterName=t
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/none
+CredType=cred/none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+MpiDefault=none
+JobRequeue=1
+KillWait=20
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """A controller and one node on the loopback address, without systemd; SLURM_CONF names them."""
+    if not all(shutil.which(name) for name in ("slurmctld", "slurmd", "sbatch")) or os.getuid():
+        pytest.skip("needs root, and Slurm: apt-get install slurmctld slurmd slurm-client munge")
+    folder = tmp_path_factory.mktemp("slurm")
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    ports = []
+    for _ in range(2):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            ports.append(s.getsockname()[1])
+    host = socket.gethostname().split(".")[0]
+    (folder / "slurm.conf").write_text(CONF.format(host=host, ports=ports, folder=folder))
+    version = subprocess.run(["slurmd", "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
+    if version >= "23.11":  # looks for cgroups at its start unless told not to; older ones know no such word
+        (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+    env = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
+    for daemon in ("slurmctld", "slurmd"):
+        subprocess.run([daemon, "-c", "-f", env["SLURM_CONF"]], env=env, check=True, capture_output=True)
+    for _ in range(60):
+        if (
+            "idle"
+            in subprocess.run(["sinfo", "-h", "-o", "%t"], env=env, capture_output=True, text=True, check=False).stdout
+        ):
+            break
+        time.sleep(0.5)
+    else:
+        pytest.skip("Slurm's node did not become idle here")
+    yield env
+    for daemon in ("slurmd", "slurmctld"):
+        number = folder / f"{daemon}.pid"
+        if number.exists():
+            subprocess.run(["kill", number.read_text().strip()], check=False)
+
+
+def run(env, *words: str) -> str:
+    return subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def wait_for(env, job: str, seconds: float = 240) -> None:
+    for _ in range(int(2 * seconds)):
+        if not run(env, "squeue", "-h", "-j", job, "--states=all", "-o", "%T").replace("COMPLETED", "").strip():
+            return
+        time.sleep(0.5)
+    raise AssertionError(run(env, "squeue", "--states=all"))
+
+
+def test_an_array_measures_a_notebook_once(slurm, tmp_path, monkeypatch):
+    """Four tasks, two at once, share a store; one of the first two is requeued in the middle of its work."""
+    for name in ("SLURM_CONF", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, slurm[name])
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parent.parent))
+    store = tmp_path / "store"
+    words = ["submit", "start_here", "--profile", "smoke", "--store", str(store), "--array", "4%2", "--time", "30"]
+    assert cli.main([*words, "--mem=100"]) == 0
+    job = run(slurm, "squeue", "-h", "-o", "%A").split()[0]
+    logs = store / "slurm"
+    time.sleep(3)
+    run(slurm, "scontrol", "requeue", f"{job}_0")
+    for _ in range(60):  # a requeued job waits for two minutes, unless it is told that its time is now
+        if (
+            subprocess.run(
+                ["scontrol", "update", f"jobid={job}_0", "StartTime=now"], env=slurm, capture_output=True, check=False
+            ).returncode
+            == 0
+        ):
+            break
+        time.sleep(0.5)
+    wait_for(slurm, job)
+    text = "".join(p.read_text() for p in logs.glob("*.log"))
+    assert "Traceback" not in text, text
+    specs = list(notebook.study("start_here", "smoke").specs.values())
+    assert set(Store(store).keys()) == {key(s) for s in specs}
+    assert cluster.status(specs, Store(store)).line() == f"{len(specs)} stored"
+    here = sweep.measure(specs[-1:], Store(tmp_path / "here"), 1, quiet=True)[0]
+    assert Store(store).get(here.key).metrics == here.metrics
+
+
+def test_a_task_whose_minutes_are_spent_is_requeued(slurm, tmp_path):
+    measure = tmp_path / "measure"
+    measure.write_text(f"#!/bin/sh\n[ -e {tmp_path}/again ] && exit 0\ntouch {tmp_path}/again\nexit {cluster.AGAIN}\n")
+    measure.chmod(0o755)
+    text = cluster.script([], tmp_path, 1, 1, 10, ["--mem=100"])
+    text = text.replace(f"{sys.executable} -m repro measure", str(measure))
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "script.sh").write_text(text)
+    job = run(slurm, "sbatch", "--parsable", str(tmp_path / "script.sh")).strip()
+    for _ in range(120):
+        if (
+            "PENDING" in run(slurm, "squeue", "-h", "-j", job, "--states=all", "-o", "%T")
+            and (tmp_path / "again").exists()
+        ):
+            break
+        time.sleep(0.5)
+    run(slurm, "scontrol", "update", f"jobid={job}_0", "StartTime=now")
+    wait_for(slurm, job, 60)
+    assert (tmp_path / "again").exists()

@@ -1,11 +1,13 @@
 """Runs that are killed, stopped or measured twice at once end as if nothing had happened, to the last bit."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +16,10 @@ import pytest
 from nursery import Nursery, cpu_seconds, group, patience
 
 from repro import claims
+from repro.core import sweep
 from repro.core.profiles import PROFILES
-from repro.core.spec import key
+from repro.core.spec import Optimiser, key
+from repro.errors import ReproError
 from repro.ssl import train
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="reads CPU times from /proc")
@@ -202,6 +206,28 @@ def test_workers_outlive_no_killed_parent_and_their_runs_go_on(nursery, referenc
     assert nursery.measure(store, "long", 2)["code"] == 0
     assert numbers(store) == wanted
     assert tidy(store)
+
+
+def test_a_killed_worker_is_one_sentence_and_the_other_writes_its_checkpoint(tiny, store):
+    def kill() -> None:
+        with patience() as until:
+            until(lambda: len(list(store.root.glob(".work-*/checkpoint.pt"))) == 2)
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(ReproError, match="A worker process died"):
+        sweep.measure([tiny(seed=s, epochs=400) for s in (0, 1)], store, 2, quiet=True, checkpoint_seconds=0.0)
+    killer.join()
+    assert not multiprocessing.active_children()
+    assert len(list(store.root.glob(".work-*/checkpoint.pt"))) == 2
+
+
+def test_a_run_that_cannot_be_made_by_a_worker_is_one_sentence(tiny, store):
+    specs = [tiny(optimiser=Optimiser("adam")), tiny(epochs=400)]
+    with pytest.raises(ReproError, match="optimiser 'adam'"):
+        sweep.measure(specs, store, 2, quiet=True)
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

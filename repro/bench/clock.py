@@ -1,4 +1,4 @@
-"""What the benchmarks that run inside this process measure with."""
+"""The clock and the median of benchmarks that run inside this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def now(images: Tensor) -> float:
-    """Seconds: of the wall where the images are on a GPU, after all it was given is done; else of this process's CPU."""
+    """Seconds: on a GPU of the wall, once the GPU has done all its work; else of this process's CPU."""
     if images.is_cuda:
         torch.cuda.synchronize()
         return time.perf_counter()

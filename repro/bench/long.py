@@ -25,7 +25,7 @@ from repro.core.methods import BYOL
 from repro.core.profiles import Profile, base, profile
 from repro.core.spec import RunSpec
 from repro.core.store import Store, export, frame
-from repro.errors import ReproError
+from repro.errors import ReproError, Unfinished
 
 METHODS = ("simclr", "byol", "msr")
 MARKS = (80.0, 85.0, 90.0)
@@ -90,7 +90,7 @@ def main(argv: list[str]) -> int:
     if records:
         print(report(frame(records)).to_string(index=False, float_format="{:.1f}".format, na_rep="not reached"))
     if len(records) < len(specs):
-        raise ReproError(
+        raise Unfinished(
             f"The time budget is spent with {len(specs) - len(records)} runs to go: run the same command to go on."
         )
     return 0

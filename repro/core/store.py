@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import math
 import os
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +29,7 @@ from repro.core import io
 from repro.core.spec import flatten
 from repro.errors import ReproError
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what disks without locks answer
 FORMAT = 1  # raise it when a stored run of an older version can no longer be read as one of this
 
 
@@ -145,7 +149,33 @@ class Store:
             except BlockingIOError:
                 yield False
                 return
+            except OSError as e:
+                if e.errno not in NO_LOCKS:
+                    raise io.disk_error(e, self.root) from e
+                _tell_no_locks(self.root)
             yield True
+
+    def sign(self, key: str, **about: Any) -> None:
+        """Say in a run's scratch folder what is going on with it; `signs` reads it."""
+        if self.left(key):
+            io.write_atomic(self.scratch(key) / "now.json", json.dumps({**about, "at": time.time()}))
+
+    def signs(self, key: str) -> dict[str, Any]:
+        """The last sign of life of a run that is being measured, or was; {} if there is none."""
+        try:
+            return json.loads((self.root / f".work-{key}" / "now.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+
+@functools.cache
+def _tell_no_locks(root: Path) -> None:
+    """Results do not depend on locks, since the same run has the same numbers: only work may be done twice."""
+    print(
+        f"repro: the disk under {root} has no locks: give each process its own --share, or some runs are made twice.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def export(records: Iterable[Record], path: Path) -> None:

@@ -11,6 +11,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -41,12 +42,17 @@ MEASURED_BY = {  # kind of spec: the function that takes it and returns a Result
     "StepSpec": "repro.bench.step:run",
     "ViewsSpec": "repro.bench.views:run",
 }
+SIGN_SECONDS = 20.0  # between two signs of life of a run
 TIMINGS = ("LossSpec", "LoaderSpec", "StepSpec", "ViewsSpec")
 TRIED_BY = {  # kind of spec: the function that tries every distinct one of a list, and yields a line each
     "RunSpec": "repro.ssl.trial:trials",
     "DetectSpec": "repro.detection:trials",
 }
 DATA_TITLE = "repro.data:title"
+DIED = (
+    "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if memory is "
+    "short; all finished runs are stored."
+)
 
 
 class Stopped(Exception):
@@ -62,6 +68,7 @@ class _Terms:
     checkpoint_seconds: float
     commit: str
     keep_weights: bool = False
+    wait: bool = True
 
 
 def measure(
@@ -73,6 +80,7 @@ def measure(
     checkpoint_seconds: float = 30.0,
     quiet: bool = False,
     watch: Callable[[int, int, float], None] | None = None,
+    share: tuple[int, int] | None = None,
 ) -> list[Record]:
     """The stored runs of `specs`, measuring those that are not stored yet.
 
@@ -80,6 +88,8 @@ def measure(
     none; when it is spent, every run writes a checkpoint and the finished ones are returned; the next call goes on from
     there. At Ctrl-C it is the same, but for KeyboardInterrupt in place of a return. watch(step, steps, loss) is called
     along the way where one process measures. A second process may measure into the same store: each run is made once.
+    share: (i, K) for the i-th of K processes that measure the same specs: it begins with its own share, which needs no
+    lock, helps with the rest, and leaves when others are at all that is left.
     A spec that starts from another run (`start`) has that one measured first, and its weights kept.
     Raises ReproError if a spec cannot run or the store cannot be written; what is stored stays stored. Raises DoesNotFit
     for runs that do not fit into memory when all others are made.
@@ -89,6 +99,8 @@ def measure(
     if workers < 0:
         raise ReproError(f"The number of workers cannot be {workers}: give 0 for one a core, or more.")
     wanted = {key(s): s for s in specs}
+    if share:
+        wanted = _own_first(wanted, *share)
     for k in [k for k in wanted if k in store]:
         store.get(k)  # raises for a damaged run before the work, not after it
         if store.left(k):  # by a process that was killed when its run was already stored
@@ -100,7 +112,7 @@ def measure(
     timed = {k: s for k, s in missing.items() if many > 1 and _on_gpu() and type(s).__name__ in TIMINGS}
     rest = {k: s for k, s in missing.items() if k not in timed}
     deadline = time.time() + 60 * minutes if minutes else float("inf")
-    terms = _Terms(str(store.root), deadline, checkpoint_seconds, commit(), keep_weights)
+    terms = _Terms(str(store.root), deadline, checkpoint_seconds, commit(), keep_weights, wait=share is None)
     keeping = replace(terms, keep_weights=True)
     total, to_do = len(wanted.keys() | starts.keys()), len(missing) + len(starts)
     with Progress(total, total - to_do, quiet) as progress:
@@ -111,6 +123,14 @@ def measure(
     if progress.too_large:
         raise DoesNotFit(*progress.too_large)
     return [store.get(k) for k in wanted if k in store]
+
+
+def _own_first(specs: dict[str, Any], number: int, count: int) -> dict[str, Any]:
+    """Specs by key in the order of the process `number` of `count`: its share, then the next one's and so on."""
+    if not 0 <= number < count:
+        raise ReproError(f"A share is i/K with i from 0 to K - 1, not {number}/{count}: correct it.")
+    names = list(specs)
+    return {k: specs[k] for turn in range(count) for k in names[(number + turn) % count :: count]}
 
 
 def _starts(specs: Iterable[Any]) -> dict[str, Any]:
@@ -124,7 +144,11 @@ def _trains(spec: Any) -> bool:
 
 
 def default_workers() -> int:
-    return 1 if _on_gpu() else cores()
+    if not _on_gpu():
+        return cores()
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _on_gpu() -> bool:
@@ -163,11 +187,11 @@ def _in_workers(specs: dict[str, Any], terms: _Terms, count: int, progress: Prog
     resource_tracker.ensure_running()  # its start lets the signals in that are held below
     # shared without a lock, which a worker that is killed would keep for ever
     given_up, halt = context.RawArray("b", len(specs)), context.RawValue("b", 0)
-    workers, died = {}, False
+    workers, error = {}, None
     try:
         for _ in range(count):
             mine, its = context.Pipe(duplex=False)
-            workers[mine] = context.Process(target=_work, args=(its, specs, terms, given_up, halt))
+            workers[mine] = context.Process(target=_work, args=(its, specs, terms, given_up, halt, len(workers)))
             with stopping.held():
                 workers[mine].start()
             its.close()  # so that the pipe ends with its worker
@@ -177,38 +201,42 @@ def _in_workers(specs: dict[str, Any], terms: _Terms, count: int, progress: Prog
                 try:
                     event = pipe.recv()
                 except EOFError:
-                    event, died = None, True
-                if event is None:
-                    pipes.remove(pipe)
-                elif isinstance(event, Exception) and not isinstance(event, DoesNotFit):
-                    raise event
-                else:
+                    event = None if stop.is_set() else ReproError(DIED)
+                if isinstance(event, (str, DoesNotFit)):
                     progress.hear(event)
+                else:
+                    pipes.remove(pipe)
+                    error = error or event
             if stop.is_set() and not halt.value:
                 progress.note("stopping: every run writes its checkpoint; run again to go on")
-            halt.value = stop.is_set() or died
+            halt.value = stop.is_set() or error is not None  # the others need not go to their ends
     finally:
-        halt.value = 1  # also when one run cannot be made: the others need not go to their ends
+        halt.value = 1
         for worker in workers.values():
             worker.join()
-    if died and not stop.is_set():
-        raise ReproError(
-            "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if "
-            "memory is short; all finished runs are stored."
-        )
+    if error:
+        raise error
 
 
-def _work(pipe: connection.Connection, specs: dict[str, Any], terms: _Terms, given_up: Any, halt: Any) -> None:
-    """A worker process. It sends what `_walk` yields, then None; or the exception that ended it."""
+def _work(
+    pipe: connection.Connection, specs: dict[str, Any], terms: _Terms, given_up: Any, halt: Any, number: int
+) -> None:
+    """Worker `number`, a process. It sends what `_walk` yields, then None; or the exception that ended it; nothing if it
+    was told to end."""
     told = threading.Event()  # by SIGTERM, alone or with its whole group: it writes the checkpoint of its run first
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        if _on_gpu():
+            import torch
+
+            torch.cuda.set_device(number % torch.cuda.device_count())
         with _one_thread():
             for event in _walk(specs, terms, given_up, lambda: told.is_set() or halt.value):
                 pipe.send(event)
-        pipe.send(None)
+        if not told.is_set():
+            pipe.send(None)
     except Exception as e:
         pipe.send(e if isinstance(e, ReproError) else RuntimeError(traceback.format_exc()))  # not all can be sent
 
@@ -250,7 +278,7 @@ def _walk(
 
     left = list(enumerate(specs))
     while left:
-        later = []
+        later, stored = [], len(left)
         for number, name in left:
             if over():
                 return
@@ -265,6 +293,8 @@ def _walk(
                 given_up[number] = 1
                 yield e
         left = later
+        if len(left) == stored and not terms.wait:
+            return
         if left:
             time.sleep(0.2)
 
@@ -279,12 +309,18 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
         if not mine:
             return False
 
-        def tick(*progress) -> None:
-            watch(*progress)
+        started, signed = time.time(), 0.0
+
+        def tick(step: int, steps: int, loss: float) -> None:
+            nonlocal signed
+            watch(step, steps, loss)
+            if time.time() - signed > SIGN_SECONDS:
+                signed = time.time()
+                store.sign(name, host=socket.gethostname(), pid=os.getpid(), since=started, step=step, steps=steps)
             if over():
                 raise Stopped
 
-        started, run, weights = time.time(), _function(MEASURED_BY[kind]), None
+        run, weights = _function(MEASURED_BY[kind]), None
         try:
             if kind == "RunSpec":
                 scratch = store.scratch(name)
@@ -298,6 +334,9 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
                 result = run(spec)
         except Stopped:
             return False
+        except (ReproError, RuntimeError) as e:
+            store.sign(name, error=str(e))
+            raise
         provenance = {
             "commit": terms.commit,
             **machine(),

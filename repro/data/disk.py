@@ -58,8 +58,8 @@ def growing(size: int, steps: tuple[int, ...]) -> int | Callable[[int], int]:
 
 
 def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()) -> Path:
-    """The training images as JPEGs of `stored` pixels a side in a .beton file, made once. Of a prepared set, 0 means its
-    own file, of which `Split.numbers` are for training; of others, their own size."""
+    """The training images as JPEGs of `stored` pixels a side in a .beton file, made once. stored 0: a prepared set's own
+    file, of which `Split.numbers` are for training; the images of other sets at their own size."""
     if not stored and data.in_files(name):
         return data.root() / name / "train.beton"
     digest = hashlib.sha256(repr((name, stored, options, QUALITY)).encode()).hexdigest()[:12]

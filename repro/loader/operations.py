@@ -6,8 +6,8 @@
         views.prepare(epoch, size(epoch))
         for images, labels in loader:  # images: (B, V, 3, S, S) uint8
 
-Gives the pictures of `repro.loader.loader.Loader`, which starts faster (FFCV compiles anew in every process) and ends with
-an error where FFCV's would wait for ever. Importing this module needs FFCV.
+The pictures are those of `repro.loader.loader.Loader`. That one starts faster (FFCV compiles anew in every process), and an
+error ends it where FFCV would wait for ever. Importing this module needs FFCV.
 """
 
 from __future__ import annotations
@@ -42,22 +42,18 @@ def _pointer(typingctx, address):
 class Views(SimpleRGBImageDecoder):
     """Decode an image once and make all views of a recipe from it: (B, V, 3, size, size) uint8.
 
-    recipe: see `repro.views.recipe`; None for evaluation, the middle square of `central` times the shorter side. Call
-    `prepare` before each epoch. An image that cannot be decoded comes out black, and `damaged` is its number (-1: none):
-    FFCV has no way to stop for it.
+    recipe: see `repro.views.recipe`. fast: see `repro.loader.compiled.make_views`. Call `prepare` before each epoch. An
+    image that cannot be decoded comes out black, and `damaged` is its number (-1: none): FFCV has no way to stop for it.
     """
 
-    def __init__(
-        self, recipe: Recipe | None, size: int = 224, seed: int = 0, fast: bool = False, central: float = 0.875
-    ):
+    def __init__(self, recipe: Recipe, size: int = 224, seed: int = 0, fast: bool = False):
         super().__init__()
         # FFCV's loader makes numba's type of byte arrays read-only for the whole process: what is compiled later fails
         compiled.warm_up()
-        self.recipe, self.seed, self.fast, self.central = recipe, seed, fast, central
-        self.views = 1 if recipe is None else len(recipe.views)
+        self.recipe, self.seed, self.fast, self.views = recipe, seed, fast, len(recipe.views)
         # the size, a damaged sample, whether it is fast, and what begins each view's random numbers
         self._numbers = np.full(3 + self.views, -1)
-        self._table = np.zeros((self.views, compiled.central(1.0).shape[1]))
+        self._table = compiled.table(recipe, size)
         self._decoders = [Decoder(fast) for _ in range(numba.config.NUMBA_NUM_THREADS)]
         self._addresses = np.stack([d.address for d in self._decoders])
         self.prepare(0, size)
@@ -65,11 +61,8 @@ class Views(SimpleRGBImageDecoder):
     def prepare(self, epoch: int, size: int = 0) -> None:
         """Say which epoch comes, and its resolution (0: as before)."""
         self._numbers[0], self._numbers[2] = size or self._numbers[0], self.fast
-        if self.recipe is None:
-            self._table[:], self._numbers[3:] = compiled.central(self.central), 0
-        else:
-            self._table[:] = compiled.table(self.recipe, int(self._numbers[0]))
-            self._numbers[3:] = compiled.starts(self.recipe, self.seed, epoch)
+        self._table[:] = compiled.table(self.recipe, int(self._numbers[0]))
+        self._numbers[3:] = compiled.starts(self.recipe, self.seed, epoch)
 
     @property
     def damaged(self) -> int:
