@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         p.set_defaults(command=function)
         return p
 
-    def studies(p: argparse.ArgumentParser) -> None:
+    def studies(p: argparse.ArgumentParser, own: bool = True) -> None:
         p.add_argument(
             "notebooks", nargs="*", metavar="NOTEBOOK", help="slugs or names, e.g. batch_size (default: all)"
         )
@@ -69,16 +69,17 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument("--minutes", type=float, default=0.0, help="stop measuring cleanly after this long; 0: no limit")
         p.add_argument("--workers", type=int, default=0, help="processes (default: one a core; one with a GPU)")
         p.add_argument("--store", type=Path, help="folder of stored runs (default: build/store)")
+        if own:
+            p.add_argument("--data", default="", help="another data set, or a folder of class folders")
+            p.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
 
     run = add("run", _run, "Measure, then execute the notebooks through papermill and build the gallery.")
-    studies(run)
+    studies(run, own=False)  # its notebooks have these as parameters
     run.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
     run.add_argument("--from-results", action="store_true", help="redraw from the committed results, train nothing")
     run.add_argument("--reference", action="store_true", help="write the results into figures/, to be committed")
     measure = add("measure", _measure, "Measure the runs of notebooks without executing them (no Jupyter needed).")
     studies(measure)
-    measure.add_argument("--data", default="", help="another data set, or a folder of class folders")
-    measure.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
     measure.add_argument(
         "--dry-run", action="store_true", help="build every model, train one fake step, print the plan"
     )
@@ -87,15 +88,28 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--out", type=Path, help="also write the runs' numbers into this folder, and print verdicts")
     submit = add("submit", _submit, "Measure on a cluster: a Slurm array of workers that share one store.")
     studies(submit)
-    submit.add_argument("--data", default="", help="another data set, or a folder of class folders")
-    submit.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
     submit.add_argument("--array", default="auto", metavar="K%%N", help="K tasks, N at once (default: by the plan)")
     submit.add_argument("--time", default="60", help="time limit of a task, as sbatch takes it (default: 60 minutes)")
     submit.add_argument("--dry-run", action="store_true", help="print the script; further options are sbatch's own")
     status = add("status", _status, "Say how many runs are stored, running, waiting or failed, also of other machines.")
     studies(status)
-    status.add_argument("--data", default="", help="another data set, or a folder of class folders")
-    status.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
+    _add_pages(add)
+    data = add("data", _data, "List the data sets, or say of a folder how it is understood and what is wrong with it.")
+    data.add_argument("action", choices=["list", "check"])
+    data.add_argument("folder", nargs="?", type=Path, help="of class folders, for check")
+    bench = add("bench", _bench, "Measure speed, as ratios in one run; long: accuracy after 200 epochs.")
+    bench.add_argument(
+        "what", nargs="?", default="loader", metavar="WHAT", help=f"{', '.join(BENCHMARKS)} (default: loader)"
+    )
+    bench.add_argument(
+        "rest", nargs=argparse.REMAINDER, metavar="...", help="its own options: `repro bench WHAT --help`"
+    )
+    add("doctor", _doctor, "Say what this machine has and what is missing.")
+    return parser
+
+
+def _add_pages(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands that make what a reader sees."""
     gallery = add("gallery", _gallery, "Build the gallery of figures, numbers and verdicts.")
     gallery.add_argument("--profile", default="all", help="one profile, or all (default)")
     gallery.add_argument("--figures", type=Path, help="default: build/figures, and figures/ for what is not there")
@@ -112,18 +126,6 @@ def _parser() -> argparse.ArgumentParser:
         "--paper", default="", help="the paper's key in claims/registry.toml (default: a claim of your own)"
     )
     new.add_argument("--claim", default="", help="the claim in one sentence (default: the template's)")
-    data = add("data", _data, "List the data sets, or say of a folder how it is understood and what is wrong with it.")
-    data.add_argument("action", choices=["list", "check"])
-    data.add_argument("folder", nargs="?", type=Path, help="of class folders, for check")
-    bench = add("bench", _bench, "Measure speed, as ratios in one run; long: accuracy after 200 epochs.")
-    bench.add_argument(
-        "what", nargs="?", default="loader", metavar="WHAT", help=f"{', '.join(BENCHMARKS)} (default: loader)"
-    )
-    bench.add_argument(
-        "rest", nargs=argparse.REMAINDER, metavar="...", help="its own options: `repro bench WHAT --help`"
-    )
-    add("doctor", _doctor, "Say what this machine has and what is missing.")
-    return parser
 
 
 def _slugs(names: list[str], there: list[str]) -> list[str]:
