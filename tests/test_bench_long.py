@@ -29,7 +29,7 @@ def test_a_long_run_is_stored_and_read_again(tmp_path, monkeypatch, capsys):
     first = capsys.readouterr().out
     assert "SimCLR" in first
     assert "not reached" in first  # nobody reads 90 % after two epochs of a tiny set
-    monkeypatch.setattr(sweep, "_one", lambda *_: pytest.fail("it was stored"))
+    monkeypatch.setattr(sweep, "_measure", lambda *_: pytest.fail("it was stored"))
     assert long.main(ask) == 0
     assert capsys.readouterr().out == first
     assert [r.spec["epochs"] for r in load(tmp_path / "runs.jsonl")] == [2]

@@ -13,6 +13,7 @@ from repro.core.profiles import PROFILES
 from repro.core.spec import key, to_dict
 from repro.core.store import Record, frame
 from repro.errors import ReproError
+from repro.figures import picture, saving
 from repro.theory import (
     CONDITION_HOLDS,
     OPERATORS,
@@ -175,8 +176,8 @@ def test_verdicts_say_that_the_data_are_ours(name, smoke):
 def test_figures_draw_under_both_themes_with_their_numbers_and_alt_text(name, mode, smoke):
     with figures.theme(mode):
         drawing = CLAIMS[name].draw(smoke)
-        svg = figures._svg(drawing.figure, name, drawing.alt)
-    assert len(svg) < figures.SVG_LIMIT
+        svg = picture.svg(drawing.figure, name, drawing.alt)
+    assert len(svg) < saving.SVG_LIMIT
     assert len(drawing.table) > 0
     assert "seed" in drawing.table
     assert "nan" not in drawing.alt

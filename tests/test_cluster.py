@@ -193,10 +193,16 @@ def run(env, *words: str) -> str:
 
 
 def wait_for(env, job: str, seconds: float = 240) -> None:
-    for _ in range(int(2 * seconds)):
-        if not run(env, "squeue", "-h", "-j", job, "--states=all", "-o", "%T").replace("COMPLETED", "").strip():
+    """Wait until all tasks of a job are over. One that was requeued waits for two minutes, unless it is told that its time
+    is now."""
+    for _ in range(int(seconds)):
+        states = run(env, "squeue", "-h", "-j", job, "--states=all", "-o", "%T").split()
+        if set(states) <= {"COMPLETED"}:
             return
-        time.sleep(0.5)
+        if "PENDING" in states:
+            update = ["scontrol", "update", f"jobid={job}_0", "StartTime=now"]
+            subprocess.run(update, env=env, capture_output=True, check=False)
+        time.sleep(1)
     raise AssertionError(run(env, "squeue", "--states=all"))
 
 
@@ -212,15 +218,6 @@ def test_an_array_measures_a_notebook_once(slurm, tmp_path, monkeypatch):
     logs = store / "slurm"
     time.sleep(3)
     run(slurm, "scontrol", "requeue", f"{job}_0")
-    for _ in range(60):  # a requeued job waits for two minutes, unless it is told that its time is now
-        if (
-            subprocess.run(
-                ["scontrol", "update", f"jobid={job}_0", "StartTime=now"], env=slurm, capture_output=True, check=False
-            ).returncode
-            == 0
-        ):
-            break
-        time.sleep(0.5)
     wait_for(slurm, job)
     text = "".join(p.read_text() for p in logs.glob("*.log"))
     assert "Traceback" not in text, text
@@ -240,13 +237,5 @@ def test_a_task_whose_minutes_are_spent_is_requeued(slurm, tmp_path):
     (tmp_path / "slurm").mkdir()
     (tmp_path / "script.sh").write_text(text)
     job = run(slurm, "sbatch", "--parsable", str(tmp_path / "script.sh")).strip()
-    for _ in range(120):
-        if (
-            "PENDING" in run(slurm, "squeue", "-h", "-j", job, "--states=all", "-o", "%T")
-            and (tmp_path / "again").exists()
-        ):
-            break
-        time.sleep(0.5)
-    run(slurm, "scontrol", "update", f"jobid={job}_0", "StartTime=now")
     wait_for(slurm, job, 60)
     assert (tmp_path / "again").exists()

@@ -148,7 +148,7 @@ def test_the_command_line_goes_on_with_the_next_notebook(tmp_path, monkeypatch, 
 
     asked = []
 
-    def measure(specs, where, *_):
+    def measure(specs, where, *_, **__):
         asked.append(len(specs))
         raise DoesNotFit("A batch of 9 does not fit.")
 

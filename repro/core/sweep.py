@@ -309,7 +309,7 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
         if not mine:
             return False
 
-        started, signed = time.time(), 0.0
+        started = signed = time.time()
 
         def tick(step: int, steps: int, loss: float) -> None:
             nonlocal signed
