@@ -173,7 +173,11 @@ def parts(out: Path, notebooks: tuple[str, ...], scale: str, tests: str, engine:
         return lambda: "" if (out / file).exists() else file
 
     def untold(name: str) -> Callable[[], str]:
-        return lambda: "" if any(d["part"] == name and "passed" in d["outcome"] for d in days(out)) else "all"
+        def left() -> str:
+            outcomes = [d["outcome"] for d in days(out) if d["part"] == name]
+            return "" if any("passed" in o and "stopped" not in o for o in outcomes) else "not seen to their end"
+
+        return left
 
     def runs_left(slug: str) -> str:
         there = {r.key for r in load(file_of(out, slug))} if file_of(out, slug).exists() else set()
