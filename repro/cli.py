@@ -201,7 +201,7 @@ def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: 
     large = {}
     studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
     for study in studies:
-        specs = [s for claim in study.claims for s in study.plan(claim)]
+        specs = list(study.specs.values())
         if not specs:
             continue
         print(f"{claims.notebooks()[study.slug]}: measuring", file=sys.stderr, flush=True)
@@ -211,7 +211,7 @@ def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: 
         except DoesNotFit as e:  # the other notebooks can be made all the same
             large[study.slug] = str(e)
             continue
-        missing = len({sweep.key(s) for s in specs}) - len(records)
+        missing = len(specs) - len(records)
         if missing:
             raise Unfinished(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
     return large
@@ -268,7 +268,7 @@ def _measure(args: argparse.Namespace) -> int:
     slugs = _slugs(args.notebooks, there)
     studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
     for study in studies:
-        specs = list({sweep.key(s): s for claim in study.claims for s in study.plan(claim)}.values())
+        specs = list(study.specs.values())
         if args.dry_run:
             print(f"{study.slug}: {len(specs)} runs at profile {args.profile}")
             for line in (*ledger.lines(specs), *sweep.dry_run(specs)):

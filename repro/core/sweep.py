@@ -127,8 +127,6 @@ def measure(
 
 def _own_first(specs: dict[str, Any], number: int, count: int) -> dict[str, Any]:
     """Specs by key in the order of the process `number` of `count`: its share, then the next one's and so on."""
-    if not 0 <= number < count:
-        raise ReproError(f"A share is i/K with i from 0 to K - 1, not {number}/{count}: correct it.")
     names = list(specs)
     return {k: specs[k] for turn in range(count) for k in names[(number + turn) % count :: count]}
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from repro.core.datasets import SPLITS
 from repro.data import tree
 from repro.errors import ReproError
 
@@ -73,8 +74,8 @@ def splits(layout: tree.Layout) -> dict[str, list[tuple[Path, int]]]:
     """The images of train, val and test."""
     if not layout.splits:
         return tree.divide(layout.files[""])
-    if set(layout.splits) == set(tree.SPLITS):
-        return {split: layout.files[split] for split in tree.SPLITS}
+    if set(layout.splits) == set(SPLITS):
+        return {split: layout.files[split] for split in SPLITS}
     last = "test" if "test" in layout.splits else "val"
     return {**tree.divide(layout.files["train"], held=0.1), "test": layout.files[last]}
 

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from repro.core.datasets import SPLITS
 from repro.errors import ReproError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
-SPLITS = ("train", "val", "test")
 NAMES = {"training": "train", "valid": "val", "validation": "val", "validate": "val", "dev": "val", "testing": "test"}
 SYSTEM = {"__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information", "#recycle", "thumbs.db"}
 SYSTEM |= {"desktop.ini"}
