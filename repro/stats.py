@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -20,28 +20,36 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as st
 
-REPRODUCED = "reproduced"
-PARTLY = "partly"
-NOT_REPRODUCED = "not reproduced"
-NOT_JUDGED = "not judged"
-WORDS = (REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_JUDGED)
+SUPPORTED, CONTRADICTED, TOO_SMALL, INCONCLUSIVE = "supported", "contradicted", "too small", "inconclusive"
+PART_WORDS = (SUPPORTED, CONTRADICTED, TOO_SMALL, INCONCLUSIVE)
+REPRODUCED, MIXED, NOT_JUDGED = "reproduced", "mixed", "not judged"
+WORDS = (REPRODUCED, MIXED, CONTRADICTED, INCONCLUSIVE, NOT_JUDGED)
 
 CPU_SEEDS, GPU_SEEDS = 5, 3
 """The fewest seeds a verdict may rest on; with fewer the numbers are indicative."""
 
-ALPHA = 0.05
+LEVELS = {1: 0.05, 2: 0.0294, 3: 0.0221, 4: 0.0182}
+"""By how often the seeds of a design may be looked at, the level of each look that keeps 5 % over all (Pocock 1977)."""
+
+MANY = 500  # seeds beyond which nobody would ask for more
 RANDOM_ORDERS = 4999  # permutations, where there are too many to try all
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval over ``n`` seeds; ``low`` and ``high`` are NaN when n < 2."""
+    """A mean with its confidence interval over ``n`` seeds; ``low`` and ``high`` are NaN when n < 2.
+
+    ``scale`` is that on which errors are symmetric: "linear", "log" (ratios) or "fisher" (correlations). ``df`` are the
+    degrees of freedom, n - 1 if 0.
+    """
 
     mean: float
     low: float
     high: float
     n: int
     level: float = 0.95
+    scale: str = "linear"
+    df: int = 0
 
     def text(self, digits: int = 1) -> str:
         """Return ``"1.2 [0.8, 1.6]"``, ``"1.2 [no interval]"`` for a single seed, ``"not defined"`` for none."""
@@ -50,6 +58,42 @@ class Interval:
         if math.isnan(self.low):
             return f"{self.mean:.{digits}f} [no interval]"
         return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+    def p_above(self, x: float) -> float:
+        """Return the one-sided p-value of "the true mean lies above x"; 1 for fewer than two seeds."""
+        return self._tail(x, 1)
+
+    def p_below(self, x: float) -> float:
+        """As ``p_above``, of "the true mean lies below x"."""
+        return self._tail(x, -1)
+
+    def error(self) -> float:
+        """Return the standard error of the mean, on the interval's scale."""
+        on = SCALES[self.scale]
+        return (on(self.high) - on(self.low)) / 2 / st.t.ppf(0.5 + self.level / 2, self._df)
+
+    def distance(self, x: float) -> float:
+        """Return how far the mean lies above x, on the interval's scale."""
+        return SCALES[self.scale](self.mean) - SCALES[self.scale](x)
+
+    @property
+    def _df(self) -> int:
+        return self.df or self.n - 1
+
+    def _tail(self, x: float, side: int) -> float:
+        if self.n < 2 or math.isnan(self.low):
+            return 1.0
+        distance, error = side * self.distance(x), self.error()
+        if error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return float(st.t.sf(distance / error, self._df))
+
+
+SCALES = {
+    "linear": float,
+    "log": lambda x: math.log(x) if x > 0 else -math.inf,
+    "fisher": lambda r: math.atanh(min(max(r, -1 + 1e-9), 1 - 1e-9)),
+}
 
 
 @dataclass(frozen=True)
@@ -110,7 +154,7 @@ def ratio(a: ArrayLike, b: ArrayLike = 1.0) -> Interval:
     if (a <= 0).any() or (b <= 0).any():
         raise ValueError("ratio() compares positive quantities such as times; got a value that is zero or negative.")
     log = paired(np.log(a), np.log(b))
-    return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n)
+    return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n, scale="log")
 
 
 def correlation(each: ArrayLike) -> Interval:
@@ -118,7 +162,7 @@ def correlation(each: ArrayLike) -> Interval:
     1 or -1 has a symmetric error."""
     bound = 1 - 1e-9  # exactly 1 has no z
     z = paired(np.arctanh(np.clip(each, -bound, bound)))
-    return Interval(math.tanh(z.mean), math.tanh(z.low), math.tanh(z.high), z.n)
+    return Interval(math.tanh(z.mean), math.tanh(z.low), math.tanh(z.high), z.n, scale="fisher")
 
 
 def slope(x: ArrayLike, y: ArrayLike) -> Interval:
@@ -134,7 +178,7 @@ def slope(x: ArrayLike, y: ArrayLike) -> Interval:
     if len(x) == 2:  # a line through two points leaves nothing to estimate its error from
         return Interval(float(fit.slope), math.nan, math.nan, 2)
     half = float(st.t.ppf(0.975, len(x) - 2) * fit.stderr)
-    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, len(x))
+    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, len(x), df=len(x) - 2)
 
 
 def p_largest(gains: ArrayLike) -> np.ndarray:
@@ -167,36 +211,195 @@ def _resampled_means(gains: np.ndarray, n: int = 10_000) -> np.ndarray:
     return weights @ gains
 
 
-# ------------------------------------------------------------------------------------------------------- criteria
+# ---------------------------------------------------------------------------------------------------------- parts
 
 
-def sup(interval: Interval, d: float, min_seeds: int = CPU_SEEDS, above: float = 0.0) -> str:
-    """SUP(d), superiority: the interval lies above ``above`` and the mean is at least d -> reproduced.
+@dataclass(frozen=True)
+class Part:
+    """One statement of a claim, tested over seeds.
 
-    The mean above ``above`` only -> partly; else not reproduced; fewer than ``min_seeds`` seeds -> not judged.
+    ``name`` is the contrast in words, ``rule`` what is asked of it in short. ``supported``, ``contradicted`` and
+    ``small`` are p-values: which of the three is found where it is below the level (1: it cannot be found). ``paper`` is
+    the paper's own number for the same contrast in the same unit. ``needed`` is about how many seeds would decide it, if
+    mean and deviation stayed as they are (0: it is decided, or nothing would; more than MANY: too many). ``cannot`` says
+    why it cannot be judged at all, for example an optimum on the edge of its grid.
+    """
+
+    name: str
+    rule: str
+    effect: Interval
+    unit: str = "points"
+    supported: float = 1.0
+    contradicted: float = 1.0
+    small: float = 1.0
+    paper: float | None = None
+    needed: int = 0
+    cannot: str = ""
+
+    @property
+    def p(self) -> float:
+        """The p-value of the finding that is nearest."""
+        return min(self.supported, self.contradicted, self.small)
+
+    def word(self, level: float = 0.05) -> str:
+        """Return the word of this part alone at a level."""
+        if self.supported <= level:
+            return SUPPORTED
+        if self.contradicted <= level:
+            return CONTRADICTED
+        return TOO_SMALL if self.small <= level else INCONCLUSIVE
+
+
+def sup(
+    name: str, effect: Interval, d: float, above: float = 0.0, unit: str = "points", paper: float | None = None
+) -> Part:
+    """SUP(d), superiority: supported when the 95 % interval lies above ``above`` and the mean is at least d; contradicted
+    when it lies below ``above``; too small when its upper end is below d.
+
     For a ratio of times, ``above`` is 1 or the ratio that is claimed.
     """
-    if interval.n < min_seeds:
-        return NOT_JUDGED
-    if interval.low > above and interval.mean >= d:
-        return REPRODUCED
-    return PARTLY if interval.mean > above else NOT_REPRODUCED
+    reaches = effect.mean >= d
+    return Part(
+        name, f"SUP({d:g}{f', above {above:g}' if above else ''})", effect, unit,
+        supported=_two(effect.p_above(above)) if reaches else 1.0, contradicted=_two(effect.p_below(above)),
+        small=1.0 if reaches else _two(effect.p_below(d)), paper=paper,
+        needed=_needed(effect, effect.distance(above) if reaches else -effect.distance(d)),
+    )  # fmt: skip
 
 
-def eq(a: ArrayLike, b: ArrayLike, e: float, min_seeds: int = CPU_SEEDS) -> tuple[Interval, str]:
-    """EQ(e), equivalence by two one-sided tests at 5 %: the 90 % interval of a - b inside +-e -> reproduced.
-
-    Only the mean inside -> partly; else not reproduced; fewer than ``min_seeds`` pairs -> not judged. Shapes as for
-    ``paired``; for a ratio around 1, give ``b`` = 1. Returns the 90 % interval and the word.
-    """
+def eq(
+    name: str, effect: Interval, e: float, around: float = 0.0, unit: str = "points", paper: float | None = None
+) -> Part:
+    """EQ(e), equivalence: supported when two one-sided tests at 5 % put the mean within e of ``around`` (the 90 % interval
+    lies inside); contradicted when the 95 % interval lies wholly outside. Raises ValueError for a margin of 0 or less."""
     if not e > 0:
         raise ValueError(f"eq() needs a margin above zero; got {e}.")
-    interval = paired(a, b, level=0.90)
-    if interval.n < min_seeds:
-        return interval, NOT_JUDGED
-    if -e < interval.low and interval.high < e:
-        return interval, REPRODUCED
-    return interval, PARTLY if abs(interval.mean) < e else NOT_REPRODUCED
+    outside = min(effect.p_above(around + e), effect.p_below(around - e))
+    margin = min(abs(effect.distance(around - e)), abs(effect.distance(around + e)))
+    return Part(
+        name, f"EQ({e:g}{f' around {around:g}' if around else ''})", effect, unit,
+        supported=max(effect.p_above(around - e), effect.p_below(around + e)), contradicted=_two(outside), paper=paper,
+        needed=_needed(effect, margin),
+    )  # fmt: skip
+
+
+def noninf(name: str, effect: Interval, e: float, unit: str = "points", paper: float | None = None) -> Part:
+    """NONINF(e), "as good as": supported when the 95 % interval lies above -e, contradicted when it lies below."""
+    if not e > 0:
+        raise ValueError(f"noninf() needs a margin above zero; got {e}.")
+    return Part(
+        name, f"NONINF({e:g})", effect, unit, supported=_two(effect.p_above(-e)), contradicted=_two(effect.p_below(-e)),
+        paper=paper, needed=_needed(effect, abs(effect.distance(-e))),
+    )  # fmt: skip
+
+
+def rise(name: str, levels: ArrayLike, values: ArrayLike, falls: bool = False, unit: str = "rho") -> Part:
+    """TREND: values (seeds, levels) rise along the levels, by Page's test (`trend`); falls: they fall. Contradicted by a
+    trend the other way. Its effect is Spearman's rho, positive for the direction that is claimed."""
+    got = trend(levels, -np.asarray(values, float) if falls else values)
+    p = 1.0 if math.isnan(got.p) else _two(got.p)
+    effect = Interval(got.rho, math.nan, math.nan, got.n)
+    right = got.rho > 0
+    return Part(name, "TREND", effect, unit, supported=p if right else 1.0, contradicted=1.0 if right else p)
+
+
+def holds(name: str, condition: bool, effect: Interval, rule: str, unit: str) -> Part:
+    """A condition without chance (an identity, a law that is integrated): supported or contradicted. Never use it where
+    noise decides."""
+    return Part(
+        name, rule, effect, unit, supported=0.0 if condition else 1.0, contradicted=1.0 if condition else 0.0
+    )  # fmt: skip
+
+
+def largest(name: str, gains: ArrayLike, column: int, unit: str = "points") -> Part:
+    """LARGEST: one column of ``gains`` (seeds, columns) has the largest mean: supported when it beats every other (each by
+    a one-sided paired test, so the weakest decides); contradicted when another beats it (Bonferroni over the others). Its
+    effect is its lead over the best of the others by their means."""
+    gains = np.asarray(gains, float)
+    others = [i for i in range(gains.shape[1]) if i != column]
+    leads = [paired(gains[:, column], gains[:, i]) for i in others]
+    return Part(
+        name, "LARGEST", min(leads, key=lambda lead: lead.mean), unit,
+        supported=max(_two(lead.p_above(0)) for lead in leads),
+        contradicted=min(1.0, len(leads) * min(_two(lead.p_below(0)) for lead in leads)),
+        needed=max(_needed(lead, abs(lead.mean)) for lead in leads),
+    )  # fmt: skip
+
+
+def cross(name: str, val: ArrayLike, test: ArrayLike, unit: str = "points") -> Part:
+    """CROSS: the best setting depends on the group. Of the first and the last group, each group's own best, chosen on
+    validation, beats the other's best in that group: both contrasts above 0. Contradicted when either lies below.
+
+    val, test: (seeds, groups, settings). Where both choose one setting nothing is found; the effect is then 0. A
+    setting that diverged for a seed is never chosen.
+    """
+    val, test = np.asarray(val, float)[:, [0, -1]], np.asarray(test, float)[:, [0, -1]]
+    best = np.where(np.isfinite(val), val, -np.inf).mean(0).argmax(1)
+    contrasts = [paired(test[:, g, best[g]], test[:, g, best[1 - g]]) for g in (0, 1)]
+    least = min(contrasts, key=lambda c: c.mean)
+    if best[0] == best[1]:
+        return Part(name, "CROSS", least, unit)
+    return Part(
+        name, "CROSS", least, unit, supported=max(_two(c.p_above(0)) for c in contrasts),
+        contradicted=min(1.0, 2 * min(_two(c.p_below(0)) for c in contrasts)),
+        needed=max(_needed(c, abs(c.mean)) for c in contrasts),
+    )  # fmt: skip
+
+
+def interacts(name: str, values: ArrayLike) -> Part:
+    """INTERACT: groups and tasks interact, by `interaction`, values (seeds, groups, tasks). Two groups need six seeds, or
+    it cannot be judged; nothing contradicts it. Its effect is the p-value, which has no interval."""
+    values = np.asarray(values, float)
+    p = interaction(values)
+    cannot = "" if values.shape[1] > 2 or len(values) >= 6 else "an interaction of two groups needs six seeds"
+    effect = Interval(p, math.nan, math.nan, len(values))
+    return Part(name, "INTERACT", effect, "p", supported=1.0 if math.isnan(p) else p, cannot=cannot)
+
+
+def _two(p: float) -> float:
+    """A one-sided p-value as its two-sided interval has it."""
+    return min(1.0, 2 * p)
+
+
+def _needed(effect: Interval, distance: float) -> int:
+    """About how many seeds would put the interval's end ``distance`` from the mean."""
+    if effect.n < 2 or not distance > 0 or math.isnan(effect.low):
+        return 0
+    deviation = effect.error() * math.sqrt(effect.n)
+    sizes = np.arange(2, MANY + 2)
+    enough = st.t.ppf(0.975, sizes - 1) * deviation / np.sqrt(sizes) < distance
+    return int(sizes[enough.argmax()]) if enough.any() else MANY + 1
+
+
+def found(parts: Sequence[Part], level: float = 0.05) -> list[str]:
+    """Return the word of each part, with Holm's correction over the parts: the nearest finding must reach level / parts,
+    the next level / (parts - 1), and so on; from the first that does not, all are inconclusive."""
+    words = [INCONCLUSIVE] * len(parts)
+    for rank, i in enumerate(sorted(range(len(parts)), key=lambda i: parts[i].p)):
+        words[i] = parts[i].word(level / (len(parts) - rank))
+        if words[i] == INCONCLUSIVE:
+            break
+    return words
+
+
+def combine(words: Iterable[str]) -> str:
+    """Return the word of a claim from those of its parts.
+
+    All supported -> reproduced; contradicted or too small ones: contradicted if none is supported, else mixed; otherwise
+    inconclusive. Raises ValueError for no words or for a word that is none of ``PART_WORDS``.
+    """
+    words = list(words)
+    unknown = [word for word in words if word not in PART_WORDS]
+    if unknown or not words:
+        raise ValueError(f"combine() takes one or more of {', '.join(PART_WORDS)}; got {unknown or 'none'}.")
+    if all(word == SUPPORTED for word in words):
+        return REPRODUCED
+    if CONTRADICTED in words or TOO_SMALL in words:
+        return MIXED if SUPPORTED in words else CONTRADICTED
+    return INCONCLUSIVE
+
+
+# -------------------------------------------------------------------------------------------------- their numbers
 
 
 def trend(levels: ArrayLike, values: ArrayLike) -> Trend:
@@ -222,15 +425,6 @@ def trend(levels: ArrayLike, values: ArrayLike) -> Trend:
     # Page's test is one-sided, for growth along the columns: a falling trend is tested on the reversed columns.
     page = st.page_trend_test(ranks if rho >= 0 else ranks[:, ::-1], ranked=True)
     return Trend(rho, float(page.pvalue), len(values))
-
-
-def trend_word(trend: Trend, min_seeds: int = CPU_SEEDS) -> str:
-    """A rise with p < 0.05 -> reproduced; a rise only -> partly; else not reproduced."""
-    if trend.n < min_seeds:
-        return NOT_JUDGED
-    if not trend.rho > 0:
-        return NOT_REPRODUCED
-    return REPRODUCED if trend.p < ALPHA else PARTLY
 
 
 def optimum(values: ArrayLike) -> Optimum:
@@ -262,13 +456,6 @@ def optimum(values: ArrayLike) -> Optimum:
     )
     inside = sum(all(0 < i < size - 1 for i, size in zip(cell, grid)) for cell in cells)
     return Optimum(inside / n, tuple(edge for edge, _ in touched.most_common()), n)
-
-
-def optimum_word(optimum: Optimum, min_seeds: int = CPU_SEEDS) -> str:
-    """Strictly inside the grid for more than half of the seeds -> reproduced; else "not bracketed" -> partly."""
-    if optimum.n < min_seeds:
-        return NOT_JUDGED
-    return REPRODUCED if optimum.bracketed else PARTLY
 
 
 def interaction(values: ArrayLike) -> float:
@@ -312,55 +499,15 @@ def interaction(values: ArrayLike) -> float:
     return float((1 + np.sum(statistic(totals) >= bound)) / (1 + RANDOM_ORDERS))
 
 
-def best_differs(values: ArrayLike, min_seeds: int = CPU_SEEDS) -> tuple[np.ndarray, float, str]:
-    """Does the best of several settings depend on the group? Returns (the best setting of each group, p, the word).
-
-    ``values`` has shape (seeds, groups, settings), for example (seeds, batch sizes, temperatures), each cell a run; the
-    best is the argmax of the mean over seeds. A setting that diverged (NaN) for any seed is never the best. An argmax
-    that differs is what noise gives too, so it counts as reproduced only with an interaction at p < 0.05; without
-    it, partly; the same best everywhere -> not reproduced.
-    """
-    values = np.asarray(values, float)
-    if values.ndim != 3:
-        raise ValueError(f"best_differs() needs values of shape (seeds, groups, settings); got {values.shape}.")
-    best = np.where(np.isfinite(values), values, -np.inf).mean(axis=0).argmax(axis=1)
-    p = interaction(values)
-    if len(values) < min_seeds:
-        return best, p, NOT_JUDGED
-    if len(set(best.tolist())) == 1:
-        return best, p, NOT_REPRODUCED
-    return best, p, REPRODUCED if p < ALPHA else PARTLY
-
-
-# ---------------------------------------------------------------------------------------------------------- words
-
-
-def combine(words: Iterable[str]) -> str:
-    """Return the word of a claim with several parts.
-
-    All reproduced -> reproduced; one of them reproduced, or none not reproduced -> partly; else not reproduced: where no
-    part holds, a part that points the right way does not make up for one that does not. A part that could not be judged
-    leaves the whole not judged. Raises ValueError for no words or for a word that is none of ``WORDS``.
-    """
-    words = list(words)
-    unknown = [word for word in words if word not in WORDS]
-    if unknown or not words:
-        raise ValueError(f"combine() takes one or more of {', '.join(WORDS)}; got {unknown or 'none'}.")
-    if NOT_JUDGED in words:
-        return NOT_JUDGED
-    if all(word == REPRODUCED for word in words):
-        return REPRODUCED
-    return PARTLY if REPRODUCED in words or NOT_REPRODUCED not in words else NOT_REPRODUCED
-
-
 def min_seeds(profile: str) -> int:
-    """Return the fewest seeds a verdict may rest on: 5 for the CPU profiles (smoke, quick), 3 for gpu and paper."""
-    return CPU_SEEDS if profile in ("smoke", "quick") else GPU_SEEDS
+    """Return the fewest seeds a verdict may rest on: 5 for the CPU profiles, 3 for gpu and paper."""
+    return GPU_SEEDS if profile in ("gpu", "paper") else CPU_SEEDS
 
 
 def judged(word: str, profile: str, seeds: int) -> tuple[str, str]:
     """Return the word that may be printed, and why it is "not judged" if it is (else an empty reason)."""
-    combine([word])  # an unknown word is a mistake here, not in the table
+    if word not in WORDS:  # a mistake here, not in the table
+        raise ValueError(f"judged() takes one of {', '.join(WORDS)}; got {word!r}.")
     needed = min_seeds(profile)
     if profile == "smoke":
         return NOT_JUDGED, "the smoke profile only shows that everything runs"

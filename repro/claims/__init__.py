@@ -34,10 +34,33 @@ class Drawing:
     alt: str
 
 
+EVIDENCE = ("identity or theory", "toy", "stand-in", "photographs", "the paper's own data")
+"""What a verdict rests on, the weakest class first."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one part of a claim. word: of `stats.PART_WORDS`; mean, low, high: its effect with its 95 %
+    interval in `unit`, None where there is none; needed: about how many seeds would decide it, 0 where it is decided;
+    paper: the paper's number for the same contrast. The rest as in `stats.Part`."""
+
+    name: str
+    rule: str
+    word: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    seeds: int
+    needed: int = 0
+    paper: float | None = None
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What was measured of a claim. verdict: "reproduced", "partly", "not reproduced" or "not judged"; effect with its
-    interval (low, high) in `unit`, None where there is none; sentence: why this verdict, in plain words."""
+    """What was measured of a claim. verdict: of `stats.WORDS`; effect with its 95 % interval (low, high) in `unit`, of the
+    part that stands for the claim, None where there is none; sentence: what was found, and why it is not judged if it is
+    not; finding: the same in at most 20 words; evidence: of EVIDENCE."""
 
     verdict: str
     effect: float | None
@@ -48,6 +71,9 @@ class Verdict:
     data: str
     backbone: str
     sentence: str
+    finding: str = ""
+    evidence: str = ""
+    parts: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 plan     Plan(profile).add(*base(profile).grid(batch_size=(16, 64), lr=(0.4, 1.2))).floors()
 judge    got = read(frame, "batch_size", "lr")
          gain = stats.paired(got.tuned()[:, -1], got.tuned()[:, 0])
-         return verdict(frame, [sup(gain, 1.0)], gain, "points", f"Large over small batches: {gain.text()} (asked: 1).")
+         parts = [sup("large over small batches", gain, 1.0, paper=4.2)]
+         return verdict(frame, parts, f"Large batches gain {gain.mean:.1f} points over small ones.")
 draw     return page(frame, ["batch_size", "lr"], [curves(frame, "lr", by="batch_size")], alt="...")
 
 In every array the first axis is the seed, and NaN stands for a run that diverged.
@@ -12,20 +13,23 @@ In every array the first axis is the seed, and NaN stands for a run that diverge
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from repro import data, figures, stats
-from repro.claims import Drawing, Verdict
+from repro.claims import Drawing, Found, Verdict
+from repro.core.datasets import EMBEDDED
 from repro.core.methods import Untrained
-from repro.core.profiles import Profile, base
+from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import DetectSpec, RunSpec, key
+from repro.stats import Part
 
-CARRIES = 10.0  # points by which tuned SSL must beat both floors before a stand-in may carry a claim
+CARRIES = 10.0  # points by which tuned SSL must beat both floors before data may carry a claim
+CELL = 5.0  # points by which each cell that is compared must beat the random encoder
 Panel = Callable[[Any], None]
 
 # --- plan -------------------------------------------------------------------------------------------------------------
@@ -217,57 +221,53 @@ def _levels(values: pd.Series) -> list:
 # --- judge ------------------------------------------------------------------------------------------------------------
 
 
-class Part(NamedTuple):
-    """One part of a criterion: a word of `stats.WORDS`, and how many seeds it rests on."""
-
-    word: str
-    seeds: int
-
-
-def sup(effect: stats.Interval, at_least: float, above: float = 0.0) -> Part:
-    """Superiority: the mean is at_least so much, and the interval lies above `above`."""
-    return Part(stats.sup(effect, at_least, 0, above), effect.n)
-
-
-def eq(a: np.ndarray, b: Any, margin: float) -> tuple[stats.Interval, Part]:
-    """Equivalence: the 90 % interval of a - b, and whether it lies within the margin."""
-    interval, word = stats.eq(a, b, margin, 0)
-    return interval, Part(word, interval.n)
-
-
-def trend(levels: Sequence[float], values: np.ndarray) -> tuple[stats.Trend, Part]:
-    """A rise of values (seeds, levels) along the levels."""
-    rise = stats.trend(levels, values)
-    return rise, Part(stats.trend_word(rise, min_seeds=0), rise.n)
-
-
-def holds(condition: bool, seeds: int, partly: bool = False) -> Part:
-    """A condition that holds or not; where it does not, `partly` says whether it nearly does."""
-    return Part(stats.REPRODUCED if condition else stats.PARTLY if partly else stats.NOT_REPRODUCED, seeds)
-
-
 def verdict(
-    frame: pd.DataFrame, parts: Sequence[Part], effect: stats.Interval, unit: str, sentence: str, *,
-    accuracy: str = "", cannot: str | None = None, on: str = "", backbone: str = "",
+    frame: pd.DataFrame, parts: Sequence[Part], finding: str, *, headline: int = 0, accuracy: str = "",
+    cannot: str | None = None, on: str = "", backbone: str = "", evidence: str = "",
 ) -> Verdict:  # fmt: skip
-    """All parts hold -> reproduced, some -> partly (`stats.combine`); not judged with no parts, where one has too few
-    seeds, or where the data cannot carry the claim.
+    """The word of a claim by those of its parts (`stats.found`, `stats.combine`), at the level that the profile's looks at
+    its seeds leave. Not judged with no parts, where a part has too few seeds or cannot be judged, or where the data
+    cannot carry the claim.
 
+    finding: what was found, in at most 20 words. headline: the number of the part whose effect stands for the claim.
     accuracy: the column that must be above the floors, the linear probe's test accuracy if none is named. cannot: why
-    the data cannot carry the claim ("": they can), in place of that check. on, backbone: what was measured on, where it
-    is not in the frame.
+    the data cannot carry the claim ("": they can), in place of that check. on, backbone, evidence: what was measured
+    on, where it is not in the frame.
     """
-    need = stats.min_seeds(profile_name(frame))
-    word = stats.NOT_JUDGED if not parts or min(p.seeds for p in parts) < need else stats.combine(p.word for p in parts)
+    profile = PROFILES[profile_name(frame)]
+    words, need = stats.found(parts, stats.LEVELS[profile.looks]), stats.min_seeds(profile.name)
     if cannot is None:
         cannot = cannot_carry(frame, accuracy) if not on else ""
-    if cannot:
-        word, sentence = stats.NOT_JUDGED, f"Not judged: {cannot}. {sentence}"
-    numbers = [float(v) if math.isfinite(v) else None for v in (effect.mean, effect.low, effect.high)]
+    why = [cannot] + [f"{p.name}: {p.cannot}" for p in parts if p.cannot]
+    few = not parts or min(p.effect.n for p in parts) < need
+    word = stats.NOT_JUDGED if few or any(why) else stats.combine(words)
+    said = [f"Not judged: {'; '.join(filter(None, why))}."] * any(why) + [finding]
+    if word == stats.INCONCLUSIVE and (open_parts := [p for p, w in zip(parts, words) if w == word and p.needed]):
+        p = max(open_parts, key=lambda p: p.needed)
+        said.append(f"About {p.needed if p.needed <= stats.MANY else f'more than {stats.MANY}'} seeds would decide it.")
     rows = frame if on else trained(frame)
     on = on or " and ".join(sorted(rows["data_title"].unique()))
     backbone = backbone or " and ".join(sorted(rows["backbone"].unique()))
-    return Verdict(word, *numbers, unit, int(effect.n), on, backbone, sentence)
+    found = tuple(
+        Found(p.name, p.rule, w, *_numbers(p.effect), p.unit, int(p.effect.n),
+              p.needed if w == stats.INCONCLUSIVE else 0, p.paper)
+        for p, w in zip(parts, words)
+    )  # fmt: skip
+    first = found[headline] if found else Found("", "", "", None, None, None, "", 0)
+    return Verdict(
+        word, first.mean, first.low, first.high, first.unit, first.seeds, on, backbone, " ".join(said), finding,
+        evidence or evidence_of(rows), found,
+    )  # fmt: skip
+
+
+def _numbers(effect: stats.Interval) -> list[float | None]:
+    return [float(v) if math.isfinite(v) else None for v in (effect.mean, effect.low, effect.high)]
+
+
+def evidence_of(rows: pd.DataFrame) -> str:
+    """The class of evidence of runs by their data: photographs, or made-up images."""
+    names = set(rows["data"].dropna()) if "data" in rows else set()
+    return "photographs" if names and not names & {*EMBEDDED, "coco-scenes"} else "stand-in"
 
 
 def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:
@@ -279,6 +279,14 @@ def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:
         return ""
     above = f"less than {CARRIES:.0f} points above the floor {highest} ({levels[highest]:.1f} %)"
     return f"tuned SSL reaches {best:.1f} %, {above}"
+
+
+def at_floor(frame: pd.DataFrame, cells: Mapping[str, np.ndarray], task: str = "", probe: str = "linear") -> str:
+    """Which of the compared cells, by name their accuracies (seeds,), are not CELL points above the random encoder, so
+    that comparing them says nothing; "" if none."""
+    floor = floor_levels(frame, column(frame, task=task, probe=probe))["random encoder"]
+    low = [f"{name} ({np.nanmean(v):.1f} %)" for name, v in cells.items() if not np.nanmean(v) - floor >= CELL]
+    return f"{', '.join(low)} less than {CELL:.0f} points above a random encoder ({floor:.1f} %)" if low else ""
 
 
 def cannot_carry_each(frame: pd.DataFrame, titles: dict[str, str]) -> str:

@@ -1,9 +1,10 @@
-"""The four scales a claim can be measured at. A claim's plan reads the scale from here; its grid is its own.
+"""The five scales a claim can be measured at. A claim's plan reads the scale from here; its grid is its own.
 
 | profile | data | who |
 | --- | --- | --- |
 | smoke | embedded, tiny | CI; mechanics only, never judged |
 | quick | embedded, 5 seeds | anybody: minutes on a laptop's CPU |
+| cpu | CIFAR-10, a fifth of it, 5 seeds or more | any computer, overnight |
 | gpu | CIFAR-10 or any prepared set, 3 seeds | one GPU, about ten minutes a notebook |
 | paper | the papers' own | a cluster |
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from repro.core.datasets import EMBEDDED, in_files, tasks
+from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, in_files, tasks
 from repro.core.methods import SimCLR
 from repro.core.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
 from repro.errors import ReproError
@@ -23,7 +24,8 @@ from repro.views.recipe import preset
 @dataclass(frozen=True)
 class Profile:
     """data: the pretraining set. backbone: see `repro.ssl.networks.BACKBONES`. size: pixels a side. epochs: of a standard
-    run. seeds: runs a cell. precision: of the forward pass. judged: whether a verdict may be given at all."""
+    run. seeds: runs a cell. precision: of the forward pass. looks: how often the seeds may be looked at
+    and more be added. judged: whether a verdict may be given at all."""
 
     name: str
     data: str
@@ -32,6 +34,7 @@ class Profile:
     epochs: int
     seeds: int
     precision: str = "float32"
+    looks: int = 1
     judged: bool = True
 
     @property
@@ -41,11 +44,13 @@ class Profile:
 
 
 QUICK_IMAGES = 4096  # of a reader's own data set; enough for a look on a laptop
+CPU_IMAGES = 10_000  # to pretrain on at cpu, and as many labels: a run takes a minute
 PROFILES = {
     p.name: p
     for p in (
         Profile("smoke", data="scenes", size=16, backbone="convnet", epochs=1, seeds=2, judged=False),
         Profile("quick", data="scenes", size=16, backbone="convnet", epochs=6, seeds=5),
+        Profile("cpu", data="cifar10", size=32, backbone="convnet4", epochs=10, seeds=5, looks=2),
         Profile("gpu", data="cifar10", size=32, backbone="resnet18", epochs=50, seeds=3, precision="bfloat16"),
         Profile("paper", data="imagenet", size=224, backbone="resnet50", epochs=100, seeds=3, precision="bfloat16"),
     )
@@ -66,11 +71,19 @@ def profile(name: str, data: str = "", backbone: str = "", seeds: int = 0) -> Pr
     return replace(PROFILES[name], **changes)
 
 
+def _at_most(data: DataSpec, images: int) -> DataSpec:
+    """A share of a known set of so many images, drawn by each run's seed; of a reader's own, so many at most."""
+    if data.name in PREPARED:
+        return replace(data, fraction=min(1.0, images / DATASETS[data.name].images))
+    return data if data.name in EMBEDDED else replace(data, options=(("images", images),))
+
+
 def base(profile: Profile, **changes: Any) -> RunSpec:
     """The profile's standard SimCLR run, from which a claim varies what it is about.
 
     smoke, quick: the convolutional net on 16 px stand-ins, 512 labels for the probes. Scenes are cropped to half of
     their area at least, since a smaller crop cuts their one object to pieces; all else is cropped as the papers do.
+    cpu: a small network on CPU_IMAGES photographs.
     gpu: the common CIFAR recipe (solo-learn's LARS, projector 512-2048-256). paper: FFCV-SSL's ImageNet recipe; a
     prepared set is read from its own files at every step, so that views are cut from whole images.
     """
@@ -95,6 +108,14 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
             optimiser=Optimiser("lars", lr=1.2, eta=0.02),
             batch_size=64,
             probes=replace(spec.probes, labels=512),
+        )
+    elif profile.name == "cpu":
+        spec = replace(
+            spec,
+            data=_at_most(spec.data, CPU_IMAGES),
+            projector=Projector(2, 512, 128),
+            optimiser=Optimiser("lars", lr=0.4, eta=0.02),
+            probes=replace(spec.probes, labels=CPU_IMAGES),
         )
     elif profile.name == "gpu":
         spec = replace(spec, projector=Projector(2, 2048, 256), optimiser=Optimiser("lars", lr=0.4, eta=0.02))

@@ -39,8 +39,9 @@ class Sign(NamedTuple):
 
 VERDICTS = {
     "reproduced": Sign("✓", "#00685a", "#5fd6b4"),
-    "partly": Sign("◐", "#855000", "#f0b45a"),
-    "not reproduced": Sign("✗", "#ad1f3a", "#ff8d98"),
+    "mixed": Sign("◐", "#855000", "#f0b45a"),
+    "contradicted": Sign("✗", "#ad1f3a", "#ff8d98"),
+    "inconclusive": Sign("?", "#3d5a99", "#9db8f2"),
     "not judged": Sign("–", "#565d68", "#a7b0bc"),
     "not yet": Sign("·", "#565d68", "#a7b0bc"),
 }

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from repro.claims import Verdict, registry
+from repro.claims import Found, Verdict, registry
 from repro.core.io import built
 from repro.errors import ReproError
 
 # The words of repro.stats and repro.figures, whose imports (scipy, matplotlib) would make listing claims slow.
-WORDS = ("reproduced", "partly", "not reproduced", "not judged", "not yet")
-NOT_JUDGED, NOT_YET = WORDS[3:]
+WORDS = ("reproduced", "mixed", "contradicted", "inconclusive", "not judged", "not yet")
+NOT_JUDGED, NOT_YET = WORDS[4:]
 
 
 def load(file: Path) -> dict[str, Verdict]:
@@ -36,13 +36,17 @@ def load(file: Path) -> dict[str, Verdict]:
 def _verdict(values: dict[str, Any], claim: str, profile: str, slug: str) -> Verdict:
     if claim not in registry.load().claims or registry.entry(claim).slug != slug:
         raise ReproError(f"{claim} is no claim of {slug}")
-    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-    found = built(Verdict, finite, claim)
-    if found.verdict not in WORDS[:4]:
+    parts = tuple(built(Found, _finite(part), f"{claim}: a part") for part in values.get("parts", []))
+    found = built(Verdict, _finite(values) | {"parts": parts}, claim)
+    if found.verdict not in WORDS[:5]:
         raise ReproError(f"{claim} has the unknown verdict {found.verdict!r}")
     if profile == "smoke" and found.verdict != NOT_JUDGED:
         raise ReproError(f"{claim} has a verdict, and smoke is never judged")
     return found
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def numbers(values: Sequence[float | None], sign: str = "") -> list[str]:
