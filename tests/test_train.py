@@ -536,7 +536,7 @@ def test_converged_minima_are_scikit_learns(n, dims, noise):
 
 def test_the_converged_probe_goes_past_the_grid_of_the_short_one(monkeypatch):
     """Few noisy images want a stiff penalty; the path ends where validation has clearly fallen, and misses nothing."""
-    x, y = features(n=60, dims=40, noise=2.5)
+    x, y = features(n=200, dims=40, noise=6.0)
     found = probes.linear(x, y, 3, converged=True)
     path = sorted(probes.PATH, reverse=True)
     scores = {
