@@ -12,7 +12,7 @@ from repro.claims import ledger, registry
 from repro.core import sweep
 from repro.core.methods import BYOL, SimCLR, SimSiam, Untrained
 from repro.core.profiles import base, profile
-from repro.core.spec import Projector, key
+from repro.core.spec import Projector, key, to_dict
 from repro.pages import notebook
 from repro.ssl import probes, probing, train
 from repro.ssl.step import build
@@ -57,6 +57,39 @@ def test_a_layer_is_probed_where_the_next_one_reads_it(tiny):
         assert {s: found[f"layer{number}_{s}_shape"] for s in ("val", "test")} == scores
     bare = replace(depths, projector=Projector(0, 24, 12), method=SimCLR())
     assert not [name for name in probing.read(bare, build(bare, 16), dataset, ("shape",), True) if "layer" in name]
+
+
+def test_labelled_images_are_redrawn_for_every_seed_and_balanced(tiny):
+    dataset = data.load("scenes", 16, (("images", 400),))
+    train_, every = dataset.train, dataset.train.labels["shape"]
+    parts = [probing.labelled(train_, 100, seed) for seed in (None, None, 0, 0, 1)]
+    number = {tuple(image.flatten().tolist()): i for i, image in enumerate(train_.images)}
+    chosen = [{number[tuple(image.flatten().tolist())] for image in p.images} for p in parts]
+    assert chosen[0] == chosen[1]
+    assert chosen[2] == chosen[3]
+    for a, b in ((0, 2), (0, 4), (2, 4)):  # by chance a quarter is in both
+        assert len(chosen[a] & chosen[b]) < 50
+    assert len(chosen[4] & set(data.subset(train_, 0.25, 1).tolist())) < 50  # those that a run of a quarter trains on
+    for part in parts:
+        counts = part.labels["shape"].bincount()
+        assert (counts - every.bincount() / 4).abs().max() <= 0.5
+    assert probing.labelled(train_, 0, 1) is train_
+
+
+@pytest.mark.parametrize("name", ["converged", "redrawn"])
+def test_a_protocol_changes_what_is_read_alone(tiny, name):
+    """The run itself, and by default everything, stays as it was."""
+    spec = tiny(seed=1)
+    spec = replace(spec, probes=replace(spec.probes, labels=64, mlp=True, **{name: False}))
+    other = replace(spec, probes=replace(spec.probes, **{name: True}))
+    assert name not in to_dict(spec, defaults=False)["probes"]  # so that its key is as before
+    assert key(other) != key(spec)
+    one, two = train.run(spec), train.run(other)
+    assert one.curves["loss"] == two.curves["loss"]
+    assert set(one.metrics) == set(two.metrics)
+    changed = {k for k in one.metrics if one.metrics[k] != two.metrics[k]}
+    assert any(k.startswith("linear") for k in changed)
+    assert any(k.startswith("mlp") for k in changed) is (name == "redrawn")
 
 
 def test_pass_by_pass_follows_the_features():

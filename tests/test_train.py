@@ -511,6 +511,63 @@ def test_the_linear_probe_chooses_its_penalty_on_validation():
     assert shuffled["test"] != found["test"]
 
 
+@pytest.mark.parametrize(
+    ("n", "dims", "noise"), [(2000, 20, 1.5), (1200, 60, 4.0), (100, 150, 4.0)], ids=["few", "many", "wide"]
+)
+def test_converged_minima_are_scikit_learns(n, dims, noise):
+    """Over the whole path, on correlated features, and on fewer images than features, which every line separates."""
+    x, y = features(n, dims, noise=noise)
+    mixing = torch.linspace(0.01, 1, dims)[:, None] * torch.randn(
+        dims, dims, generator=torch.Generator().manual_seed(1)
+    )
+    x = probes.standardise(*[t @ mixing for t in x])
+    start = torch.zeros(dims + 1, 3)
+    for penalty, ours in zip(sorted(probes.PATH, reverse=True), probes.minima(x[0], y[0], start), strict=True):
+        theirs = LogisticRegression(C=1 / (len(y[0]) * penalty), max_iter=20_000, tol=1e-7).fit(x[0].double(), y[0])
+        weight = torch.tensor(np.vstack([theirs.intercept_, theirs.coef_.T]))
+        found, wanted = (
+            torch.nn.functional.cross_entropy(x[0].double() @ w[1:] + w[0], y[0]) + penalty / 2 * w[1:].square().sum()
+            for w in (ours.double(), weight)
+        )
+        assert float(found) == pytest.approx(float(wanted), abs=1e-4, rel=1e-3)
+        agree = (x[2] @ ours[1:] + ours[0]).argmax(1).numpy() == theirs.predict(x[2].double())
+        assert (~agree).sum() <= max(1, 0.001 * len(agree))  # an image may lie on the line
+
+
+def test_the_converged_probe_goes_past_the_grid_of_the_short_one(monkeypatch):
+    """Few noisy images want a stiff penalty; the path ends where validation has clearly fallen, and misses nothing."""
+    x, y = features(n=200, dims=40, noise=6.0)
+    found = probes.linear(x, y, 3, converged=True)
+    path = sorted(probes.PATH, reverse=True)
+    scores = {
+        p: [probes.accuracy(x[s] @ w[1:] + w[0], y[s]) for s in (1, 2)]
+        for p, w in zip(path, probes.minima(x[0], y[0], torch.zeros(41, 3)))
+    }
+    best = max(path, key=lambda p: scores[p][0])  # the stiffest of equals
+    assert best > max(probes.PENALTIES)
+    assert [found["val"], found["test"]] == scores[best]
+    assert found["val"] > probes.linear(x, y, 3)["val"]
+    monkeypatch.setattr(probes, "CLEARLY", 100.0)
+    assert probes.linear(x, y, 3, converged=True) == found
+    shuffled = probes.linear(x, [y[0], y[1], y[2].flip(0)], 3, converged=True)
+    assert shuffled["val"] == found["val"]
+
+
+def test_the_path_ends_once_validation_has_clearly_fallen(monkeypatch):
+    seen, falls = [], iter([50.0, 60.0, 59.0, 57.0, 99.0, 99.0])  # 59 is one fall, 57 the second and 3 points below
+
+    def minima(x, y, start):
+        for number in range(7):
+            seen.append(number)
+            yield start
+
+    monkeypatch.setattr(probes, "minima", minima)
+    monkeypatch.setattr(probes, "accuracy", lambda logits, labels: 7.0 if len(logits) == 3 else next(falls))
+    x, y = [torch.zeros(n, 2) for n in (4, 4, 3)], [torch.zeros(n).long() for n in (4, 4, 3)]
+    assert probes.linear(x, y, 2, converged=True) == {"val": 60.0, "test": 7.0}
+    assert seen == [0, 1, 2, 3]
+
+
 def test_knn_is_scikit_learns():
     x, y = features(n=400, noise=1.5)
     theirs = KNeighborsClassifier(20, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07)).fit(x[0], y[0])

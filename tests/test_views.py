@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import reference
 import torch
+from PIL import Image, ImageFilter
 from scipy import stats
 from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.functional import gaussian_blur
 
 from repro.errors import ReproError
+from repro.loader import compiled
 from repro.views import batched
 from repro.views.draw import GOLDEN, draw, mix, permutation, stream, uniform
-from repro.views.recipe import Recipe, View, _presets, instance, noisy, preset, repeat
+from repro.views.recipe import Recipe, View, _presets, full_blur, instance, noisy, preset, repeat
 
 SAMPLE = torch.tensor([3, 0, 77, 2**31 + 5, 2**40, 12])
 WHOLE = View(crop=(1, 1), flip=0.0)
@@ -74,6 +77,46 @@ def test_a_kernel_of_zero_is_a_tenth_of_the_image_and_odd():
     images = pictures(6, 60, 60)
     given, default = (Recipe("b", (replace(WHOLE, blur=1.0, kernel=k),)) for k in (7, 0))
     assert torch.equal(batched.make(images, given, 0, 0, SAMPLE), batched.make(images, default, 0, 0, SAMPLE))
+
+
+@pytest.mark.parametrize("size", [16, 32])
+@pytest.mark.parametrize("back_end", [batched, compiled, reference], ids=["batched", "compiled", "torchvision"])
+def test_a_full_blur_has_its_sigma_at_any_size_as_pillows_has(back_end, size):
+    """Of a line of light in the middle, the standard deviation across it; a tenth of the image wide it is far less."""
+    images = torch.zeros(1, 3, size, size, dtype=torch.uint8)
+    images[..., size // 2] = 255
+    far = torch.arange(size) - size // 2
+
+    def sigma(picture):
+        across = picture[0].double().mean(0)
+        return float(((across * far**2).sum() / across.sum()).sqrt())
+
+    cut = Recipe("blur", (replace(WHOLE, blur=1.0, sigma=(2.0, 2.0)),))
+    full = full_blur(cut)
+    assert full.views[0].kernel == 13
+    ours, narrow = (back_end.make(images, r, 0, 0, torch.arange(1))[0, 0] for r in (full, cut))
+    assert sigma(ours) == pytest.approx(2, rel=0.05)
+    assert sigma(narrow) == pytest.approx({16: 0.80, 32: 1.29}[size], abs=0.01)
+    theirs = Image.fromarray(images[0].permute(1, 2, 0).numpy()).filter(ImageFilter.GaussianBlur(2))
+    theirs = torch.from_numpy(np.array(theirs)).permute(2, 0, 1) / 255
+    assert sigma(theirs) == pytest.approx(2, rel=0.05)
+    assert (ours - theirs).abs().max() < 0.02
+    torch.testing.assert_close(ours, gaussian_blur(images[0] / 255, [13, 13], [2.0, 2.0]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_full_blurs_of_presets_are_torchvisions(size):
+    """On pictures with borders, where 13 pixels are reflected; and nothing but the blur's width changes."""
+    images = pictures(6, size, size)
+    for name in ("msr", "ffcv-ssl-small", "byol"):
+        plain, recipe = preset(name), full_blur(preset(name))
+        assert [v.kernel for v in recipe.views] == [13 if v.blur else v.kernel for v in plain.views]
+        assert [replace(v, kernel=0) for v in recipe.views] == [replace(v, kernel=0) for v in plain.views]
+        assert recipe.name != plain.name
+        wanted = reference.make(images, recipe, 4, 9, SAMPLE)
+        for back_end in (batched, compiled):
+            same(back_end.make(images, recipe, 4, 9, SAMPLE), wanted, recipe)
+    assert full_blur(preset("simclr-small")).views == preset("simclr-small").views
 
 
 # ------------------------------------------------------------------------------------------------------------- draws

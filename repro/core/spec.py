@@ -71,7 +71,10 @@ class Probes:
     linear, mlp, knn: offline probes at the last epoch. every: also every so many epochs (0: at the end only).
     online: a linear probe trained along with the run, gradient cut, on the first task.
     spectrum: the features' eigenspectrum decay and RankMe, and at the end the projections' effective rank.
-    labels: how many labelled train images the offline probes are fitted on, the same for every run; 0 for all.
+    labels: how many labelled train images the offline probes are fitted on, 0 for all; the same for every run, or with
+        `redrawn` others for every seed, so that a spread over seeds has in it that of the labelled images.
+    converged: the linear probe's penalties run from 1e-5 to 10, each solved to its minimum
+        (`repro.ssl.probes.linear`), in place of 1e-3 to 0.1 at 40 iterations each, whose edge is often the best.
     averaged: at the last epoch also a linear probe on features averaged over so many views of each image, made by the
         run's own recipe (the small projectors paper's protocol, with 16); its numbers are named `averaged_...`.
     online_norm: the online probe sees features of zero mean and unit deviation by their running averages, as the offline
@@ -102,6 +105,8 @@ class Probes:
     depths: bool = False
     pairs: int = 0
     sgd: str = ""
+    converged: bool = False
+    redrawn: bool = False
 
     def __post_init__(self) -> None:
         if self.sgd not in ("", "moco", "mean-shift"):

@@ -116,12 +116,13 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     )
 
 
-def subset(split: Split, fraction: float, seed: int) -> Tensor:
-    """Indices of a class-balanced share of a split, (n,) int64, sorted; smaller shares are inside larger ones."""
+def subset(split: Split, fraction: float, seed: int, draw: int = 2) -> Tensor:
+    """Indices of a class-balanced share of a split, (n,) int64, sorted; smaller shares of one seed and draw are inside
+    larger ones."""
     labels = next(iter(split.labels.values()))
     if fraction == 1:
         return torch.arange(len(labels))
-    order = torch.argsort(mix(stream(seed, 0, 2) + torch.arange(len(labels)) * GOLDEN), stable=True)
+    order = torch.argsort(mix(stream(seed, 0, draw) + torch.arange(len(labels)) * GOLDEN), stable=True)
     kept = []
     for label in labels.unique():
         members = order[labels[order] == label]

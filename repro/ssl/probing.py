@@ -21,6 +21,7 @@ from repro.views.recipe import Recipe, View, repeat
 AT_THE_END = (  # what only the last reading has begins so
     "averaged", "trainmode", "cropped", "linear_pass", "mlp_pass", "layer", "projection_rank",
 )  # fmt: skip
+LABELS = 5  # number of the draw of labelled images; 2 is that of the images to train on
 CROPS = 4  # crops of each image that the probe "cropped" is fitted on
 Protocols = dict[str, tuple[int, list[Tensor]]]
 """By name: standardised features of train, val and test, and how often the train labels repeat."""
@@ -38,7 +39,8 @@ def read(
     """Every probe the spec asks for, as `<probe>_<split>_<task>` in percent; what has a value a pass goes to `curves`.
     Before the end (`final` false) the test split is not read."""
     wanted, backbone = spec.probes, learner.backbone
-    splits = [labelled(dataset.train, wanted.labels), dataset.val, dataset.test][: 3 if final else 2]
+    seed = spec.seed if wanted.redrawn else None
+    splits = [labelled(dataset.train, wanted.labels, seed), dataset.val, dataset.test][: 3 if final else 2]
     look = functools.partial(features_of, backbone, mean=dataset.mean, std=dataset.std, precision=spec.precision)
     raw = [look(s.images) for s in splits]
     if not final:  # validation stands in for test, and its scores are dropped
@@ -54,7 +56,8 @@ def read(
     for task in tasks:
         labels, classes = [s.labels[task].to(raw[0].device) for s in splits], dataset.tasks[task]
         found = {
-            name: probes.linear(x, [labels[0].repeat(n), *labels[1:]], classes) for name, (n, x) in protocols.items()
+            name: probes.linear(x, [labels[0].repeat(n), *labels[1:]], classes, wanted.converged)
+            for name, (n, x) in protocols.items()
         }
         if wanted.mlp:
             found["mlp"] = probes.mlp(features, labels, classes, spec.seed)
@@ -120,14 +123,16 @@ class Online:
         return found
 
 
-def labelled(train: data.Split, count: int) -> data.Split:
-    """The images that have a label, or a class-balanced part of `count` of them, the same for every run."""
+def labelled(train: data.Split, count: int, seed: int | None = None) -> data.Split:
+    """The images that have a label, or a class-balanced part of `count` of them: the same for every run, or, with a seed,
+    another for each, drawn apart from the share that the run of that seed trains on."""
     named = next(iter(train.labels.values())) >= 0  # STL-10 has images without a label
     if not named.all():
         train = data.Split(train.images[named], {k: v[named] for k, v in train.labels.items()})
     if count == 0 or count >= len(train.images):
         return train
-    index = data.subset(train, count / len(train.images), seed=0)
+    share = count / len(train.images)
+    index = data.subset(train, share, seed=0) if seed is None else data.subset(train, share, seed, draw=LABELS)
     return data.Split(train.images[index], {k: v[index] for k, v in train.labels.items()})
 
 
