@@ -389,6 +389,18 @@ def test_batches_can_begin_anywhere(tiny, images, batch):
     assert not torch.equal(whole[0][1], whole[per_epoch][1])
 
 
+@pytest.mark.parametrize(("name", "features", "parameters"), [("convnet", 128, 83_792), ("convnet4", 128, 97_680)])
+def test_convolutional_backbones(name, features, parameters):
+    """As many features as they say, whatever the size of the image; bias-free convolutions and batch norms."""
+    net, number = networks.backbone(name, 32)
+    assert number == features
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    for size in (16, 32, 33):
+        found = net(torch.rand(2, 3, size, size))
+        assert found.shape == (2, features)
+        assert (found >= 0).all()  # they end in a ReLU and a mean
+
+
 def test_runs_of_one_seed_start_from_one_backbone():
     spec = train.RunSpec()
     nets = [build(replace(spec, method=m(), projector=Projector(3, 8, 4)), 16) for m in METHODS.values()]

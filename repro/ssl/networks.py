@@ -7,18 +7,21 @@ from torch import Tensor, nn
 
 from repro.errors import ReproError
 
-BACKBONES = ("convnet", "resnet18", "resnet34", "resnet50", "pixels")
+BACKBONES = ("convnet", "convnet4", "resnet18", "resnet34", "resnet50", "pixels")
 
 
 def backbone(name: str, size: int) -> tuple[nn.Module, int]:
     """A backbone for images of `size` pixels a side, and the number of its features.
 
-    convnet: three strided 3x3 convolutions, for 16-32 px on a CPU. resnet18/34/50: torchvision's, with the small-image
-    stem (3x3, stride 1, padding 1, no max-pool) up to 64 px. pixels: the image itself, the floor of every probe; above 64
-    px its mean over 32 x 32 fields, since a large set's features must find room.
+    convnet: three strided 3x3 convolutions, for 16-32 px on a CPU. convnet4: four, down to 2 x 2 fields of 32 px, for
+    photographs on a CPU. resnet18/34/50: torchvision's, with the small-image stem (3x3, stride 1, padding 1, no
+    max-pool) up to 64 px. pixels: the image itself, the floor of every probe; above 64 px its mean over 32 x 32 fields,
+    since a large set's features must find room.
     """
     if name == "convnet":
-        return _convnet()
+        return _convnet((16, 64, 128))
+    if name == "convnet4":
+        return _convnet((16, 32, 64, 128))
     if name == "pixels":
         if size > 64:
             return nn.Sequential(nn.AdaptiveAvgPool2d(32), nn.Flatten()), 3 * 32 * 32
@@ -36,7 +39,7 @@ def backbone(name: str, size: int) -> tuple[nn.Module, int]:
     raise ReproError(f"Unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}.")
 
 
-def _convnet(widths: tuple[int, ...] = (16, 64, 128)) -> tuple[nn.Module, int]:
+def _convnet(widths: tuple[int, ...]) -> tuple[nn.Module, int]:
     layers: list[nn.Module] = []
     channels = 3
     for width in widths:
