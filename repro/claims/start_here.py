@@ -43,7 +43,7 @@ def judge(frame: pd.DataFrame) -> Verdict:
     gain = stats.paired(kit.by(frame, "method")["SimCLR"] - levels[floor])
     return verdict(
         frame, [sup(f"SimCLR over {floor}", gain, CARRIES)],
-        f"SimCLR is {gain.mean:.1f} points above the higher floor, {floor}; data may carry claims from {CARRIES:.0f} on.",
+        f"SimCLR is {gain.mean:.1f} points above the higher floor, {floor}; {CARRIES:.0f} are asked for.",
         cannot="",
     )  # fmt: skip
 
