@@ -288,7 +288,8 @@ def at_floor(frame: pd.DataFrame, cells: Mapping[str, np.ndarray], task: str = "
     """Which of the compared cells, by name their accuracies (seeds,), are not CELL points above the random encoder, so
     that comparing them says nothing; "" if none."""
     floor = floor_levels(frame, column(frame, task=task, probe=probe))["random encoder"]
-    low = [f"{name} ({np.nanmean(v):.1f} %)" for name, v in cells.items() if not np.nanmean(v) - floor >= CELL]
+    means = {name: stats.paired(v).mean for name, v in cells.items()}  # NaN where all diverged
+    low = [f"{name} ({mean:.1f} %)" for name, mean in means.items() if not mean - floor >= CELL]
     return f"{', '.join(low)} less than {CELL:.0f} points above a random encoder ({floor:.1f} %)" if low else ""
 
 
