@@ -111,7 +111,7 @@ def test_the_stacks_are_the_papers():
 
 
 def test_every_profile_plans_one_measurement():
-    for name in ("smoke", "quick", "gpu", "paper"):
+    for name in ("smoke", "quick", "cpu", "gpu", "paper"):
         specs = data_loading.plan(profile(name))
         assert len(specs) == 1
         assert specs[0].repeats >= (2 if name == "smoke" else 5)
@@ -127,20 +127,28 @@ def test_where_the_time_goes():
     assert theirs["crop"] == pytest.approx(8.4, rel=0.05)
 
 
-def test_faster_everywhere_and_jitter_not_the_largest_part_is_reproduced():
-    found = data_loading.judge(frame(rows()))
+def test_faster_everywhere_and_jitter_costliest_is_reproduced():
+    found = data_loading.judge(frame(rows(jitter=3.0)))
     assert found.verdict == stats.REPRODUCED
     assert found.effect == pytest.approx(6, rel=0.05)
     assert found.low < found.effect < found.high
     assert found.seeds == 5
     assert "stand-in" in found.data
-    assert "(paper 1.9)" in found.sentence
-    assert "the largest part is decoding" in found.sentence
+    assert found.evidence == "stand-in"
+    assert [p.paper for p in found.parts] == [4.67, 5.89, 4.8, 4.49, 1.9, 48.3]
+    assert found.parts[-1].mean == pytest.approx(100 * (3 - 1.4) / 4.54, abs=3)
+
+
+def test_a_cheap_jitter_contradicts_half_of_the_claim():
+    found = data_loading.judge(frame(rows()))
+    assert found.verdict == stats.MIXED
+    assert [p.word for p in found.parts] == [*["supported"] * 5, "contradicted"]
+    assert "crops with decoding" in found.finding
+    assert len(found.finding.split()) <= 20
 
 
 def test_other_verdicts():
-    assert data_loading.judge(frame(rows(jitter=3.0))).verdict == stats.PARTLY
-    assert data_loading.judge(frame(rows(slow=0.5))).verdict == stats.NOT_REPRODUCED
+    assert data_loading.judge(frame(rows(slow=0.5))).verdict == stats.CONTRADICTED
     assert data_loading.judge(frame(rows(turns=2))).verdict == stats.NOT_JUDGED
 
 
@@ -191,7 +199,8 @@ def test_a_measurement_from_end_to_end(tmp_path, monkeypatch):
     result = loader.run(spec)
     stored = store.frame([store.Record("k", "LoaderSpec", to_dict(spec), result.metrics, result.curves, {})])
     measured = data_loading.measurements(stored)
-    assert data_loading.judge(stored).data == tmp_path.name
+    judged = data_loading.judge(stored)
+    assert (judged.data, judged.evidence) == (tmp_path.name, "photographs")
     assert set(measured["contestant"]) == {"decode", "ours", "torchvision"}
     assert (measured[["images_s", "memory_mb"]] > 0).all(axis=None)
     assert (measured.loc[measured["contestant"] == "ours", "cpu_ms"] > 0).all()

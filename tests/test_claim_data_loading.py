@@ -120,7 +120,7 @@ def test_loading_that_cannot_be():
 
 
 def test_the_plan_changes_nothing_but_the_loading():
-    for name in ("smoke", "quick", "gpu", "paper"):
+    for name in ("smoke", "quick", "cpu", "gpu", "paper"):
         p = profile(name)
         runs = [s for s in data_loading.plan_training(p) if s.timed]
         assert len(runs) == 4 * p.seeds
@@ -176,23 +176,32 @@ def test_faster_and_as_good_is_reproduced():
     assert found.verdict == stats.REPRODUCED
     assert found.effect == pytest.approx(2.5, rel=0.05)
     assert found.seeds == 5
-    assert "(paper 2.67)" in found.sentence
-    assert any(f"saves {k}%" in found.sentence for k in range(23, 28))
+    assert [p.paper for p in found.parts] == [2.67, None, None, None]
+    assert any(f"take {k}% of our time" in found.finding for k in range(72, 79))
+    assert len(found.finding.split()) <= 20
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "parts", "word"),
     [
-        ({"seconds": (11.0, 8.0, 6.0, 7.0)}, stats.PARTLY),  # faster, but not half as fast again
-        ({"seconds": (20.0, 8.0, 7.6, 7.0)}, stats.PARTLY),  # growing saves too little
-        ({"accuracy": (50.0, 50.0, 45.0, 50.0)}, stats.PARTLY),  # growing costs accuracy
-        ({"noise": 2.0}, stats.PARTLY),
-        ({"seconds": (8.0, 8.0, 8.5, 7.0), "accuracy": (50.0, 40.0, 30.0, 40.0)}, stats.NOT_REPRODUCED),
-        ({"accuracy": (20.0, 20.0, 20.0, 20.0)}, stats.NOT_JUDGED),  # no better than the floors
+        ({"seconds": (11.0, 8.0, 6.0, 7.0)}, ["contradicted", *["supported"] * 3], stats.MIXED),  # faster, but too little
+        ({"seconds": (20.0, 8.0, 7.6, 7.0)}, ["supported", "supported", "too small", "supported"], stats.MIXED),
+        ({"accuracy": (50.0, 50.0, 45.0, 50.0)}, [*["supported"] * 3, "contradicted"], stats.MIXED),
+        ({"noise": 2.0}, ["supported", "inconclusive", "supported", "inconclusive"], stats.INCONCLUSIVE),
+        ({"seconds": (8.0, 8.0, 8.5, 7.0), "accuracy": (50.0, 40.0, 30.0, 40.0)}, ["contradicted"] * 4, stats.CONTRADICTED),
     ],
-)
-def test_other_verdicts(changes, word):
-    assert CLAIM.judge(frame(**changes)).verdict == word
+)  # fmt: skip
+def test_other_verdicts(changes, parts, word):
+    found = CLAIM.judge(frame(**changes))
+    assert [p.word for p in found.parts] == parts
+    assert found.verdict == word
+
+
+def test_runs_at_the_floors_are_not_judged():
+    assert CLAIM.judge(frame(accuracy=(20.0, 20.0, 20.0, 20.0))).verdict == stats.NOT_JUDGED
+    low = CLAIM.judge(frame(accuracy=(50.0, 50.0, 50.0, 20.0)))
+    assert low.verdict == stats.NOT_JUDGED
+    assert "ours, fast" in low.sentence
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,22 +1,18 @@
-"""The verdicts on the single-GPU grids and on evaluation protocols, on frames made up to hold or to break each claim."""
+"""The verdicts on the single-GPU grids, on frames made up to hold or to break each claim."""
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 from studies import made_up
 
 from repro import figures
-from repro.claims import evaluation_protocol, registry, single_gpu
+from repro.claims import registry, single_gpu
 from repro.core.profiles import profile
-from repro.core.spec import key
 from repro.pages import notebook
 
-GPU, PROBES = (notebook.study(slug, profile="quick") for slug in ("single_gpu", "evaluation_protocol"))
+GPU = notebook.study("single_gpu", profile="quick")
 GRIDS = {g.claim: g for g in single_gpu.GRIDS}
-CLAIMS = {c.id: c for c in (*single_gpu.CLAIMS, *evaluation_protocol.CLAIMS)}
+CLAIMS = {c.id: c for c in single_gpu.CLAIMS}
 
 
 def untrained(spec) -> bool:
@@ -107,72 +103,6 @@ def test_at_paper_the_grids_are_the_papers():
         assert {s.optimiser.lr for s in runs} == set(own["grid"]["lr"])
         assert {s.optimiser.weight_decay for s in runs} == {own.get("weight_decay", 1e-4)}
         assert g.make(own["best"][g.parameter], False) in {s.method for s in runs}
-
-
-# ------------------------------------------------------------------------------------------- A10: evaluation protocols
-
-
-def probed(study=PROBES, online=0.0, mlp_loss=3.0, linear_loss=0.0, rise=2.0, broken=lambda s: False):
-    """Curves that rise with the epoch; `online` points above offline; the MLP's best pass over its last; the same of the
-    linear probe."""
-
-    def more(spec):
-        if broken(spec):
-            return {}, {"epoch": [1], "loss": [math.nan]}, {}
-        task, x = spec.probes.tasks[0], 50.0
-        if untrained(spec):
-            x = 15.0 if spec.backbone == "pixels" else 20.0
-        x += np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.2)
-        read = {"linear": x, "mlp": x + 5, "knn": x - 3, "trainmode": x - 1, "cropped": x, "online": x + online,
-                "linear_pass": x, "mlp_pass": x + 5}  # fmt: skip
-        metrics = {f"{k}_{s}_{task}": v for k, v in read.items() for s in ("val", "test")}
-        for name, loss in (("linear_pass", linear_loss), ("mlp_pass", mlp_loss)):
-            metrics |= {f"{name}_{s}_last_{task}": read[name] - loss for s in ("val", "test")}
-        if untrained(spec):
-            return metrics, {}, {}
-        at = list(range(1, spec.epochs + 1))[:: spec.probes.every]
-        curves = {"probe_epoch": at, "epoch": at, "loss": [1.0] * len(at)}
-        for i, name in enumerate(("online", "linear", "mlp", "knn")):
-            own = np.random.default_rng([i, spec.seed]).normal(0, 0.3, len(at))
-            curves[f"{name}_val_{task}"] = (30 + rise * np.array(at) + own).tolist()
-        for name in ("linear_pass", "mlp_pass"):
-            curves[f"{name}_val_{task}"] = np.linspace(30, 50, spec.probes.passes).tolist()
-        return metrics, curves, {}
-
-    return made_up(CLAIMS["A10"], study, lambda spec, task: 50.0, more, broken)
-
-
-def test_a10_asks_for_all_of_it():
-    found = CLAIMS["A10"].judge(probed())
-    assert found.verdict == "reproduced", found.sentence
-    assert found.effect == pytest.approx(3)
-    for changed in ({"online": -5.0}, {"mlp_loss": -1.0}, {"linear_loss": 2.0}, {"rise": 0.0}):
-        assert CLAIMS["A10"].judge(probed(**changed)).verdict == "partly", changed
-    found = CLAIMS["A10"].judge(probed(online=-5, mlp_loss=-1, linear_loss=2, rise=0))
-    assert found.verdict == "not reproduced"
-
-
-@pytest.mark.parametrize("changes", [
-    {"profile": "smoke"}, {"data": "digits"}, {"seeds": 1}, {"profile": "gpu"}, {"profile": "paper"},
-], ids=["smoke", "one task", "one seed", "gpu", "paper"])  # fmt: skip
-def test_a10_draws_whatever_was_run(changes):
-    study = notebook.study("evaluation_protocol", **({"profile": "quick"} | changes))
-    runs = probed(study)
-    with figures.theme("light"):
-        drawn = CLAIMS["A10"].draw(runs)
-    assert len(drawn.table) == len(runs)
-    table = evaluation_protocol.choices(runs)
-    assert list(table) == ["SimCLR", "BYOL"]
-    assert "(-1.0" in table.loc["batch norm in train mode", "SimCLR"]
-
-
-@pytest.mark.parametrize("method", ["SimCLR", "BYOL", ""], ids=["SimCLR", "BYOL", "both"])
-def test_a10_with_diverged_runs(method):
-    runs = probed(broken=lambda s: not untrained(s) and type(s.method).__name__ in (method or "SimCLR BYOL"))
-    assert CLAIMS["A10"].judge(runs).verdict == "not judged"
-    with figures.theme("light"):
-        assert CLAIMS["A10"].draw(runs).alt
-    assert evaluation_protocol.choices(runs).shape[1] == (1 if method else 0)
 
 
 # --------------------------------------------------------------------------------------------------------- takeaways

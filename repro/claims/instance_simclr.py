@@ -14,17 +14,21 @@ import pandas as pd
 
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
-from repro.claims.kit import Part, Plan, column, drawing, floor_levels, runs_by, sup, task_columns, tasks, verdict
+from repro.claims.kit import Plan, drawing, floor_levels, runs_by, task_columns, tasks, verdict
 from repro.core.methods import InstanceSimCLR
 from repro.core.profiles import Profile, base
 from repro.core.spec import RunSpec
+from repro.stats import sup
 from repro.views.recipe import instance, noisy
 
-KEPT = 0.75  # share of full SimCLR's gain that the instance method must keep
+ABOVE = (
+    5.0  # points over the random encoder that the instance method must gain, and that it must lack on the semantic task
+)
+KEPT = 0.75  # share of full SimCLR's gain that the instance method must keep on the other tasks
 SIGMAS = (0.1, 0.2, 0.3)
 SHARES = (1 / 4, 3 / 8, 1 / 2)  # the patch's side, of the image's: 8, 12 and 16 of 32 pixels
 TEMPERATURES = (0.1, 0.2, 0.5)
-RATES = {"smoke": (1.2,), "quick": (1.2, 4.0), "gpu": (0.4, 1.2), "paper": (0.5, 1.0)}
+RATES = {"smoke": (1.2,), "quick": (1.2, 4.0), "gpu": (0.4, 1.2), "paper": (0.5, 1.0)}  # elsewhere the profile's own
 VARIANTS = {"instance": "instance SimCLR", "noise": "noise, batch negatives", "full": "full SimCLR"}
 KNOBS = {"patch": "patch (px)", "noise": "noise (std)", "temperature": "temperature", "lr": "learning rate"}
 
@@ -42,13 +46,20 @@ class Setting:
     everywhere: bool = False
 
 
+def _rates(profile: Profile) -> tuple[float, ...]:
+    return RATES.get(profile.name, (base(profile).optimiser.lr,))
+
+
 def settings(profile: Profile) -> list[Setting]:
-    """The centre, then what differs from it in one knob."""
+    """The centre, then what differs from it in one knob; at cpu patches by least and most noise."""
     patches = [round(share * profile.size) for share in SHARES]
-    rates = RATES[profile.name]
+    rates = _rates(profile)
     centre = Setting(patches[-1], 0.2, 0.2, rates[-1])
     if profile.name == "smoke":
         return [centre, replace(centre, patch=patches[0])]
+    if profile.name == "cpu":
+        grid = [replace(centre, patch=p, noise=s) for p in reversed(patches) for s in (SIGMAS[0], SIGMAS[-1])]
+        return [*grid, replace(grid[0], everywhere=True)]
     out = [centre, replace(centre, everywhere=True)]
     for knob, levels in (("patch", patches), ("noise", SIGMAS), ("temperature", TEMPERATURES), ("lr", rates)):
         out += [replace(centre, **{knob: level}) for level in levels]
@@ -67,16 +78,16 @@ def _full(profile: Profile) -> RunSpec:
 
 
 def plan(profile: Profile) -> Plan:
-    """The three variants, each with the knobs of its recipe; `differs` names the knob in which a setting of the instance
+    """The three variants, each with the knobs of its recipe; `differs` names the knobs in which a setting of the instance
     method differs from the centre."""
-    plan, full, rates = Plan(profile), _full(profile), RATES[profile.name]
+    plan, full, rates = Plan(profile), _full(profile), _rates(profile)
     centre = asdict(settings(profile)[0])
     for s in settings(profile):
         differs = "".join(knob for knob, value in asdict(s).items() if value != centre[knob])
         knobs = {"patch": s.patch, "noise": s.noise, "everywhere": float(s.everywhere)}
         plan.add(run(profile, s), variant="instance", differs=differs, **knobs)
     plan.add(*full.grid(lr=rates), variant="full")
-    for sigma in SIGMAS[1:2] if profile.name == "smoke" else SIGMAS:
+    for sigma in SIGMAS[1:2] if profile.name in ("smoke", "cpu") else SIGMAS:
         plan.add(full.but(lr=rates[-1], recipe=noisy(sigma)), variant="noise", noise=sigma, everywhere=0.0)
     return plan.floors(tasks=full.probes.tasks)
 
@@ -103,37 +114,30 @@ def _gains(frame: pd.DataFrame, split: str) -> dict[str, np.ndarray]:
 
 
 def judge(frame: pd.DataFrame) -> Verdict:
-    """SUP(5) over the random encoder and 75 % of full SimCLR's gain on one task; above the random encoder only, partly.
-
-    Only tasks count on which full SimCLR itself gains over the random encoder (validation, whole interval above 0); of
-    them the one is taken on which the instance method gains most on the validation split, and read on the test split.
-    """
-    names, validation, test = tasks(frame), _gains(frame, "val"), _gains(frame, "test")
-    counts = [t for t in range(len(names)) if not stats.paired(validation["full"][:, t]).low <= 0]
-    task = max(counts or range(len(names)), key=lambda t: np.nan_to_num(validation["instance"][:, t].mean(), nan=-1e9))
-    gains = [{v: stats.paired(test[v][:, t]) for v in VARIANTS} for t in range(len(names))]
-    ours, full = gains[task]["instance"], gains[task]["full"]
-    both = [names[t] for t in counts if _keeps(gains[t]["instance"], gains[t]["full"]).word == stats.REPRODUCED]
-    share = "full SimCLR gains none"
-    if full.mean > 0:
-        share = f"{100 * ours.mean / full.mean:.0f} % of the {full.text()} that full SimCLR gains"
-    accuracy = column(frame, task=names[task])
-    level, pixels = best(frame, "instance")[accuracy].mean(), floor_levels(frame, accuracy)["raw pixels"]
+    """A11. On the semantic task the instance method beats the random encoder, SUP(5), and is far from full SimCLR: full over
+    instance SUP(5). On each other task on which full SimCLR gains (validation, whole interval above 0) it is close: over
+    the random encoder SUP(5), and over KEPT of full SimCLR's gain SUP(0)."""
+    names, test, val = tasks(frame), _gains(frame, "test"), _gains(frame, "val")["full"]
+    ours, noise, full = (test[v] for v in VARIANTS)
+    gap = stats.paired(full[:, 0], ours[:, 0])
+    parts = [
+        sup(f"{names[0]}: instance over random encoder", stats.paired(ours[:, 0]), ABOVE),
+        sup(f"{names[0]}: full SimCLR over instance", gap, ABOVE),
+    ]
+    for t in [t for t in range(1, len(names)) if stats.paired(val[:, t]).low > 0]:
+        parts.append(sup(f"{names[t]}: instance over random encoder", stats.paired(ours[:, t]), ABOVE))
+        share = stats.paired(ours[:, t], KEPT * full[:, t])
+        parts.append(sup(f"{names[t]}: instance's gain over {KEPT:.0%} of full SimCLR's", share, 0.0))
+    cannot = kit.cannot_carry(frame[frame["variant"].isna() | (frame["variant"] == "full")])
+    if not cannot and kit.evidence_of(frame) == "stand-in" and not gap.mean >= ABOVE:
+        cannot = f"full SimCLR is {gap.mean:.1f} points over the instance method on {names[0]}: on photographs it is far over"
+    means = (stats.paired(gain[:, 0]).mean for gain in (ours, full, noise))
     return verdict(
-        frame, [_keeps(ours, full)], ours, "points",
-        f"On {names[task]}, the task on which it gains most on the validation split, instance SimCLR gains {ours.text()} "
-        f"points over the random encoder (asked: 5), {share} (asked: {100 * KEPT:.0f} %); it is "
-        f"{'above' if level > pixels else 'not above'} raw pixels ({level:.1f} against {pixels:.1f} %). Noise with batch "
-        f"negatives gains {gains[task]['noise'].text()}. Both conditions hold on: {', '.join(both) or 'no task'}.",
-        cannot=kit.cannot_carry(frame[frame["variant"].isna() | (frame["variant"] == "full")]),
+        frame, parts,
+        "On {}, instance SimCLR gains {:.1f} points over a random encoder, full SimCLR {:.1f}, noise against the batch "
+        "{:.1f}.".format(names[0], *means),
+        cannot=cannot,
     )  # fmt: skip
-
-
-def _keeps(ours: stats.Interval, full: stats.Interval) -> Part:
-    """SUP(5) of the instance method's gain; no more than partly if it is less than KEPT of full SimCLR's."""
-    part = sup(ours, 5.0)
-    enough = full.mean > 0 and ours.mean >= KEPT * full.mean
-    return part if enough or part.word != stats.REPRODUCED else part._replace(word=stats.PARTLY)
 
 
 # --- draw -------------------------------------------------------------------------------------------------------------

@@ -271,13 +271,16 @@ def evidence_of(rows: pd.DataFrame) -> str:
 
 
 def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:
-    """Why these data cannot carry a claim: the best cell's mean is not CARRIES points above both floors; "" if it is."""
+    """Why these data cannot carry a claim; "" if they can. The best cell's mean must be CARRIES points above both floors
+    where the data stand in for photographs, and CELL points above the random encoder on photographs themselves."""
     name = name or column(frame)
-    levels = floor_levels(frame, name)
+    levels, least = floor_levels(frame, name), CARRIES
+    if evidence_of(frame) == "photographs":
+        levels, least = {"random encoder": levels["random encoder"]}, CELL
     best, highest = trained(frame).groupby("cell")[name].mean().max(), max(levels, key=levels.get)
-    if best - levels[highest] >= CARRIES:
+    if best - levels[highest] >= least:
         return ""
-    above = f"less than {CARRIES:.0f} points above the floor {highest} ({levels[highest]:.1f} %)"
+    above = f"less than {least:.0f} points above the floor {highest} ({levels[highest]:.1f} %)"
     return f"tuned SSL reaches {best:.1f} %, {above}"
 
 
@@ -285,7 +288,8 @@ def at_floor(frame: pd.DataFrame, cells: Mapping[str, np.ndarray], task: str = "
     """Which of the compared cells, by name their accuracies (seeds,), are not CELL points above the random encoder, so
     that comparing them says nothing; "" if none."""
     floor = floor_levels(frame, column(frame, task=task, probe=probe))["random encoder"]
-    low = [f"{name} ({np.nanmean(v):.1f} %)" for name, v in cells.items() if not np.nanmean(v) - floor >= CELL]
+    means = {name: stats.paired(v).mean for name, v in cells.items()}  # NaN where all diverged
+    low = [f"{name} ({mean:.1f} %)" for name, mean in means.items() if not mean - floor >= CELL]
     return f"{', '.join(low)} less than {CELL:.0f} points above a random encoder ({floor:.1f} %)" if low else ""
 
 

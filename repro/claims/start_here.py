@@ -1,4 +1,4 @@
-"""May the stand-in data carry a claim at all? The first notebook asks that before any claim is judged.
+"""May the data carry a claim at all? The first notebook asks that before any claim is judged.
 
 Tuned SimCLR must beat the random encoder and raw pixels by ten points on the semantic task.
 """
@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 
 from repro import data, figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
-from repro.claims.kit import CARRIES, Plan, column, curve, drawing, floor_levels, runs_by, sup, tasks, verdict
+from repro.claims.kit import CARRIES, Plan, column, curve, drawing, floor_levels, runs_by, tasks, verdict
 from repro.core.profiles import Profile, base
 from repro.core.spec import RunSpec
 from repro.errors import ReproError
+from repro.stats import sup
 from repro.views import batched
 from repro.views.recipe import Recipe
 
@@ -25,8 +26,10 @@ PROBES = {"linear": "linear probe", "online": "online probe", "knn": "kNN"}
 
 
 def run(profile: Profile) -> RunSpec:
-    """One SimCLR run of the profile, probed after every epoch, or ten times along a long one."""
-    return base(profile).but(every=max(1, profile.epochs // 10), knn=True, online=True)
+    """One SimCLR run of the profile, probed after every epoch, or ten times along a long one; at cpu on all images, in three
+    minutes, since a standard run of one is too short to be far above raw pixels."""
+    spec = base(profile).but(every=max(1, profile.epochs // 10), knn=True, online=True)
+    return spec.but(fraction=1.0, epochs=8) if profile.name == "cpu" else spec
 
 
 def plan(profile: Profile) -> Plan:
@@ -36,14 +39,11 @@ def plan(profile: Profile) -> Plan:
 def judge(frame: pd.DataFrame) -> Verdict:
     """SUP(10) over the higher of the two floors."""
     levels = floor_levels(frame)
-    gain = stats.paired(kit.by(frame, "method")["SimCLR"] - max(levels.values()))
-    above = sup(gain, CARRIES)
-    carries = above.word == stats.REPRODUCED and above.seeds >= stats.min_seeds(kit.profile_name(frame))
+    floor = max(levels, key=levels.get)
+    gain = stats.paired(kit.by(frame, "method")["SimCLR"] - levels[floor])
     return verdict(
-        frame, [above], gain, "points",
-        f"SimCLR beats the higher of the two floors ({max(levels, key=levels.get)}) by {gain.text()} points in "
-        f"{tasks(frame)[0]} accuracy (asked: {CARRIES:.0f}), so {frame['data_title'].iloc[0]} "
-        f"{'may carry claims' if carries else 'may not carry claims yet'}.",
+        frame, [sup(f"SimCLR over {floor}", gain, CARRIES)],
+        f"SimCLR is {gain.mean:.1f} points above the higher floor, {floor}; {CARRIES:.0f} are asked for.",
         cannot="",
     )  # fmt: skip
 
