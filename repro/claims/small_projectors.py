@@ -33,7 +33,8 @@ class Scale(NamedTuple):
     small: the smallest dimension that is judged, of at least two outputs a class. fixed: d times each beta that every
     projector gets, at the largest; () for the authors' own baseline. rate: the authors' 1e-3, three times that where a run
     has 200 steps. epochs: two views of Barlow Twins need 10 to rise above the floors; at gpu, as many as fit its ten
-    minutes. batch_size: 48 divides the digits' 1000, 500, 250 and 50 images into whole steps with little left over."""
+    minutes. batch_size: 48 divides the digits' 1000, 500, 250 and 50 images into whole steps with little left over, 125
+    the shares of 10,000 images."""
 
     dims: tuple[int, ...]
     products: tuple[float, ...]
@@ -47,7 +48,7 @@ class Scale(NamedTuple):
 SCALES = {
     "smoke": Scale((8, 32), (0.2, 1.0, 5.0), 8, 1, (5.0,), 3e-3, 48),
     "quick": Scale((8, 32, 128, 512), (0.05, 0.2, 1.0, 5.0, 20.0), 32, 10, (5.0,), 3e-3, 48),
-    "cpu": Scale((16, 64, 256, 1024), (0.5, 2.0, 5.0, 15.0), 64, 10, (5.0, 20.0)),
+    "cpu": Scale((16, 64, 256, 1024), (0.5, 2.0, 5.0, 15.0), 64, 10, (5.0, 20.0), batch_size=125),
     "gpu": Scale((64, 256, 1024, 8192), (2.0, 5.0), 64, 7),
     "paper": Scale((), (2.0, 5.0), 2048, 100),
 }
