@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from studies import made_up
 
-from repro import figures, stats
+from repro import figures
 from repro.claims import registry
 from repro.claims import small_projectors as claim
 from repro.core.methods import BarlowMultiView, Untrained
@@ -97,38 +97,66 @@ def test_a_readers_own_data_and_backbone_are_kept(tmp_path):
 # ------------------------------------------------------------------------------------------------------------- judge
 
 
+def words(found):
+    return [part.word for part in found.parts]
+
+
 def test_reproduced_where_small_matches_large_at_one_over_d():
     found = claim.judge(synthetic())
-    assert found.verdict == "reproduced"
-    assert found.seeds == 5
-    assert float(re.search(r"slope (\S+)", found.sentence)[1]) == pytest.approx(-1, abs=0.05)
-    assert abs(found.effect) < 1
+    assert (found.verdict, found.seeds, found.unit) == ("reproduced", 5, "%")
+    assert found.low < 100 < found.high  # all of the loss is regained
+    assert found.parts[1].mean == pytest.approx(accuracy(512, 5) - accuracy(32, 5 / 16), abs=0.5)
+    assert found.parts[3].mean == pytest.approx(-1, abs=0.05)
     assert "stand-in" in found.data
 
 
-def test_partly_where_the_smallest_projector_stays_behind():
+def test_fewer_outputs_than_two_a_class_are_not_judged():
+    runs = synthetic()
+    runs.loc[runs["dim"] == 8, ["linear_val_digit", "linear_test_digit"]] -= 20.0
+    assert words(claim.judge(runs)) == words(claim.judge(synthetic())) == ["supported"] * 4
+
+
+def test_mixed_where_a_small_projector_stays_behind():
     found = claim.judge(synthetic(drop=3.0))
-    assert found.verdict == "partly"
-    assert found.effect == pytest.approx(-9, abs=0.5)
-    assert "Equivalent to d = 512 by that test: none" in found.sentence
+    assert (found.verdict, words(found)[2]) == ("mixed", "contradicted")
+    assert found.parts[2].mean == pytest.approx(-6, abs=0.5)
 
 
-def test_not_reproduced_where_one_beta_serves_all():
+def test_the_weakest_dimension_decides_whether_tuned_ones_match():
+    rng = np.random.default_rng(0)
+    tuned = {d: 80 + 0.1 * rng.standard_normal(5) for d in (32, 128, 512)}
+    assert claim._match(tuned).word() == "supported"
+    assert claim._match(tuned | {32: tuned[32] + 5}).word() == "supported"  # better is as good
+    assert claim._match(tuned | {128: tuned[128] - 5}).word() == "contradicted"
+
+
+def test_contradicted_where_one_beta_serves_all():
     """The best beta does not depend on d (so d beta does), and small projectors are far behind even when tuned."""
-    found = claim.judge(synthetic(power=0.0, best=3.0, drop=-4.0))
-    assert found.verdict == "not reproduced"
-    assert float(re.search(r"slope (\S+)", found.sentence)[1]) == pytest.approx(0, abs=0.1)
+    found = claim.judge(synthetic(power=0.0, best=3.0, drop=4.0))
+    assert words(found)[2:] == ["contradicted"] * 2
+    assert found.parts[3].mean == pytest.approx(0, abs=0.1)
 
 
-def test_the_slope_alone_decides_its_part():
-    def word(mean, low, high, inside=1.0):
-        return claim._slope_part(stats.Interval(mean, low, high, 20, 0.95), inside, 5).word
+def test_nothing_is_regained_of_a_loss_that_is_none():
+    assert math.isnan(claim._regained(np.full(5, -1.0), np.ones(5)).mean)
+    share = claim._regained(np.array([4.0, 5, 6, math.nan]), np.array([2.0, 2.5, 3, 9]))
+    assert (share.mean, share.low, share.n) == (pytest.approx(50), pytest.approx(50), 3)
+    noisy = claim._regained(np.array([4.0, 5, 6, 5, 5]), np.array([3.0, 2.5, 2, 2, 3]))
+    assert noisy.low < 50 < noisy.high
 
-    assert word(-1.0, -1.0, -1.0) == "reproduced"
-    assert word(-0.9, -1.1, -0.7) == "reproduced"
-    assert word(-0.5, -0.7, -0.3) == "partly"
-    assert word(-1.0, -1.1, -0.9, inside=0.4) == "partly"  # on the edge of the grid
-    assert word(-0.5, -1.2, 0.2) == "not reproduced"
+
+def test_the_fixed_beta_is_the_largest_projectors_best_by_validation():
+    runs = synthetic(profile_="cpu", noise=0.0, best=20.0)
+    assert sorted(runs.loc[runs["fixed"].eq(True), "beta"].unique()) == [5 / 1024, 20 / 1024]
+    beta, fixed = claim._fixed(runs)
+    assert beta == 20 / 1024
+    assert fixed[64] == pytest.approx(accuracy(64, 1.25, best=20.0))
+    assert claim._fixed(synthetic(profile_="cpu", noise=0.0))[0] == 5 / 1024
+
+
+def test_best_betas_on_the_edge_are_not_judged():
+    found = claim.judge(synthetic(best=20.0))
+    assert (found.verdict, "edge of their grid" in found.sentence) == ("not judged", True)
 
 
 def test_not_judged_with_few_seeds_or_low_accuracy():
@@ -141,8 +169,7 @@ def test_not_judged_with_few_seeds_or_low_accuracy():
 def test_alpha_is_never_judged():
     found = claim.judge_alpha(synthetic())
     assert found.verdict == "not judged"
-    assert found.effect == pytest.approx(-0.1 * math.log10(20 / 0.05), abs=0.05)
-    assert found.low < found.effect < found.high
+    assert float(re.search(r"changes by (\S+)", found.sentence)[1]) == pytest.approx(-0.1 * math.log10(400), abs=0.05)
     assert found.sentence.startswith("Shown, not judged")
 
 

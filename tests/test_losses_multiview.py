@@ -114,6 +114,16 @@ def test_two_views_and_many_are_different_objectives():
     assert abs(losses.barlow_mean_target(four, 0.5) / losses.barlow_mean_target(two, 0.5) - 1) > 0.05
 
 
+def test_two_views_in_the_form_of_many():
+    """Copies of two views change nothing but the unbiased variance of all projections."""
+    two = random(2, n=400)
+    assert losses.barlow_mean_target(two, 0.5, against_mean=True).item() == pytest.approx(
+        losses.barlow_mean_target(two.repeat(2, 1, 1), 0.5).item(), rel=0.01
+    )
+    four = random(4)
+    assert torch.equal(losses.barlow_mean_target(four, 0.5, against_mean=True), losses.barlow_mean_target(four, 0.5))
+
+
 # ------------------------------------------------------------------------------------------------------- invariances
 
 LOSSES = {

@@ -29,9 +29,10 @@ class VICReg:
 @dataclass(frozen=True)
 class BarlowMultiView:
     """Barlow Twins against the mean of any number of views, as the authors of the small projectors paper code it; beta
-    of order 1 / projector dimension."""
+    of order 1 / projector dimension. against_mean: two views too, which the authors compare with each other."""
 
     beta: float = 0.02
+    against_mean: bool = False
 
 
 @dataclass(frozen=True)

@@ -62,19 +62,20 @@ def barlow_twins(z: Tensor, lambda_: float, scale: float = 1.0) -> Tensor:
     return scale * total / (views * (views - 1) / 2)
 
 
-def barlow_mean_target(z: Tensor, beta: float) -> Tensor:
+def barlow_mean_target(z: Tensor, beta: float, against_mean: bool = False) -> Tensor:
     """Barlow Twins for any number of views as the authors of the small projectors paper code it; its cost grows with V.
 
     Each projection is normalised to length one, then each dimension standardised over all views together (unbiased
     variance). Two views: C = z1' z2 / N, sum (C_ii - 1)^2 + beta sum_{i != j} C_ij^2. More: with zbar the mean over
     views, the on-diagonal term is the mean over views of sum_i (mean_N(z_a zbar)_i - 1)^2, the off-diagonal one that of
     zbar' zbar / N. So two views and many are different objectives at equal beta, and neither is `barlow_twins`.
+    against_mean: two views in the form of more.
     """
     views, n, _ = z.shape
     flat = F.normalize(z, dim=2).flatten(0, 1)
     # eps: a dimension that has collapsed to a constant must not divide by zero; 1e-12 is far below any variance in use
     z = ((flat - flat.mean(0)) / torch.sqrt(flat.var(0) + 1e-12)).unflatten(0, (views, n))
-    if views == 2:
+    if views == 2 and not against_mean:
         c = z[0].T @ z[1] / n
         on = (c.diagonal() - 1).square().sum()
     else:

@@ -135,7 +135,7 @@ def _value(
     if isinstance(method, VICReg):
         return losses.vicreg(z, method.invariance, method.variance, method.covariance)
     if isinstance(method, BarlowMultiView):
-        return losses.barlow_mean_target(z, method.beta)
+        return losses.barlow_mean_target(z, method.beta, method.against_mean)
     if isinstance(method, VICRegMultiView):
         return losses.vicreg_mean_target(z, method.invariance, method.variance, method.covariance)
     if isinstance(method, BYOL):
