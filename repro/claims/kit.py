@@ -174,12 +174,13 @@ def epoch_ends(run: pd.Series) -> np.ndarray:
 @dataclass(frozen=True)
 class Cells:
     """A grid as measured. val, test: accuracy (seeds, *axes), NaN also where a cell is not in the plan; levels: of each
-    axis, numbers rising, names in the plan's order. What is chosen is chosen on `val`, of the semantic task; `test` is of
-    any task and probe."""
+    axis, numbers rising, names in the plan's order; ran: which cells (*axes) are in the plan. What is chosen is chosen on
+    `val`, of the semantic task; `test` is of any task and probe."""
 
     val: np.ndarray
     test: np.ndarray
     levels: list[list]
+    ran: np.ndarray
 
     @property
     def best(self) -> np.ndarray:
@@ -210,7 +211,8 @@ def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear",
         whole[wanted].to_numpy(float).reshape([len(x) for x in levels])
         for wanted in (column(frame, "val"), name or column(frame, "test", task, probe))
     )
-    return Cells(val, test, levels[1:])
+    ran = whole["cell"].notna().to_numpy().reshape(val.shape).any(0)
+    return Cells(val, test, levels[1:], ran)
 
 
 def _levels(values: pd.Series) -> list:
@@ -322,7 +324,8 @@ def curves(
 
     def panel(ax: Any) -> None:
         for i, (level, colour) in enumerate(zip(got.levels[0], figures.ordered(len(got.levels[0])))):
-            figures.band(ax, got.levels[1], got.test[:, i], name.format(level), i, color=colour)
+            ran = got.ran[i]
+            figures.band(ax, np.array(got.levels[1])[ran], got.test[:, i, ran], name.format(level), i, color=colour)
         log_axis(ax, got.levels[1]) if log else ax.set_xticks(got.levels[1])
         floors(ax, frame, column(frame, probe=probe))
         ax.set(**look)

@@ -91,10 +91,11 @@ def intervals(ax: Axes, rows: Sequence[tuple[str, float, float, float]]) -> None
     ax.axvline(0, color=ink(), linewidth=0.9)
 
 
-def heat(ax: Axes, table: pd.DataFrame, label: str, **heatmap: Any) -> None:
-    """A heat map with its numbers written in; a NaN cell (diverged) shows an x.
+def heat(ax: Axes, table: pd.DataFrame, label: str, ran: Any = True, **heatmap: Any) -> None:
+    """A heat map with its numbers written in; a NaN cell that ran (diverged) shows an x.
 
-    `label` names the colour bar; further arguments (vmin, annot_kws) go to `seaborn.heatmap`.
+    `label` names the colour bar; ran: which cells did, all if not given; further arguments (vmin, annot_kws) go to
+    `seaborn.heatmap`.
     """
     look = {"cmap": sequential(), "linewidths": 1.5, "linecolor": paper(), "annot_kws": {"fontsize": 8}} | heatmap
     values = table.to_numpy(float)
@@ -104,7 +105,7 @@ def heat(ax: Axes, table: pd.DataFrame, label: str, **heatmap: Any) -> None:
     ax.grid(visible=False)
     ax.tick_params(length=0)
     ax.tick_params(axis="y", rotation=0)
-    for i, j in np.argwhere(np.isnan(values)):
+    for i, j in np.argwhere(np.isnan(values) & ran):
         ax.text(j + 0.5, i + 0.5, "×", ha="center", va="center", color=muted())
 
 
