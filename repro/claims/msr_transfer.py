@@ -272,12 +272,20 @@ def _bars(ax: Axes, groups: list[str], names: list[str], values: list[list[np.nd
 
 
 def draw_transfer(frame: pd.DataFrame) -> Drawing:
+    """The paper's numbers as cited, and above them, where there are, what was measured."""
     paper, names = registry.numbers("B5"), list(WEIGHTS.values())
-    found = {title: ap for title in SCORES if (ap := _ap(frame, title))}
-    measured = [[ap[method] for ap in found.values()] for method in WEIGHTS]
     cited = [
         [np.array([paper[s.table][row][s.place]]) for s in SCORES.values()] for row in ("Random", "Supervised", "MSR")
     ]
+    if frame.empty:
+        fig, ax = figures.figure(height=2.9)
+        _bars(ax, list(SCORES), names, cited)
+        ax.set_ylabel("AP (%), the paper's")
+        ax.legend(ncols=3, loc="upper right", title="backbone's weights")
+        table = pd.DataFrame({"score": list(SCORES)} | {n: np.concatenate(v) for n, v in zip(names, cited)})
+        return Drawing(fig, table, "Bars of average precision as the paper gives it on COCO; nothing is measured here.")
+    found = {title: ap for title in SCORES if (ap := _ap(frame, title))}
+    measured = [[ap[method] for ap in found.values()] for method in WEIGHTS]
     fig, axes = figures.figure(2, 2, height=5.4, gridspec_kw={"width_ratios": (2.6, 1)})
     _bars(axes[0, 0], list(found), names, measured)
     _bars(axes[1, 0], list(SCORES), names, cited)
@@ -371,6 +379,11 @@ def draw_large(claim: str, frame: pd.DataFrame) -> Drawing:
 def pictures(runs: pd.DataFrame, task: str = "mask", seed: int = 0, count: int = 4) -> Figure:
     """The first validation images, and what the detectors of one seed find in them: one row the annotations, then one a
     start of the backbone, with the 1x schedule."""
+    if runs.empty:
+        fig = figures.figure(height=0.4)[0]
+        fig.clear()
+        fig.alt = "No detector is measured here."
+        return fig
     found = detectors(runs)
     found = found[(found["task"] == task) & (found["seed"] == seed) & (found["schedule"] == 1.0)]
     rows = {title: found.loc[found["start"] == start, "curves"].iloc[0]["shown"] for start, title in WEIGHTS.items()
