@@ -435,7 +435,7 @@ def judge_premise(frame: pd.DataFrame) -> Verdict:
         else:
             parts.append(Part(shares, "SUP(0)", replace(parts[0].effect, mean=np.nan, low=np.nan, high=np.nan), unit))
             said += "; which pairs are destroyed is not known"
-        return Judged(parts, f"{said[0].upper()}{said[1:]}.", {v: scores[v] for v in scores})
+        return Judged(parts, f"{said[0].upper()}{said[1:]}.", scores)
 
     return _on_each(frame, judge)
 
@@ -447,8 +447,8 @@ def _mean(values: np.ndarray) -> float:
 # --- draw -------------------------------------------------------------------------------------------------------------
 
 
-def _drawing(fig: Figure, frame: pd.DataFrame, alt: str, *knobs: str) -> Drawing:
-    return drawing(fig, frame, ("data", "fragile", "method", "recipe", "beta", "decay", "epochs", *knobs), alt)
+def _drawing(fig: Figure, frame: pd.DataFrame, alt: str) -> Drawing:
+    return drawing(fig, frame, ("data", "fragile", "method", "recipe", "beta", "decay", "epochs"), alt)
 
 
 def _said(scores: dict[str, np.ndarray]) -> str:
@@ -511,7 +511,7 @@ def draw_variants(frame: pd.DataFrame) -> Drawing:
     return _drawing(
         fig, frame,
         f"Test accuracy of BYOL with aggressive (A) and weak (W) views and of MSR, with floors; gains over BYOL with two "
-        f"aggressive views beside the paper's; the gain against the share of destroyed images. {'. '.join(said)}.",
+        f"aggressive views beside the paper's{'; the gain by the share of destroyed images' * knob}. {'. '.join(said)}.",
     )  # fmt: skip
 
 
@@ -676,11 +676,11 @@ def draw_premise(frame: pd.DataFrame) -> Drawing:
     figures.intervals(gains, rows)
     gains.set_xlabel("points")
     figures.panel_labels(grid, [*(TITLES[v] for v in watched), "same mean β"])
-    return _drawing(
-        fig, frame, "Alignment of pairs of an aggressive and a weak view against the training step, for pairs whose "
-        "aggressive view kept its object and for those where it is destroyed, in BYOL and in MSR; a dotted line marks the "
-        f"middle of the run. Right: the decay against other betas of the same mean. {'; '.join(said)}.",
-    )  # fmt: skip
+    seen = (
+        "Alignment of pairs of an aggressive and a weak view against the training step, for pairs whose aggressive view kept "
+        "its object and for those where it is destroyed, in BYOL and in MSR; a dotted line marks the middle of the run. "
+    ) * bool(watched)
+    return _drawing(fig, frame, f"{seen}Points by the decay over other betas of the same mean. {'; '.join(said)}.")
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
