@@ -181,8 +181,7 @@ def test_the_plan_on_photographs():
     study = notebook.study("msr_beta_decay", profile="cpu", data="cifar10")
     runs = [s for s in study.specs.values() if not isinstance(s, step.StepSpec)]
     learned = [s for s in runs if not isinstance(s.method, Untrained)]
-    assert {v.kernel for s in learned for v in s.recipe.views} == {msr.BLUR}
-    assert 2 * math.ceil(2 * max(v.sigma[1] for s in learned for v in s.recipe.views)) + 1 <= msr.BLUR
+    assert {v.kernel for s in learned for v in s.recipe.views if v.blur} == {13}
     assert {round(45_000 * s.data.fraction) for s in learned} == {20_000}
     short, long = msr.lengths(study.profile)
     assert long == 4 * short

@@ -25,7 +25,7 @@ from repro.core.profiles import Profile, base
 from repro.core.spec import DataSpec, Optimiser, Projector, RunSpec
 from repro.ssl import pairs
 from repro.stats import Part, eq, sup
-from repro.views.recipe import Recipe, preset
+from repro.views.recipe import Recipe, full_blur, preset
 
 
 class Scale(NamedTuple):
@@ -56,7 +56,6 @@ SCALES = {
     "gpu": Scale(0.3, (0.0, 0.3, 0.5, 1.0), 10, 100),
     "paper": Scale(0.3, (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), 200, 500),
 }
-BLUR = 9  # pixels of its kernel at cpu: two of the largest sigma on either side, near the authors' whole Gaussian
 BETA = 0.5  # Table 1's beta_base
 CONTROL = 0.25  # the mean of a beta that falls from BETA by the cosine, and of one that rises to it
 FLAT = (0.2, 0.5)  # the range around the paper's best over which the criterion asks for a flat accuracy
@@ -89,8 +88,9 @@ def _data(profile: Profile, shift: float = SHIFT) -> list[DataSpec]:
 def views(profile: Profile) -> dict[str, Recipe]:
     """ "AA", "AW" and "WW": two aggressive views, one of each, two weak ones; "MA": MSR's staged ones (Eq. 3)."""
     # scenes: a smaller crop cuts their one object to pieces
-    crop = {"crop": (0.5, 1.0)} if profile.data == "scenes" else {}
-    staged = preset("msr", **crop, **({"kernel": BLUR} if profile.name == "cpu" else {}))
+    staged = preset("msr", crop=(0.5, 1.0)) if profile.data == "scenes" else preset("msr")
+    if profile.name == "cpu":
+        staged = full_blur(staged)
     weak, aggressive = staged.views[0], replace(staged.views[2], parent=-1)
     two = {"AA": (aggressive, aggressive), "AW": (aggressive, weak), "WW": (weak, weak)}
     return {name: Recipe(f"{name} of {staged.name}", v) for name, v in two.items()} | {"MA": staged}
