@@ -13,10 +13,10 @@ from studies import made_up
 from repro import data, figures
 from repro.bench import step
 from repro.claims import msr_beta_decay as msr
-from repro.core.methods import BYOL, MSR, SimCLR, SimSiam, SimSiamMSR, Untrained
-from repro.core.spec import key
+from repro.core.methods import BYOL, MSR, MoCo, SimCLR, SimSiam, SimSiamMSR, Untrained
+from repro.core.spec import Projector, key
 from repro.pages import notebook
-from repro.ssl import pairs, train
+from repro.ssl import methods, pairs, train
 from repro.views.recipe import preset
 
 STUDY = notebook.study("msr_beta_decay", profile="quick")
@@ -24,6 +24,7 @@ CLAIMS = {c.id: c for c in msr.CLAIMS}
 
 
 def curves(clean_half=0.2, lost_half=0.6, steps=12):
+    """Alignments that rise steeply when that share of the run is done."""
     share = np.arange(steps + 1) / steps
     rise = {k: 0.8 / (1 + np.exp(-20 * (share - h))) for k, h in (("clean", clean_half), ("lost", lost_half))}
     found = {f"pair_{k}": [float(x) for x in v] for k, v in rise.items()}
@@ -35,7 +36,12 @@ def frame(claim, accuracy, study=STUDY, made=curves, ratio=1.02):
 
     def more(spec):
         if not isinstance(spec, step.StepSpec):
-            return {}, made() if spec.probes.pairs else {}, {}
+            read = made() if spec.probes.pairs else {}
+            jitter = 1 + 0.01 * np.random.default_rng(spec.seed).normal()
+            read = read | {
+                k: [x * jitter if i < 6 else x for i, x in enumerate(v)] for k, v in read.items() if k == "pair_lost"
+            }
+            return {}, read, {}
         noise = np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, 0.15)
         times = {f"{k}{w}_ms": 10.0 for k in ("", "views_") for w in step.ways()}
         times |= {"msr_ratio": ratio + 0.05 * noise, "independent_ratio": 1.3, "staged_ratio": 0.6}
@@ -48,40 +54,56 @@ def verdict(claim, accuracy=lambda spec: 50.0, **kwargs):
     return CLAIMS[claim].judge(frame(claim, accuracy, **kwargs))
 
 
-def table_1(spec, steps=(2.0, 3.0, 2.0), by_shift=8.0):
-    """Accuracy that rises from AA to AW, fixed and decaying beta, and with the shift."""
-    shift = dict(spec.data.options).get("fragile", 0.0)
+def words(found):
+    return [part.word for part in found.parts]
+
+
+def table_1(spec, steps=(2.0, 3.0, 2.0)):
+    """Accuracy that rises from AA to AW, and from AA to a fixed and a decaying beta."""
     if isinstance(spec.method, BYOL):
-        return 40 + (steps[0] if spec.recipe.name.startswith("AW") else 0.0) - by_shift * shift
+        return 40 + steps[0] * spec.recipe.name.startswith("AW")
     return 40 + (steps[1] if spec.method.decay == "fixed" else sum(steps[1:]))
 
 
-def test_b1_wants_every_step_and_growth_with_the_shift():
+def test_b1_wants_every_step():
     found = verdict("B1", table_1)
     assert found.verdict == "reproduced"
-    assert found.effect > 1.5
-    assert verdict("B1", lambda s: table_1(s, steps=(2.0, 3.0, 0.0))).verdict == "partly"
-    assert verdict("B1", lambda s: table_1(s, by_shift=-8.0)).verdict == "partly"
-    assert verdict("B1", lambda s: table_1(s, (-2.0, -3.0, -2.0), -8.0)).verdict == "not reproduced"
+    assert found.effect == pytest.approx(2, abs=0.3)
+    assert [p.paper for p in found.parts] == [0.4, 1.2, 0.7]
+    assert words(verdict("B1", lambda s: table_1(s, (2.0, 3.0, 0.0)))) == ["supported", "supported", "too small"]
+    assert verdict("B1", lambda s: table_1(s, (2.0, 3.0, -2.0))).verdict == "mixed"
+    assert verdict("B1", lambda s: table_1(s, (-2.0, -3.0, -2.0))).verdict == "contradicted"
 
 
-def test_b2_wants_a_gap_that_shrinks():
-    def gap(short, long):
+def test_b1_says_nothing_where_weak_targets_alone_teach_nothing():
+    found = verdict("B1", lambda s: 22.0 if getattr(s.method, "beta", 1) == 0 else table_1(s))
+    assert found.verdict == "not judged"
+    assert found.sentence.startswith("Not judged: MSR, β 0 (2")
+    assert words(found) == ["supported"] * 3  # beside it, what the numbers alone would say
+
+
+def test_b2_is_against_all_four():
+    def gain(long, short=5.0, best=0.0):
         def accuracy(spec):
             first = spec.epochs == min(msr.lengths(STUDY.profile))
-            return (40 if first else 50) + (short if first else long) * isinstance(spec.method, MSR)
+            return (40 if first else 50) + (short if first else long) * isinstance(spec.method, MSR) + best * isinstance(
+                spec.method, SimCLR)  # fmt: skip
 
         return accuracy
 
-    assert verdict("B2", gap(4, 2)).verdict == "reproduced"
-    assert verdict("B2", gap(4, 6)).verdict == "partly"
-    assert verdict("B2", gap(-4, -2)).verdict == "not reproduced"
+    found = verdict("B2", gain(2))
+    assert found.verdict == "reproduced"
+    assert [p.name.removeprefix("MSR over ") for p in found.parts][:4] == ["SimCLR", "MoCo v2", "SimSiam", "BYOL"]
+    assert [p.paper for p in found.parts] == [2.6, 3.1, 2.3, 1.4, 0.7]
+    assert words(verdict("B2", gain(2, best=9))) == ["contradicted", *["supported"] * 4]
+    assert words(verdict("B2", gain(2, short=-2)))[-1] == "contradicted"
+    assert verdict("B2", gain(-2, short=-4)).verdict == "contradicted"
 
 
 def test_b6_is_about_the_ratio_alone():
     assert verdict("B6").verdict == "reproduced"
     slower = verdict("B6", ratio=1.4)
-    assert slower.verdict == "not reproduced"
+    assert slower.verdict == "contradicted"
     assert slower.unit == "ratio"
     assert slower.effect > 1.3
     assert "random images" in slower.data
@@ -92,38 +114,80 @@ def test_b7_wants_a_flat_top_and_zero_below():
         return 50 - 8 * max(0.0, abs(spec.method.beta - 0.4) - 0.15)
 
     assert verdict("B7", arch).verdict == "reproduced"
-    assert verdict("B7", lambda s: 50 - 20 * abs(s.method.beta - 0.3)).verdict == "partly"  # too steep on the range
-    falls = verdict("B7", lambda s: 50 - 20 * s.method.beta)
-    assert falls.verdict == "not reproduced"
+    steep = verdict("B7", lambda s: 50 - 20 * abs(s.method.beta - 0.3))
+    assert words(steep) == ["supported", "contradicted"]
+    assert "β_base 0.3 gains" in steep.sentence
+    assert words(verdict("B7", lambda s: 50 - 20 * s.method.beta)) == ["contradicted"] * 2
 
 
-def test_b8_and_b10_compare_two_methods():
+def test_b8_compares_two_methods():
     assert verdict("B8", lambda s: 45.0 + 3 * isinstance(s.method, SimSiamMSR)).verdict == "reproduced"
-    assert verdict("B8", lambda s: 45.0 - 3 * isinstance(s.method, SimSiamMSR)).verdict == "not reproduced"
-    assert verdict("B10").verdict == "reproduced"
-    assert verdict("B10", lambda s: 45.0 + 4 * s.method.stop).verdict == "not reproduced"
+    assert verdict("B8", lambda s: 45.0 - 3 * isinstance(s.method, SimSiamMSR)).verdict == "contradicted"
 
 
-def test_b9_wants_the_order_and_the_gain():
-    def timing(gain):
-        return lambda s: 45.0 + gain * (isinstance(s.method, MSR) and s.method.decay == "cosine")
-
-    found = verdict("B9", timing(3.0))
-    assert found.verdict == "reproduced"
-    assert "40 % of the run" in found.sentence
-    assert verdict("B9", timing(0.0)).verdict == "partly"
-    backwards = verdict("B9", timing(-3.0), made=lambda: curves(0.6, 0.2))
-    assert backwards.verdict != "reproduced"
-    assert "half aligned -40 % of the run" in backwards.sentence
-    never = verdict("B9", timing(3.0), made=lambda: curves() | {"pair_lost": [0.3] * 13})
-    assert never.verdict == "partly"
+def timing(gain):
+    return lambda s: 45.0 + gain * (isinstance(s.method, MSR) and s.method.decay == "cosine")
 
 
-def test_half_way_is_between_two_readings():
-    share = np.array([0.0, 0.25, 0.5, 1.0])
-    assert msr.half_way(share, np.array([0.0, 0.1, 0.5, 1.0])) == pytest.approx(0.5)
-    assert msr.half_way(share, np.array([0.2, 0.6, 0.7, 0.8])) == pytest.approx(0.1875)
-    assert math.isnan(msr.half_way(share, np.array([0.5, 0.4, 0.4, 0.3])))
+def test_b9_wants_late_destroyed_pairs_and_the_gain():
+    assert verdict("B9", timing(3.0)).verdict == "reproduced"
+    assert words(verdict("B9", timing(-3.0))) == ["contradicted", "supported", "supported"]
+    early = verdict("B9", timing(3.0), made=lambda: curves(0.6, 0.2))
+    assert words(early)[:2] == ["supported", "contradicted"]
+    guessed = verdict("B9", timing(3.0), made=lambda: curves() | {"pair_known": [0.0]})
+    assert words(guessed) == ["supported", "inconclusive"]
+    assert guessed.verdict == "inconclusive"
+    assert "is not known" in guessed.sentence
+
+
+def test_b9_on_photographs_asks_for_falling_over_rising_as_well():
+    study = notebook.study("msr_beta_decay", profile="cpu", data="cifar10")
+    found = verdict("B9", timing(3.0), study=study)
+    assert words(found) == ["supported", "supported", "inconclusive"]
+    assert verdict("B9", timing(-3.0), study=study).verdict == "contradicted"
+
+
+def test_the_late_share_is_of_the_final_alignment():
+    steps = np.array([0.0, 2.0, 4.0])
+    assert msr.late(steps, np.array([0.1, 0.6, 0.8])) == pytest.approx(25)
+    assert msr.late(np.array([0.0, 1.0, 4.0]), np.array([0.0, 0.5, 0.8])) == pytest.approx(25)
+    assert msr.late(steps, np.array([0.1, 0.9, 0.6])) == pytest.approx(-50)
+    assert msr.late(steps, np.array([0.1, 0.0, 0.0])) == 0
+
+
+def gradient(learner, views, **changes):
+    learner.method = MSR(decay="fixed", **changes)
+    learner.zero_grad()
+    methods.loss(learner, views)[0].backward()
+    return torch.cat([p.grad.flatten() for p in learner.trained()])
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.5, 0.8])
+def test_without_the_stop_beta_is_only_another_beta(beta):
+    """Why there is no B10: grad(no stop, beta) = (1 + beta) grad(stop, 2 beta / (1 + beta))."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 16), torch.nn.Tanh())
+    learner, views = methods.Learner(net, 16, Projector(2, 16, 8), MSR()), torch.randn(4, 8, 3, 4, 4)
+    free = gradient(learner, views, beta=beta, stop=False)
+    stopped = gradient(learner, views, beta=2 * beta / (1 + beta))
+    assert torch.cosine_similarity(free, stopped, dim=0).item() == pytest.approx(1, abs=1e-5)
+    assert (free.norm() / stopped.norm()).item() == pytest.approx(1 + beta, rel=1e-4)
+    same = gradient(learner, views, beta=beta)
+    assert torch.cosine_similarity(free, same, dim=0).item() < 1 - 1e-4
+
+
+def test_the_plan_on_photographs():
+    """Authors' blur, twice the profile's images, long runs of four times the short ones; about five hours of a core."""
+    study = notebook.study("msr_beta_decay", profile="cpu", data="cifar10")
+    runs = [s for s in study.specs.values() if not isinstance(s, step.StepSpec)]
+    learned = [s for s in runs if not isinstance(s.method, Untrained)]
+    assert {v.kernel for s in learned for v in s.recipe.views if v.blur} == {13}
+    assert {round(45_000 * s.data.fraction) for s in learned} == {20_000}
+    short, long = msr.lengths(study.profile)
+    assert long == 4 * short
+    assert sum(2 * 20_000 * s.epochs for s in learned) / 2_900 < 5 * 3600
+    assert {s.method.decay for s in learned if isinstance(s.method, MSR)} == {"cosine", "fixed", "rising"}
+    assert len({key(msr.standard(study.profile, m, "AA")) for m in (BYOL(), SimCLR(), MoCo(), SimSiam())}) == 4
 
 
 LEARNED = sorted(set(CLAIMS) - {"B6"})
@@ -142,9 +206,10 @@ def test_data_on_which_nothing_is_learned_carry_no_claim(claim):
     [
         notebook.study("msr_beta_decay", profile="smoke", seeds=1),
         notebook.study("msr_beta_decay", profile="quick", data="digits"),
+        notebook.study("msr_beta_decay", profile="cpu", data="cifar10"),
         notebook.study("msr_beta_decay", profile="paper", seeds=2),
     ],
-    ids=["smoke", "digits", "paper"],
+    ids=["smoke", "digits", "cpu", "paper"],
 )
 def test_every_frame_gives_a_figure_and_a_verdict(claim, study):
     runs = frame(claim, lambda spec: 50.0 + spec.seed, study)
@@ -152,7 +217,9 @@ def test_every_frame_gives_a_figure_and_a_verdict(claim, study):
         drawn = CLAIMS[claim].draw(runs)
     assert drawn.alt
     assert len(drawn.table) == len(runs)
-    assert CLAIMS[claim].judge(runs).sentence
+    found = CLAIMS[claim].judge(runs)
+    assert found.parts
+    assert len(found.finding.split()) <= (20 if study.profile.name != "paper" else 30)  # there, with the set's name
 
 
 @pytest.mark.parametrize("claim", LEARNED)
@@ -160,7 +227,7 @@ def test_a_run_that_diverged_breaks_neither_figure_nor_verdict(claim):
     runs = frame(claim, lambda spec: math.nan if spec.seed == 0 else 50.0)
     with figures.theme("light"):
         CLAIMS[claim].draw(runs)
-    assert CLAIMS[claim].judge(runs).sentence
+    assert CLAIMS[claim].judge(runs).verdict == "not judged"  # four seeds are left
 
 
 def test_claims_share_their_runs():

@@ -218,7 +218,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
         row = {"key": r.key, "kind": r.kind, **flatten(r.spec), "curves": r.curves}
         row |= {k: v for k, v in r.provenance.items() if k != "profile"}
         rows.append(row | r.metrics)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["key", "kind"])
 
 
 def _document(record: Record) -> dict[str, Any]:

@@ -386,6 +386,8 @@ def msr_transfer(study: Study, runs: pd.DataFrame) -> Any:
     from repro.data import coco
 
     plan = [s for s in study.plan(study.claims[-1]) if type(s).__name__ == "DetectSpec" and s.seed == 0]
+    if not plan:
+        return f"No detector is planned at profile {study.profile.name}."
     detectors = {(claim.WEIGHTS[type(s.start.method).__name__], s.task): s for s in plan}
     lengths = sorted({max(1, plan[0].steps * k // 4) for k in (1, 2, 4, 8, 16)})
     knobs = {

@@ -219,7 +219,7 @@ def measure(study: Study, workers: int = 0) -> pd.DataFrame:
         take_up(where, study)
         records = sweep.measure(specs.values(), where, workers, study.minutes)
         records += [where.get(k) for k in more if k in where]
-    if not records:
+    if specs and not records:
         raise ReproError(f"No run of {study.slug} is stored yet: give it more minutes, or run it again to go on.")
     store.export(records, folder / "runs.jsonl")
     return store.frame(records)
