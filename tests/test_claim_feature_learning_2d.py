@@ -120,7 +120,7 @@ def test_c2_asks_for_all_three_laws():
     assert {name: [part.word for part in found.parts] for name, found in words.items()} == {
         "law": ["supported", "contradicted", "supported"],
         "step": ["supported", "supported", "contradicted"],
-        "noise": ["inconclusive", "supported", "supported"],
+        "noise": ["contradicted", "supported", "supported"],
     }
     assert c2(seeds=2).verdict == "not judged"
 
