@@ -232,7 +232,7 @@ def judge_stability(frame: pd.DataFrame) -> Verdict:
         frame,
         [cross("each batch's best rate in its own batch", got.val, got.test),
          sup(f"runs that diverge at lr {rates[-1]:g}, large over small batch", more, 0.5, unit="share of runs")],
-        f"Best rates: {best} (batches {small}, {large}); at lr {rates[-1]:g} the large one diverges {more.mean:.0%} more often.",
+        f"Best rates: {best} (batches {small}, {large}); at lr {rates[-1]:g} the large diverges {more.mean:.0%} more often.",
         cannot=_cannot(frame, got),
     )  # fmt: skip
 
