@@ -69,7 +69,9 @@ def test_a4_holds_when_each_batch_has_its_own_temperature():
     assert found.parts[0].paper == 4
 
     def mirrored(spec, task):  # the gap at the other end of the paper's range, and none at its temperature
-        return 60 - (5 if spec.batch_size == 16 and spec.method.temperature == 0.5 else 0)
+        return peak(spec.method.temperature, 0.2) - (
+            5 if spec.batch_size == 16 and spec.method.temperature == 0.5 else 0
+        )
 
     got = verdict("A4", mirrored)
     assert words(got)[:3] == ["too small", "supported", "supported"]
@@ -104,6 +106,16 @@ def test_a5_holds_when_the_best_rate_depends_on_the_batch():
         return peak(spec.optimiser.lr, 1.2) + math.log(spec.batch_size) * math.log(spec.optimiser.lr / 0.12)
 
     assert words(verdict("A5", wider))[:3] == ["supported", "contradicted", "contradicted"]
+
+
+@pytest.mark.parametrize("claim", ["A4", "A5"])
+def test_a_batch_that_is_best_at_the_end_of_its_grid_is_not_tuned(claim):
+    def rising(spec, task):
+        return peak(spec.method.temperature if claim == "A4" else spec.optimiser.lr, 100.0, 70.0)
+
+    found = verdict(claim, rising)
+    assert found.verdict == "not judged"
+    assert "not bracketed: batch 16 is best at" in found.sentence
 
 
 def test_a6_asks_for_its_own_rate_and_for_large_batches_that_diverge():

@@ -45,7 +45,8 @@ SCALES = {
         (16, 64, 256), (0.4, 1.2, 4.0, 12.0), (0.05, 0.1, 0.2, 0.5, 1.0), (1, 2, 3), (1e-3, 3e-3, 1e-2, 3e-2), 64
     ),
     "cpu": Scale(
-        (32, 128, 512), (1 / 3, 1.0, 3.0, 9.0), (0.05, 0.1, 0.2, 0.5), (0, 1, 2, 3), (3e-4, 1e-3, 3e-3, 1e-2), 128, steps=False
+        (32, 128, 512), (1 / 3, 1.0, 3.0, 9.0), (0.05, 0.1, 0.2, 0.5, 1.0), (0, 1, 2, 3), (3e-4, 1e-3, 3e-3, 1e-2), 128,
+        steps=False,
     ),
     "gpu": Scale((128, 256, 1024), (0.1, 0.4, 1.6), (0.1, 0.2, 0.5), (1, 2, 4), (1e-4, 1e-3, 1e-2), epochs=3),
     "paper": Scale(
@@ -161,12 +162,16 @@ def _gap(values: np.ndarray) -> np.ndarray:
 
 
 def _cannot(frame: pd.DataFrame, got: Cells, *fixed: int) -> str:
-    """Why the smallest and the largest batch cannot be compared at their best and at fixed settings of the last axis."""
-    cells = {}
+    """Why the smallest and the largest batch cannot be compared at their best and at fixed settings of the last axis: they
+    learn too little, or a best one lies on the end of its grid, so that this batch is not tuned."""
+    cells, ends = {}, []
     for b in (0, -1):
-        cells |= {f"batch {got.levels[0][b]} at {got.levels[1][i]:g}": got.test[:, b, i] for i in fixed}
-        cells[f"batch {got.levels[0][b]} tuned"] = got.tuned()[:, b]
-    return kit.cannot_carry(frame) or kit.at_floor(frame, cells)
+        batch, best = f"batch {got.levels[0][b]}", got.best[b]
+        cells |= {f"{batch} at {got.levels[1][i]:g}": got.test[:, b, i] for i in fixed}
+        cells[f"{batch} tuned"] = got.tuned()[:, b]
+        ends += [f"{batch} is best at {got.levels[1][best]:g}"] if best in (0, len(got.levels[1]) - 1) else []
+    why = kit.cannot_carry(frame) or kit.at_floor(frame, cells)
+    return why or (f"not bracketed: {' and '.join(ends)}, the end of its grid" if fixed and ends else "")
 
 
 def judge_temperature(frame: pd.DataFrame) -> Verdict:
@@ -227,7 +232,7 @@ def judge_stability(frame: pd.DataFrame) -> Verdict:
         frame,
         [cross("each batch's best rate in its own batch", got.val, got.test),
          sup(f"runs that diverge at lr {rates[-1]:g}, large over small batch", more, 0.5, unit="share of runs")],
-        f"The best rates of batches {small} and {large} are {best}; at {rates[-1]:g} {more.mean:.0%} more runs diverge.",
+        f"Best rates: {best} (batches {small}, {large}); at lr {rates[-1]:g} the large diverges {more.mean:.0%} more often.",
         cannot=_cannot(frame, got),
     )  # fmt: skip
 
