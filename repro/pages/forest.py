@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.patches import Patch
 
 from repro import figures, stats
 from repro.claims import EVIDENCE, Drawing, Verdict
@@ -23,6 +24,7 @@ from repro.pages import verdicts
 
 LOOKS = dict(zip(EVIDENCE, map(figures.style, (3, 4, 1, 0, 2))))  # colour and marker of each class of evidence
 POINTS = (-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50)  # ticks: as they are up to 5, then on a logarithmic scale
+ZONE = 0.17  # how dark what a rule asks is drawn
 RATIOS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
 
@@ -34,7 +36,7 @@ def save(found: Mapping[str, Verdict], folder: Path, profile: str) -> bool:
             f"Profile {profile}: every part of every claim, mean and 95 % interval over seeds; the gray zone is what the "
             "rule asks, the star the paper's own number for the same contrast. Hollow marks are not judged."
         )
-        figures.save(partial(draw, table, profile), folder, "forest", caption, "", profile)
+        figures.save(partial(draw, table, profile), folder, "forest", caption, "", profile, limit=1_000_000)
     return not table.empty
 
 
@@ -57,8 +59,8 @@ def draw(table: pd.DataFrame, profile: str) -> Drawing:
     classes = [c for c in EVIDENCE if c in set(measured["evidence"])]
     axes[0, 0].legend(
         handles=[_mark(axes[0, 0], math.nan, math.nan, LOOKS[c], label=c) for c in classes]
-        + [_star(axes[0, 0], math.nan, math.nan, "the paper")],
-        ncols=len(classes) + 1, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.3,
+        + [_star(axes[0, 0], math.nan, math.nan, "the paper"), Patch(color=figures.muted(), alpha=ZONE, label="asked")],
+        ncols=len(classes) + 2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.3,
     )  # fmt: skip
     counts = Counter(table["word"])
     said = ", ".join(f"{counts[w]} {w}" for w in (*stats.PART_WORDS, stats.NOT_JUDGED) if counts[w])
@@ -89,7 +91,7 @@ def _panel(ax: Any, group: pd.DataFrame, unit: str) -> None:
         if of_one_unit:
             zone = asked(part.rule)
             if zone:
-                ax.fill_betweenx([at - 0.38, at + 0.38], *np.clip(zone, *limits), color=figures.muted(), alpha=0.17, lw=0)
+                ax.fill_betweenx([at - 0.38, at + 0.38], *np.clip(zone, *limits), color=figures.muted(), alpha=ZONE, lw=0)
             if pd.notna(part.low) and pd.notna(part.high):
                 ax.plot([part.low, part.high], [at, at], color=look["color"], linewidth=1.8, solid_capstyle="round")
             _mark(ax, part.mean, at, look, hollow=part.word == stats.NOT_JUDGED)

@@ -23,8 +23,8 @@ from repro.claims import Verdict
 from repro.claims.registry import ClaimEntry, Registry, load
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
-from repro.figures import VERDICTS
-from repro.pages import verdicts
+from repro.figures import SIGNS, VERDICTS
+from repro.pages import forest, verdicts
 from repro.pages.gallery.render import inline, marks, render
 
 MARKER = ".repro-gallery"  # only a folder that holds it is ever replaced
@@ -59,6 +59,9 @@ class Outcome:
     interval: str = ""
     glyph: Markup | str = ""
     under: str = ""  # seeds, data, backbone
+    evidence: str = ""
+    finding: str = ""
+    parts: Sequence[tuple[str, ...]] = ()  # under the heads of verdicts.PARTS, the word last
 
     @property
     def sign(self) -> str:
@@ -250,6 +253,9 @@ def outcome(v: Verdict) -> Outcome:
         interval=f"{low} to {high}" if whole else "",
         glyph=glyph(*bounds, 1.0 if v.unit == "ratio" else 0.0) if whole else "",
         under=verdicts.basis(v),
+        evidence=v.evidence,
+        finding=v.finding,
+        parts=[(p[0], *(re.sub(r"-(?=\d)", "−", c) for c in p[1:])) for p in map(verdicts.cells, verdicts.parts(v))],
     )
 
 
@@ -289,7 +295,8 @@ def _write(out: Path, sources: Sources) -> None:
     env = Environment(
         loader=PackageLoader("repro.pages.gallery"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    env.globals |= {"VERDICTS": VERDICTS, "PROFILES": PROFILES, "PAPERS": sources.registry.papers}
+    env.globals |= {"SIGNS": SIGNS, "PROFILES": PROFILES, "PAPERS": sources.registry.papers}
+    env.globals |= {"PARTS": verdicts.PARTS}
     env.filters |= {"inline": lambda text: Markup(inline(text)), "note": _note}
     css = Path(__file__).with_name("style.css").read_text()
     (out / "style.css").write_text(_verdict_colours() + css)
@@ -310,7 +317,7 @@ def _write(out: Path, sources: Sources) -> None:
             after=pages[profile, order[i + 1]] if i + 1 < len(order) else None,
         )
         _put(out / profile / f"{slug}.html", text)
-    _put(out / "index.html", env.get_template("index.html").render(root="", **_index(pages, sources)))
+    _put(out / "index.html", env.get_template("index.html").render(root="", **_index(pages, sources, _forests(out, sources))))
 
 
 def _page(out: Path, blocks: Any, sources: Sources, profile: str, slug: str) -> Page:
@@ -392,7 +399,18 @@ def _link(href: str, sources: Sources, profile: str) -> str | None:
     return f"{slug}.html{hash_}{anchor}" if path.endswith(".ipynb") and any(f.exists() for f in files) else None
 
 
-def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, Any]:
+def _forests(out: Path, sources: Sources) -> dict[str, Figure]:
+    """Draw the forest plot of each profile that has parts, beside its pages."""
+    made = {}
+    for profile in sources.profiles:
+        files = (sources.figures / profile / slug / "verdicts.json" for slug in sources.names)
+        found = {claim: v for file in files for claim, v in verdicts.load(file).items()}
+        if forest.save(found, out / profile, profile):
+            made[profile] = _figure(out / profile / "forest.json")
+    return made
+
+
+def _index(pages: dict[tuple[str, str], Page], sources: Sources, forests: dict[str, Figure]) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     papers: dict[str, dict[str, list[dict[str, Any]]]] = {}  # the same rows by paper and notebook
     for e in sorted(sources.registry.claims.values(), key=lambda e: _natural(e.id)):
@@ -405,14 +423,15 @@ def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, An
         papers.setdefault(e.paper, {}).setdefault(e.slug, []).append(row)
     counts = {}
     for profile in sources.profiles:
-        words = [o.word for (p, _), page in pages.items() if p == profile for o in page.outcomes.values()]
-        counts[profile] = [(w, words.count(w)) for w in VERDICTS if words.count(w)]
+        told = [o for (p, _), page in pages.items() if p == profile for o in page.outcomes.values()]
+        counts[profile] = verdicts.counted((o.evidence, o.word) for o in told)
     start = sources.registry.start.partition("_")[2]
     first = [pages[p, start] for p in reversed(sources.profiles) if start and pages[p, start].exists]
     return {
         "rows": rows,
         "papers": papers,
         "counts": counts,
+        "forests": forests,
         "profiles": sources.profiles,
         "titles": sources.titles,
         "pages": pages,
