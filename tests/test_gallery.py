@@ -136,9 +136,14 @@ def sources(tmp_path_factory):
         figures.save(drawing, quick, name, "Data: scenes (stand-in).", "batch_size", "quick")
     shutil.copytree(quick, gpu)
     (quick / "runs.jsonl").write_text("{}\n")
-    worded = {"A3": verdict("reproduced"), "A4": verdict("partly"), "A5": verdict("not judged", None, None, None)}
+    part = {"name": "the gap shrinks", "rule": "SUP(1)", "word": "supported", "mean": 2.1, "low": 1.2, "high": 3.0}
+    part |= {"unit": "points", "seeds": 5, "needed": 0, "paper": 4.5}
+    other = part | {"name": "the best differs", "rule": "CROSS", "word": "too small", "mean": -0.4, "paper": None}
+    mixed = verdict("mixed") | {"evidence": "stand-in", "finding": "2.1 points.", "parts": [part, other]}
+    unjudged = verdict("not judged", None, None, None) | {"evidence": "toy", "parts": [part]}
+    worded = {"A3": verdict("reproduced") | {"evidence": "stand-in"}, "A4": mixed, "A5": unjudged}
     (quick / "verdicts.json").write_text(json.dumps(worded))
-    (gpu / "verdicts.json").write_text(json.dumps({"A3": verdict("not reproduced", -0.4, -1, 0.2)}))
+    (gpu / "verdicts.json").write_text(json.dumps({"A3": verdict("contradicted", -0.4, -1, -0.2)}))
     runs = root / "notebooks/quick"
     runs.mkdir(parents=True)
     nbformat.write(notebook(), runs / "01_batch_size.ipynb")
@@ -250,7 +255,7 @@ def test_a_folder_that_is_no_gallery_is_not_replaced(sources, tmp_path):
 
 
 def test_unknown_profile_names_the_known(sources, tmp_path):
-    with pytest.raises(ReproError, match="choose all or one of smoke, quick, gpu, paper"):
+    with pytest.raises(ReproError, match="choose all or one of smoke, quick, cpu, gpu, paper"):
         build("fast", sources / "figures", sources / "notebooks", tmp_path / "g")
 
 
@@ -279,11 +284,13 @@ def test_index_lists_every_claim_and_counts_the_verdicts(pages):
     counts = [[li.get_text(" ", strip=True) for li in ul.find_all("li")] for ul in index.find_all(class_="counts")]
     n = len(rows)
     assert counts == [
-        ["✓ 1 reproduced", "◐ 1 partly", "– 1 not judged", f"· {n - 3} not yet"],
-        ["✗ 1 not reproduced", f"· {n - 1} not yet"],
+        ["stand-in", "✓ 1 reproduced", "◐ 1 mixed"],
+        ["toy", "– 1 not judged"],
+        [f"· {n - 3} not yet"],
+        ["✗ 1 contradicted", f"· {n - 1} not yet"],  # of a verdict that names no class
     ]
     badges = [b.get_text(" ", strip=True) for b in rows["A3"].find_all(class_="badge")]
-    assert badges == ["✓ reproduced", "✗ not reproduced"]
+    assert badges == ["✓ reproduced", "✗ contradicted"]
 
 
 def test_index_links_a_claim_to_its_figure_and_verdict(pages):
@@ -343,13 +350,38 @@ def test_a_verdict_is_word_and_sign_beside_paper_measure_and_criterion(page):
     entry = load().claims["A4"]
     card = page.find(id="verdict-A4")
     text = card.get_text(" ", strip=True)
-    assert "◐ partly" in text
+    assert "◐ mixed" in text
     assert entry.headline in text
     assert entry.criterion in text
     assert "+2.10 points interval +1.20 to +3.00" in text
-    assert "5 seeds, scenes (stand-in), convnet" in text
+    assert "stand-in: 5 seeds, scenes (stand-in), convnet" in text
     assert "The gap shrinks by 2.1 points." in text
     assert card.find("svg", class_="glyph")["aria-hidden"] == "true"
+
+
+def test_parts_stand_in_a_table_and_have_no_word_where_the_claim_is_not_judged(page):
+    def rows(claim):
+        return [[td.get_text(" ", strip=True) for td in tr.find_all("td")] for tr in page.select(f"#{claim} .parts tr")]
+
+    assert rows("verdict-A4")[1:] == [
+        ["the gap shrinks", "2.10 [1.20, 3.00] points", "SUP(1)", "4.5", "✓ supported"],
+        ["the best differs", "−0.40 [1.20, 3.00] points", "CROSS", "", "< too small"],
+    ]
+    assert [row[-1] for row in rows("verdict-A5")[1:]] == ["– not judged"]
+
+
+def test_every_word_has_its_colour(gallery):
+    css = (gallery / "style.css").read_text()
+    for word in figures.SIGNS:
+        assert re.search(rf"\.{word.replace(' ', '-')}\b[^{{]*{{ --v: var\(--([\w-]+)\)", css)[1] in css.split("@media")[0]
+
+
+def test_the_index_shows_the_forest_of_a_profile_with_parts(gallery, pages):
+    (forest,) = pages["index.html"].select(".forest")
+    assert forest.img["src"] == "quick/forest.svg"
+    assert "3 parts of the claims at profile quick: 1 supported, 1 too small, 1 not judged" in forest.img["alt"]
+    assert (gallery / "quick/forest.csv").read_text().count("A4") == 2
+    assert not (gallery / "gpu/forest.svg").exists()
 
 
 def test_contradictions_are_shown(page):
@@ -451,7 +483,7 @@ def test_unexecuted_notebooks_give_titles(sources, tmp_path):
     ],
 )
 def test_an_effect_is_typeset(values, unit, effect, interval):
-    shown = outcome(Verdict("partly", *values, unit, 5, "scenes", "convnet", ""))
+    shown = outcome(Verdict("mixed", *values, unit, 5, "scenes", "convnet", ""))
     assert (shown.effect, shown.interval) == (effect, interval)
     assert bool(shown.glyph) == bool(interval)
 
