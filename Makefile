@@ -14,6 +14,7 @@ build/.ready: pyproject.toml uv.lock .ci/setup
 	@.ci/setup
 
 reproduce: build/.ready
+	@case $(PROFILE) in cpu|gpu) [ -f "$${REPRO_DATA:-data}/cifar10/test.beton" ] || .venv/bin/python data_prep/cifar10.py --download;; esac
 	@$(REPRO) run $(NOTEBOOKS) --profile $(PROFILE)
 
 redraw: build/.ready  ## figures, notebooks and gallery from the committed results, without training

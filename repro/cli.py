@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="build every model, train one fake step, print the plan"
     )
     measure.add_argument("--share", default="", metavar="i/K", help="begin with the i-th of K shares of the runs")
+    measure.add_argument("--until-decided", action="store_true", help="add seeds while a claim is inconclusive")
     measure.add_argument("--keep-weights", action="store_true", help="store the trained weights too")
     measure.add_argument("--out", type=Path, help="also write the runs' numbers into this folder, and print verdicts")
     submit = add("submit", _submit, "Measure on a cluster: a Slurm array of workers that share one store.")
@@ -269,20 +270,26 @@ def _measure(args: argparse.Namespace) -> int:
     slugs = _slugs(args.notebooks, there)
     studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
     for study in studies:
-        specs = list(study.specs.values())
+        specs = study.specs
         if args.dry_run:
             print(f"{study.slug}: {len(specs)} runs at profile {args.profile}")
-            for line in (*ledger.lines(specs), *sweep.dry_run(specs)):
+            for line in (*ledger.lines(specs.values()), *sweep.dry_run(specs.values())):
                 print(f"  {line}")
             continue
-        print(f"{study.slug}: {len(specs)} runs", file=sys.stderr, flush=True)
         where = Store(args.store or places.store())
+        notebook.take_up(where, study)
+        records, more = [], specs
         try:
-            left = _left(args.minutes, began)
-            records = sweep.measure(specs, where, args.workers, left, args.keep_weights, share=share)
+            while more:
+                print(f"{study.slug}: {len(specs)} runs", file=sys.stderr, flush=True)
+                left = _left(args.minutes, began)
+                records = sweep.measure(specs.values(), where, args.workers, left, args.keep_weights, share=share)
+                whole = args.until_decided and len(records) == len(specs)
+                more = notebook.next_look(study, frame(records)) if whole else {}
+                specs |= more
         except DoesNotFit as e:  # the other notebooks can be measured all the same
             large.append(str(e))
-            records = [where.get(k) for k in map(sweep.key, specs) if k in where]
+            records = [where.get(k) for k in specs if k in where]
         else:
             to_go += len(specs) - len(records)
         print(f"{study.slug}: {len(records)} of {len(specs)} runs are stored in {where.root}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -107,10 +108,37 @@ def test_a_verdict_wants_seeds_and_data_that_carry_it(seeds, height, word):
     runs = frame(plan, lambda spec, task: height + spec.optimiser.lr)
     got = kit.read(runs, "lr")
     gain = stats.paired(got.test[:, 1], got.test[:, 0])
-    found = kit.verdict(runs, [kit.sup(gain, 0.5)], gain, "points", "So it is.")
-    assert (found.verdict, found.seeds, found.backbone) == (word, seeds, "convnet")
+    found = kit.verdict(runs, [stats.sup("high over low", gain, 0.5, paper=4.0)], "So it is.")
+    assert (found.verdict, found.seeds, found.backbone, found.evidence) == (word, seeds, "convnet", "stand-in")
+    part = found.parts[0]
+    assert (part.word, part.mean, part.paper, part.rule) == (stats.SUPPORTED, found.effect, 4.0, "SUP(0.5)")
     assert ("above the floor" in found.sentence) == (height < 30)
-    assert kit.verdict(runs, [], gain, "points", "").verdict == stats.NOT_JUDGED
+    assert kit.verdict(runs, [], "").verdict == stats.NOT_JUDGED
+
+
+def test_a_part_that_cannot_be_judged_leaves_the_claim_not_judged():
+    runs = frame(kit.Plan(QUICK).add(SPEC).floors(), lambda spec, task: 60.0)
+    part = replace(stats.sup("best over default", stats.paired([2.0, 2.1, 2.2, 2.0, 2.1]), 1.0), cannot="on the edge")
+    found = kit.verdict(runs, [part], "It gains 2 points.")
+    assert found.verdict == stats.NOT_JUDGED
+    assert found.sentence == "Not judged: best over default: on the edge. It gains 2 points."
+
+
+def test_an_inconclusive_verdict_says_how_many_seeds_would_decide():
+    runs = frame(kit.Plan(QUICK).add(SPEC).floors(), lambda spec, task: 60.0)
+    part = stats.sup("a over b", stats.paired([1.0, -1.0, 2.0, 0.0, 3.0]), 1.0)
+    found = kit.verdict(runs, [part], "It gains 1 point.")
+    assert found.verdict == stats.INCONCLUSIVE
+    assert found.sentence == f"It gains 1 point. About {part.needed} seeds would decide it."
+    assert found.parts[0].needed == part.needed > 5
+
+
+def test_a_compared_cell_at_the_floor_is_named():
+    runs = frame(kit.Plan(QUICK).add(SPEC).floors(), lambda spec, task: 60.0)
+    floor = kit.floor_levels(runs)["random encoder"]
+    cells = {"crop": np.full(5, floor + 4.9), "all": np.full(5, floor + 5.1)}
+    assert kit.at_floor(runs, cells).startswith("crop (")
+    assert kit.at_floor(runs, {"all": cells["all"]}) == ""
 
 
 def test_data_carry_a_claim_by_the_best_cell_of_the_whole_grid():
@@ -121,11 +149,10 @@ def test_data_carry_a_claim_by_the_best_cell_of_the_whole_grid():
 
 def test_a_verdict_on_other_measurements_names_what_they_are_of():
     runs = frame(kit.Plan(QUICK).add(SPEC), lambda spec, task: 60.0)
-    none = stats.paired(np.array([math.nan]))
-    found = kit.verdict(
-        runs, [kit.holds(True, 5)], none, "ratio", "", on="generated projections", backbone="no network"
-    )
-    assert (found.effect, found.data, found.backbone) == (None, "generated projections", "no network")
+    part = stats.holds("identity", True, stats.Interval(math.nan, math.nan, math.nan, 5), "", "ratio")
+    found = kit.verdict(runs, [part], "", on="generated projections", backbone="no network", evidence="toy")
+    assert (found.verdict, found.effect, found.evidence) == (stats.REPRODUCED, None, "toy")
+    assert (found.data, found.backbone) == ("generated projections", "no network")
 
 
 def test_a_run_starts_from_one_of_its_own_seed():

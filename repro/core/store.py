@@ -203,10 +203,10 @@ def load(path: Path) -> list[Record]:
     return out
 
 
-def take_up(store: Store, path: Path) -> None:
-    """Put the runs that `export` wrote into a store, so that they are not measured again."""
+def take_up(store: Store, path: Path, fits: Callable[[Record], bool] = lambda record: True) -> None:
+    """Put the runs that `export` wrote into a store, so that they are not measured again; fits says which."""
     for record in load(path):
-        if record.key not in store:
+        if record.key not in store and fits(record):
             store.put(record)
 
 

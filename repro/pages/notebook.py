@@ -9,6 +9,7 @@ repro.verdict(study, runs, "A4")
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import io
 import json
@@ -25,11 +26,12 @@ from repro import claims, figures, stats
 from repro.claims import Claim, Verdict, ledger, registry
 from repro.claims.kit import Plan
 from repro.core import places, store, sweep
-from repro.core.datasets import DATASETS
+from repro.core.datasets import DATASETS, EMBEDDED
 from repro.core.io import write_atomic
 from repro.core.profiles import PROFILES, Profile
 from repro.core.profiles import profile as find_profile
 from repro.core.spec import key
+from repro.data import title as data_title
 from repro.errors import ReproError
 from repro.pages import verdicts
 
@@ -57,6 +59,14 @@ class Study:
 
     def plan(self, claim: Claim) -> Plan:
         return claim.plan(self.profile)
+
+    @property
+    def longest(self) -> Study:
+        """The study at the most seeds that its design allows: a block for each look at them."""
+        own = PROFILES[self.profile.name]
+        if own.looks == 1 or self.profile.seeds != own.seeds:
+            return self
+        return replace(self, profile=replace(self.profile, seeds=own.seeds * own.looks))
 
 
 def study(
@@ -189,21 +199,27 @@ def _spark(points: list[tuple[float, float]]) -> str:
 def measure(study: Study, workers: int = 0) -> pd.DataFrame:
     """One row for each run of every claim of the study, from the store where they are there, measured where not.
 
-    A run that several claims share is measured once. The numbers are also written to runs.jsonl beside the figures.
+    A run that several claims share is measured once. Runs of further looks (`Study.longest`) are there if they are stored.
+    The numbers are also written to runs.jsonl beside the figures.
     """
     specs = study.specs
+    more = {k: s for k, s in study.longest.specs.items() if k not in specs}
     folder = places.drawn() / study.profile.name / study.slug
     if study.stored:
         path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
         found = {r.key: r for r in store.load(path)}
-        records = [found[k] for k in specs if k in found]  # in the plan's order, as measured ones: figures are the same
+        # in the plan's order, as measured ones: figures are the same
+        records = [found[k] for k in (*specs, *more) if k in found]
         if not records:
             raise ReproError(
                 f"There are no committed results of {study.slug} with these parameters at profile {study.profile.name}: "
                 "run it without --from-results (results = 'measure'), which measures them."
             )
     else:
-        records = sweep.measure(specs.values(), store.Store(places.store()), workers, study.minutes)
+        where = store.Store(places.store())
+        take_up(where, study)
+        records = sweep.measure(specs.values(), where, workers, study.minutes)
+        records += [where.get(k) for k in more if k in where]
     if not records:
         raise ReproError(f"No run of {study.slug} is stored yet: give it more minutes, or run it again to go on.")
     store.export(records, folder / "runs.jsonl")
@@ -215,14 +231,38 @@ def rows(study: Study, runs: pd.DataFrame, claim: Claim) -> pd.DataFrame:
     return study.plan(claim).rows(runs)
 
 
+def take_up(where: store.Store, study: Study) -> None:
+    """Count the committed runs of a study on photographs as stored, where they are of the data that are here."""
+    path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
+    if study.profile.data in EMBEDDED or not path.exists():
+        return
+    here = functools.cache(data_title)
+    store.take_up(
+        where, path, lambda r: "data" not in r.spec or r.provenance["data_title"] == here(r.spec["data"]["name"])
+    )
+
+
 def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
-    """The study with as many of its seeds as have all of the claim's runs; the study itself if no seed has."""
-    there = set(runs["key"])
-    for seeds in range(study.profile.seeds, 0, -1):
+    """The study with as many of its seeds as have all of the claim's runs, beyond its own number in whole blocks; the study
+    itself if no seed has."""
+    there, block = set(runs["key"]), study.profile.seeds
+    for seeds in (*range(study.longest.profile.seeds, block, -block), *range(block, 0, -1)):
         part = replace(study, profile=replace(study.profile, seeds=seeds))
         if all(key(s) in there for s in part.plan(claim)):
             return part
     return study
+
+
+def next_look(study: Study, runs: pd.DataFrame) -> dict[str, Any]:
+    """The specs, by key, of one more block of seeds for each claim that is inconclusive by those that are there; {} where
+    all are decided or have the most seeds that the design allows."""
+    there, out = set(runs["key"]), {}
+    for claim in study.claims:
+        seeds = whole(study, runs, claim).profile.seeds + study.profile.seeds
+        if seeds <= study.longest.profile.seeds and judge(study, runs, claim.id).verdict == stats.INCONCLUSIVE:
+            more = replace(study, profile=replace(study.profile, seeds=seeds)).plan(claim)
+            out |= {key(s): s for s in more if key(s) not in there}
+    return out
 
 
 def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
