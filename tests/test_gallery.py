@@ -373,7 +373,9 @@ def test_parts_stand_in_a_table_and_have_no_word_where_the_claim_is_not_judged(p
 def test_every_word_has_its_colour(gallery):
     css = (gallery / "style.css").read_text()
     for word in figures.SIGNS:
-        assert re.search(rf"\.{word.replace(' ', '-')}\b[^{{]*{{ --v: var\(--([\w-]+)\)", css)[1] in css.split("@media")[0]
+        assert (
+            re.search(rf"\.{word.replace(' ', '-')}\b[^{{]*{{ --v: var\(--([\w-]+)\)", css)[1] in css.split("@media")[0]
+        )
 
 
 def test_the_index_shows_the_forest_of_a_profile_with_parts(gallery, pages):

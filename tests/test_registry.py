@@ -216,7 +216,11 @@ def test_a_registry_elsewhere(tmp_path):
         ("year = 2020", 'year = "2020"', "paper p has year = '2020', which is not of type int"),
         ('paper = "p"', 'paper = "q"', "has paper 'q': choose one of p"),
         ('"01_batch_size"', '"batch_size"', "has notebook 'batch_size': write a number and a slug"),
-        ('rule = "R"', 'evidence = "hearsay"', "claim Z1 has evidence 'hearsay': choose one of identity or theory, toy"),
+        (
+            'rule = "R"',
+            'evidence = "hearsay"',
+            "claim Z1 has evidence 'hearsay': choose one of identity or theory, toy",
+        ),
         ('bibtex = "b"', 'data = ["mnist"]', "paper p has data 'mnist': choose one of scenes"),
         ('"quick"', '"fast"', "has smallest_profile 'fast': choose one of smoke"),
         ("{y[k]}", "{y[l]}", "claim Z1 has a headline that its numbers cannot fill in"),

@@ -3,6 +3,7 @@ found."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import textwrap
@@ -91,7 +92,9 @@ def _panel(ax: Any, group: pd.DataFrame, unit: str) -> None:
         if of_one_unit:
             zone = asked(part.rule)
             if zone:
-                ax.fill_betweenx([at - 0.38, at + 0.38], *np.clip(zone, *limits), color=figures.muted(), alpha=ZONE, lw=0)
+                ax.fill_betweenx(
+                    [at - 0.38, at + 0.38], *np.clip(zone, *limits), color=figures.muted(), alpha=ZONE, lw=0
+                )
             if pd.notna(part.low) and pd.notna(part.high):
                 ax.plot([part.low, part.high], [at, at], color=look["color"], linewidth=1.8, solid_capstyle="round")
             _mark(ax, part.mean, at, look, hollow=part.word == stats.NOT_JUDGED)
@@ -113,7 +116,7 @@ def _panel(ax: Any, group: pd.DataFrame, unit: str) -> None:
     ax.grid(visible=of_one_unit, axis="x")
     ax.spines[["left", "bottom"]].set_visible(False)
     claims = list(group["claim"])
-    for at, (claim, below) in zip(y, zip(claims, claims[1:])):
+    for at, (claim, below) in zip(y, itertools.pairwise(claims)):
         if claim != below:
             ax.axhline(at - 0.5, color=figures.muted(), linewidth=0.4, alpha=0.5, zorder=0)
 

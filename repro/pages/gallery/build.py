@@ -317,7 +317,10 @@ def _write(out: Path, sources: Sources) -> None:
             after=pages[profile, order[i + 1]] if i + 1 < len(order) else None,
         )
         _put(out / profile / f"{slug}.html", text)
-    _put(out / "index.html", env.get_template("index.html").render(root="", **_index(pages, sources, _forests(out, sources))))
+    _put(
+        out / "index.html",
+        env.get_template("index.html").render(root="", **_index(pages, sources, _forests(out, sources))),
+    )
 
 
 def _page(out: Path, blocks: Any, sources: Sources, profile: str, slug: str) -> Page:
