@@ -1,5 +1,6 @@
 """What a notebook does with a verdict: its class of evidence, and how it is shown."""
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -51,7 +52,7 @@ def test_a_verdict_is_shown_with_its_parts(word, signs):
     lines = shown["text/plain"].splitlines()
     assert lines[0] == f"B1: {word} (photographs). Gray gains 9.0 points."
     assert lines[1].startswith("  gray <over> crop, 9.0 [8.0, 10.0] points, SUP(1), 8.5, ")
-    html = shown["text/html"]
+    html = re.sub(r">\s+<", "><", shown["text/html"])
     assert "The paper: 90.3 &amp; 92.2" in html
     assert "<td>gray &lt;over&gt; crop</td><td>9.0 [8.0, 10.0] points</td><td>SUP(1)</td><td>8.5</td>" in html
     told = ("supported", "too small") if word == "mixed" else ("not judged", "not judged")

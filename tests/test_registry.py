@@ -468,14 +468,22 @@ def test_parts_and_evidence_are_told(repository):
 
 
 def test_the_readme_shows_the_strongest_forest(repository):
-    judged = VERDICT | {"evidence": "stand-in", "parts": [PART, PART | {"unit": "ratio"}, PART | {"unit": "rho"}]}
+    judged = VERDICT | {
+        "evidence": "stand-in",
+        "parts": [
+            PART,
+            PART | {"unit": "ratio"},
+            PART | {"unit": "rho", "low": None},
+            PART | {"unit": "ratio", "low": 0.9},
+        ],
+    }
     for profile in ("quick", "cpu"):
         root = repository({"A3": judged}, profile)
     readme, rows = root.parent / "README.md", table.rows(root)
     readme.write_text(f"{table.BEGIN}\n{table.END}\n")
     assert table.update_readme(readme, rows)
     assert 'srcset="figures/cpu/forest-dark.svg"><img src="figures/cpu/forest.svg" alt="' in readme.read_text()
-    assert all((root / profile / "forest.csv").read_text().count("A3") == 3 for profile in ("quick", "cpu"))
+    assert all((root / profile / "forest.csv").read_text().count("A3") == 4 for profile in ("quick", "cpu"))
     assert table.readme_is_current(readme, rows)
 
 

@@ -3,122 +3,120 @@ found."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.patches import Patch
 
 from repro import figures, stats
-from repro.claims import EVIDENCE, Drawing, Verdict
+from repro.claims import EVIDENCE, Drawing, Found
 from repro.claims.registry import load
 from repro.pages import verdicts
 
 LOOKS = dict(zip(EVIDENCE, map(figures.style, (3, 4, 1, 0, 2))))  # colour and marker of each class of evidence
-POINTS = (-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50)  # ticks: as they are up to 5, then on a logarithmic scale
+TICKS = {"points": (-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50), "ratio": (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)}
+AXIS = {"points": "points (logarithmic beyond 5)", "ratio": "ratio (logarithmic)"}
 ZONE = 0.17  # how dark what a rule asks is drawn
-RATIOS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
 
-def save(found: Mapping[str, Verdict], folder: Path, profile: str) -> bool:
-    """Draw and save forest.svg and its kin into a folder; returns whether there are parts to draw."""
-    table = rows(found)
-    if not table.empty:
-        caption = (
-            f"Profile {profile}: every part of every claim, mean and 95 % interval over seeds; the gray zone is what the "
-            "rule asks, the star the paper's own number for the same contrast. Hollow marks are not judged."
-        )
-        figures.save(partial(draw, table, profile), folder, "forest", caption, "", profile, limit=1_000_000)
-    return not table.empty
+class Row(NamedTuple):
+    claim: str
+    evidence: str
+    part: Found
 
 
-def rows(found: Mapping[str, Verdict]) -> pd.DataFrame:
-    """A row a part, in the registry's order of claims."""
-    parts = [(c, found[c], p) for c in load().claims if c in found for p in verdicts.parts(found[c])]
-    return pd.DataFrame([{"claim": c, **asdict(p), "evidence": v.evidence, "data": v.data} for c, v, p in parts])
-
-
-def draw(table: pd.DataFrame, profile: str) -> Drawing:
-    measured = table[table["mean"].notna()]
-    points, ratios = measured["unit"] == "points", (measured["unit"] == "ratio") & (measured["mean"] > 0)
-    groups = [g for g in (measured[points], measured[ratios], measured[~points & ~ratios]) if len(g)]
-    heights = [len(g) + 1.5 for g in groups]
-    fig, axes = figures.figure(
-        max(1, len(groups)), 1, height=1.2 + 0.19 * sum(heights), width=9.6, squeeze=False, height_ratios=heights or [1]
+def save(figures_root: Path, profile: str, folder: Path) -> bool:
+    """Draw the verdicts of figures_root/<profile>/ as forest.svg and its kin in a folder; whether there are parts at all."""
+    files = (figures_root / profile / slug / "verdicts.json" for slug in load().notebooks)
+    found = {claim: verdict for file in files for claim, verdict in verdicts.load(file).items()}
+    rows = [Row(c, found[c].evidence, p) for c in load().claims if c in found for p in verdicts.parts(found[c])]
+    caption = (
+        f"Profile {profile}: every part of every claim, mean and 95 % interval over seeds; the gray zone is what the rule "
+        "asks, the star the paper's own number for the same contrast. Hollow marks are not judged."
     )
-    for ax, group in zip(axes[:, 0], groups):
-        _panel(ax, group, str(group["unit"].iloc[0]))
-    classes = [c for c in EVIDENCE if c in set(measured["evidence"])]
-    axes[0, 0].legend(
-        handles=[_mark(axes[0, 0], math.nan, math.nan, LOOKS[c], label=c) for c in classes]
-        + [_star(axes[0, 0], math.nan, math.nan, "the paper"), Patch(color=figures.muted(), alpha=ZONE, label="asked")],
-        ncols=len(classes) + 2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.3,
-    )  # fmt: skip
-    counts = Counter(table["word"])
+    if rows:
+        figures.save(partial(draw, rows, profile), folder, "forest", caption, "", profile, limit=1_000_000)
+    return bool(rows)
+
+
+def draw(rows: Sequence[Row], profile: str) -> Drawing:
+    """A panel for points, one for ratios, and the parts in other units as text; the claims in the registry's order."""
+    groups: dict[str, list[Row]] = {unit: [] for unit in (*TICKS, "")}
+    for row in rows:
+        known = [v for v in (row.part.mean, row.part.low, row.part.paper) if v is not None]
+        if row.part.mean is not None:  # a logarithm wants numbers above zero
+            drawn = row.part.unit == "points" or row.part.unit == "ratio" and min(known) > 0
+            groups[row.part.unit if drawn else ""].append(row)
+    groups = {unit: group for unit, group in groups.items() if group} or {"": []}
+    heights = [len(group) + 1.5 for group in groups.values()]
+    fig, axes = figures.figure(
+        len(groups), 1, height=1.2 + 0.19 * sum(heights), width=9.6, squeeze=False, height_ratios=heights
+    )
+    for ax, (unit, group) in zip(axes[:, 0], groups.items()):
+        _panel(ax, unit, group)
+    top, classes = axes[0, 0], [c for c in EVIDENCE if c in {row.evidence for row in rows}]
+    marks = [_mark(top, math.nan, math.nan, label=c, **_look(c)) for c in classes]
+    marks += [_star(top, math.nan, math.nan, "the paper"), Patch(color=figures.muted(), alpha=ZONE, label="asked")]
+    top.legend(handles=marks, ncols=len(marks), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.3)
+    counts = Counter(row.part.word for row in rows)
     said = ", ".join(f"{counts[w]} {w}" for w in (*stats.PART_WORDS, stats.NOT_JUDGED) if counts[w])
-    return Drawing(fig, table, f"A forest plot of the {len(table)} parts of the claims at profile {profile}: {said}.")
+    table = pd.DataFrame([{"claim": row.claim, "evidence": row.evidence, **asdict(row.part)} for row in rows])
+    return Drawing(fig, table, f"A forest plot of the {len(rows)} parts of the claims at profile {profile}: {said}.")
 
 
-def _panel(ax: Any, group: pd.DataFrame, unit: str) -> None:
-    """The parts in points, or in ratios, against one axis; those in other units as text."""
-    y, of_one_unit = np.arange(len(group))[::-1], unit in ("points", "ratio")
-    if of_one_unit:
-        ticks, neutral = (POINTS, 0) if unit == "points" else (RATIOS, 1)
-        numbers = group[["mean", "low", "high", "paper"]].to_numpy(float)
-        least, most = (f(numbers, initial=neutral, where=np.isfinite(numbers)) for f in (np.min, np.max))
-        lowest = max([t for t in ticks if t < least] or ticks[:1])
-        limits = lowest, min([t for t in ticks if t > most] or [most * 1.1])
-        ax.set_xscale("log") if unit == "ratio" else ax.set_xscale("symlog", linthresh=5)
-        ax.set_xlim(limits)
-        shown = [t for t in ticks if limits[0] <= t <= limits[1]]
-        ax.set_xticks(shown, [f"{t:g}" for t in shown])
-        ax.axvline(neutral, color=figures.ink(), linewidth=0.8, zorder=1)
-        ax.set_xlabel("points (logarithmic beyond 5)" if unit == "points" else "ratio (logarithmic)")
-    else:
-        ax.set_xlim(0, 1)
-        ax.set_xticks([])
-    ax.minorticks_off()
-    for at, part in zip(y, group.itertuples()):
-        look = LOOKS.get(part.evidence, figures.style(5))
-        if of_one_unit:
-            zone = asked(part.rule)
+def _panel(ax: Any, unit: str, group: Sequence[Row]) -> None:
+    limits = _axis(ax, unit, [v for _, _, p in group for v in (p.mean, p.low, p.high, p.paper) if v is not None])
+    y = np.arange(len(group))[::-1]
+    for i, (at, (claim, evidence, part)) in enumerate(zip(y, group)):
+        look, hollow, zone = _look(evidence), part.word == stats.NOT_JUDGED, asked(part.rule)
+        if unit:
             if zone:
                 ax.fill_betweenx(
                     [at - 0.38, at + 0.38], *np.clip(zone, *limits), color=figures.muted(), alpha=ZONE, lw=0
                 )
-            if pd.notna(part.low) and pd.notna(part.high):
+            if part.low is not None and part.high is not None:
                 ax.plot([part.low, part.high], [at, at], color=look["color"], linewidth=1.8, solid_capstyle="round")
-            _mark(ax, part.mean, at, look, hollow=part.word == stats.NOT_JUDGED)
-            if pd.notna(part.paper):
+            if part.paper is not None:
                 _star(ax, part.paper, at)
         else:
-            text = verdicts.interval(*_known(part.mean, part.low, part.high), part.unit)
-            _mark(ax, 0.02, at, look, hollow=part.word == stats.NOT_JUDGED)
-            told = f"{text}, asked: {part.rule}" + (f", the paper: {part.paper:g}" if pd.notna(part.paper) else "")
-            ax.text(0.045, at, told, va="center", fontsize=7.5)
-        ax.text(
-            1.01, at, f"{figures.SIGNS[part.word].sign} {part.word}", color=figures.word_colour(part.word),
-            transform=ax.get_yaxis_transform(), va="center", fontsize=7.5,
-        )  # fmt: skip
-    names = [f"{textwrap.shorten(p.name, 60, placeholder=' …')}   {p.claim}" for p in group.itertuples()]
+            ax.text(0.045, at, f"{verdicts.cells(part)[1]}, asked: {part.rule}", va="center", fontsize=7.5)
+        _mark(ax, part.mean if unit else 0.02, at, hollow, **look)
+        word, colour = f"{figures.SIGNS[part.word].sign} {part.word}", figures.word_colour(part.word)
+        ax.text(1.01, at, word, color=colour, transform=ax.get_yaxis_transform(), va="center", fontsize=7.5)
+        if i and claim != group[i - 1].claim:
+            ax.axhline(at + 0.5, color=figures.muted(), linewidth=0.4, alpha=0.5, zorder=0)
+    names = [f"{textwrap.shorten(row.part.name, 60, placeholder=' …')}   {row.claim}" for row in group]
     ax.set_yticks(y, names, fontsize=7.5)
-    ax.set_ylim(-0.7, len(group) - 0.3)
+    ax.set_ylim(-0.7, max(1, len(group)) - 0.3)
     ax.grid(visible=False, axis="y")
-    ax.grid(visible=of_one_unit, axis="x")
+    ax.grid(visible=bool(unit), axis="x")
     ax.spines[["left", "bottom"]].set_visible(False)
-    claims = list(group["claim"])
-    for at, (claim, below) in zip(y, itertools.pairwise(claims)):
-        if claim != below:
-            ax.axhline(at - 0.5, color=figures.muted(), linewidth=0.4, alpha=0.5, zorder=0)
+
+
+def _axis(ax: Any, unit: str, values: Sequence[float]) -> tuple[float, float]:
+    """Scale and ticks of a panel; returns its limits, the next ticks beyond all values."""
+    if not unit:
+        ax.set(xlim=(0, 1), xticks=[])
+        return 0, 1
+    ticks, neutral = TICKS[unit], float(unit == "ratio")
+    least, most = min(neutral, *values), max(neutral, *values)
+    limits = max([t for t in ticks if t < least] or [least]), min([t for t in ticks if t > most] or [most])
+    ax.set_xscale("log") if unit == "ratio" else ax.set_xscale("symlog", linthresh=5)
+    shown = [t for t in ticks if limits[0] <= t <= limits[1]]
+    ax.set_xticks(shown, [f"{t:g}" for t in shown])
+    ax.minorticks_off()
+    ax.set(xlim=limits, xlabel=AXIS[unit])
+    ax.axvline(neutral, color=figures.ink(), linewidth=0.8, zorder=1)
+    return limits
 
 
 def asked(rule: str) -> tuple[float, float] | None:
@@ -135,20 +133,15 @@ def asked(rule: str) -> tuple[float, float] | None:
     return (-margin if found[1] == "NONINF" else max(margin, around)), math.inf
 
 
-def _known(*values: float) -> list[float | None]:
-    return [None if pd.isna(v) else v for v in values]
+def _look(evidence: str) -> dict[str, Any]:
+    return LOOKS.get(evidence, figures.style(5)) | {"linestyle": ""}
 
 
-def _mark(ax: Any, x: float, y: float, look: Mapping[str, Any], hollow: bool = False, label: str = "") -> Any:
+def _mark(ax: Any, x: float, y: float, hollow: bool = False, **look: Any) -> Any:
     face = figures.paper() if hollow else look["color"]
-    return ax.plot(
-        [x], [y], color=look["color"], marker=look["marker"], markersize=5, linestyle="", markerfacecolor=face,
-        label=label, zorder=3,
-    )[0]  # fmt: skip
+    return ax.plot([x], [y], markersize=5, markerfacecolor=face, zorder=3, **look)[0]
 
 
 def _star(ax: Any, x: float, y: float, label: str = "") -> Any:
-    return ax.plot(
-        [x], [y], marker="*", markersize=8, linestyle="", markerfacecolor=figures.paper(),
-        markeredgecolor=figures.ink(), markeredgewidth=0.9, label=label, zorder=4,
-    )[0]  # fmt: skip
+    look = {"marker": "*", "linestyle": "", "markerfacecolor": figures.paper(), "markeredgecolor": figures.ink()}
+    return ax.plot([x], [y], markersize=8, markeredgewidth=0.9, zorder=4, label=label, **look)[0]

@@ -14,7 +14,6 @@ import html
 import io
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -294,9 +293,9 @@ def _evidence(claim_id: str, found: Verdict, rows: pd.DataFrame) -> str:
     if entry is None or not found.seeds:
         return found.evidence if found.seeds else ""
     own = {DATASETS[name].title for name in known.papers[entry.paper].data}
-    titles = set(rows["data_title"].dropna()) if "data_title" in rows else set()
-    is_own = found.evidence == "photographs" and titles and titles <= own
-    return entry.evidence or (claims.EVIDENCE[-1] if is_own else found.evidence)
+    titles = set(rows["data_title"].dropna()) if "data_title" in rows else {""}
+    best = claims.EVIDENCE[-1] if found.evidence == "photographs" and titles and titles <= own else found.evidence
+    return entry.evidence or best
 
 
 def show(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
@@ -340,12 +339,8 @@ def _worded(claim_id: str, found: Verdict, headline: str) -> dict[str, str]:
     sign, first = figures.VERDICTS[found.verdict], f"{claim_id}: {found.verdict}"
     lines = [f"{first}{rests}. {found.sentence}", *(f"  {', '.join(filter(None, row))}" for row in rows)]
     beside = f"<br><small>The paper: {html.escape(headline)}</small>" if headline else ""
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-    body = "".join(line([*row[:-1], f"{figures.SIGNS[row[-1]].sign} {row[-1]}"], "td") for row in rows)
-    table = f"<table><thead>{line(verdicts.PARTS, 'th')}</thead><tbody>{body}</tbody></table>" if rows else ""
+    signed = [[*row[:-1], f"{figures.SIGNS[row[-1]].sign} {row[-1]}"] for row in rows]
+    table = pd.DataFrame(signed, columns=verdicts.PARTS).to_html(index=False, border=0) if rows else ""
     text = (
         f"<p><strong style='color:{sign.light}'>{sign.sign} {first}</strong>{html.escape(rests)}"
         f"<br>{html.escape(found.sentence)}{beside}</p>{table}"

@@ -133,9 +133,9 @@ def update_readme(path: Path | str, rows: Sequence[Row], notebooks_root: Path | 
     from repro.pages import forest
 
     _filled(Path(path), rows, notebooks_root)  # fails before anything is drawn
+    figures = Path(path).parent / "figures"
     for profile in shown(rows):
-        found = {row.entry.id: row.verdicts[profile] for row in rows if profile in row.verdicts}
-        forest.save(found, Path(path).parent / "figures" / profile, profile)
+        forest.save(figures, profile, figures / profile)
     text, new = _filled(Path(path), rows, notebooks_root)
     if new != text:
         write_atomic(Path(path), new)
@@ -168,13 +168,10 @@ def _filled(path: Path, rows: Sequence[Row], notebooks_root: Path | str | None) 
 
 
 def _picture(about: Path, root: Path) -> str:
-    """A figure saved beside its JSON as HTML that follows the reader's theme."""
-    from html import escape
-
+    """The forest plot in the reader's theme, with its caption."""
     told, where = json.loads(about.read_text(encoding="utf-8")), about.parent.relative_to(root).as_posix()
     dark = f'<source media="(prefers-color-scheme: dark)" srcset="{where}/forest-dark.svg">'
-    image = f'<img src="{where}/forest.svg" alt="{escape(told["alt"])}">'
-    return f"<picture>{dark}{image}</picture>\n\n{told['caption']}\n\n"
+    return f'<picture>{dark}<img src="{where}/forest.svg" alt="{told["alt"]}"></picture>\n\n{told["caption"]}\n\n'
 
 
 def cost(figures_root: Path) -> str:

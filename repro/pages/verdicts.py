@@ -51,12 +51,12 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
-def numbers(values: Sequence[float | None], sign: str = "") -> list[str]:
-    """Numbers that stand beside each other: equal decimals, three digits of the largest, powers of ten below 0.001; ""
-    for None. sign "+": also where a number is not negative."""
+def numbers(values: Sequence[float | None]) -> list[str]:
+    """Numbers that stand beside each other: equal decimals, three digits of the largest, powers of ten below 0.001; "" for
+    None."""
     largest = max((abs(v) for v in values if v is not None), default=0)
     decimals = 1 if largest == 0 else max(0, 2 - math.floor(math.log10(largest)))
-    form = f"{sign}.1e" if 0 < largest < 1e-3 else f"{sign}.{decimals}f"
+    form = ".1e" if 0 < largest < 1e-3 else f".{decimals}f"
     return ["" if v is None else f"{v:{form}}" for v in values]
 
 

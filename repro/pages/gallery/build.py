@@ -56,8 +56,6 @@ class Outcome:
     word: str
     sentence: str = ""
     effect: str = ""
-    interval: str = ""
-    glyph: Markup | str = ""
     under: str = ""  # seeds, data, backbone
     evidence: str = ""
     finding: str = ""
@@ -240,44 +238,13 @@ def _read_notebook(path: Path) -> Any:
 
 
 def outcome(v: Verdict) -> Outcome:
-    """A stored verdict with its numbers typeset; a difference in points has its sign."""
-    bounds = (v.effect, v.low, v.high)
-    signed = v.unit.startswith(("point", "%"))
-    effect, low, high = map(_typeset, verdicts.numbers(bounds, "+" if signed else ""))
-    unit = {"ratio": " ×", "": ""}.get(v.unit, f" {v.unit}")
-    whole = None not in bounds
-    return Outcome(
-        word=v.verdict,
-        sentence=v.sentence,
-        effect=effect + unit if effect else "",
-        interval=f"{low} to {high}" if whole else "",
-        glyph=glyph(*bounds, 1.0 if v.unit == "ratio" else 0.0) if whole else "",
-        under=verdicts.basis(v),
-        evidence=v.evidence,
-        finding=v.finding,
-        parts=[(p[0], *(re.sub(r"-(?=\d)", "−", c) for c in p[1:])) for p in map(verdicts.cells, verdicts.parts(v))],
-    )
+    """A stored verdict in words, with real minus signs."""
 
+    def typeset(text: str) -> str:
+        return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
 
-def _typeset(number: str) -> str:
-    """A real minus sign, and 2.3e-16 as 2.3 × 10⁻¹⁶."""
-    digits, e, exponent = number.partition("e")
-    raised = f" × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}" if e else ""
-    return digits.replace("-", "−") + raised
-
-
-def glyph(effect: float, low: float, high: float, reference: float) -> Markup:
-    """A thumbnail of an effect: interval and mean against the line of no effect. The numbers stand beside it."""
-    width, pad = 132, 8
-    values = (reference, effect, low, high)
-    start, span = min(values), (max(values) - min(values)) or 1.0
-    zero, mean, left, right = (round(pad + (width - 2 * pad) * (v - start) / span, 1) for v in values)
-    return Markup(
-        f'<svg class="glyph" viewBox="0 0 {width} 16" width="{width}" height="16" aria-hidden="true">'
-        f'<line class="base" x1="0" x2="{width}" y1="8" y2="8"/>'
-        f'<line class="zero" x1="{zero}" x2="{zero}" y1="1" y2="15"/>'
-        f'<line class="bar" x1="{left}" x2="{right}" y1="8" y2="8"/><circle cx="{mean}" cy="8" r="3.6"/></svg>'
-    )
+    parts = [tuple(map(typeset, verdicts.cells(part))) for part in verdicts.parts(v)]
+    return Outcome(v.verdict, v.sentence, typeset(verdicts.effect(v)), verdicts.basis(v), v.evidence, v.finding, parts)
 
 
 def _note(text: str) -> tuple[str, Markup]:
@@ -317,10 +284,9 @@ def _write(out: Path, sources: Sources) -> None:
             after=pages[profile, order[i + 1]] if i + 1 < len(order) else None,
         )
         _put(out / profile / f"{slug}.html", text)
-    _put(
-        out / "index.html",
-        env.get_template("index.html").render(root="", **_index(pages, sources, _forests(out, sources))),
-    )
+    drawn = [p for p in sources.profiles if forest.save(sources.figures, p, out / p)]
+    forests = {p: _figure(out / p / "forest.json") for p in drawn}
+    _put(out / "index.html", env.get_template("index.html").render(root="", forests=forests, **_index(pages, sources)))
 
 
 def _page(out: Path, blocks: Any, sources: Sources, profile: str, slug: str) -> Page:
@@ -402,18 +368,7 @@ def _link(href: str, sources: Sources, profile: str) -> str | None:
     return f"{slug}.html{hash_}{anchor}" if path.endswith(".ipynb") and any(f.exists() for f in files) else None
 
 
-def _forests(out: Path, sources: Sources) -> dict[str, Figure]:
-    """Draw the forest plot of each profile that has parts, beside its pages."""
-    made = {}
-    for profile in sources.profiles:
-        files = (sources.figures / profile / slug / "verdicts.json" for slug in sources.names)
-        found = {claim: v for file in files for claim, v in verdicts.load(file).items()}
-        if forest.save(found, out / profile, profile):
-            made[profile] = _figure(out / profile / "forest.json")
-    return made
-
-
-def _index(pages: dict[tuple[str, str], Page], sources: Sources, forests: dict[str, Figure]) -> dict[str, Any]:
+def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     papers: dict[str, dict[str, list[dict[str, Any]]]] = {}  # the same rows by paper and notebook
     for e in sorted(sources.registry.claims.values(), key=lambda e: _natural(e.id)):
@@ -434,7 +389,6 @@ def _index(pages: dict[tuple[str, str], Page], sources: Sources, forests: dict[s
         "rows": rows,
         "papers": papers,
         "counts": counts,
-        "forests": forests,
         "profiles": sources.profiles,
         "titles": sources.titles,
         "pages": pages,
