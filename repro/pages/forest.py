@@ -54,7 +54,7 @@ def draw(rows: Sequence[Row], profile: str) -> Drawing:
     for row in rows:
         known = [v for v in (row.part.mean, row.part.low, row.part.paper) if v is not None]
         if row.part.mean is not None:  # a logarithm wants numbers above zero
-            drawn = row.part.unit == "points" or row.part.unit == "ratio" and min(known) > 0
+            drawn = row.part.unit == "points" or (row.part.unit == "ratio" and min(known) > 0)
             groups[row.part.unit if drawn else ""].append(row)
     groups = {unit: group for unit, group in groups.items() if group} or {"": []}
     heights = [len(group) + 1.5 for group in groups.values()]
