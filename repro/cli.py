@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument(
             "notebooks", nargs="*", metavar="NOTEBOOK", help="slugs or names, e.g. batch_size (default: all)"
         )
-        p.add_argument("--profile", default="quick", help="smoke, quick, gpu or paper (default: quick)")
+        p.add_argument("--profile", default="quick", help="smoke, quick, cpu, gpu or paper (default: quick)")
         p.add_argument("--minutes", type=float, default=0.0, help="stop measuring cleanly after this long; 0: no limit")
         p.add_argument("--workers", type=int, default=0, help="processes (default: one a core; one with a GPU)")
         p.add_argument("--store", type=Path, help="folder of stored runs (default: build/store)")
@@ -120,6 +120,7 @@ def _add_pages(add: Callable[..., argparse.ArgumentParser]) -> None:
     table.add_argument("--markdown", action="store_true", help="the table as Markdown")
     table.add_argument("--readme", type=Path, help="write the table into this README, between its marks")
     table.add_argument("--figures", type=Path, help="the folder of results (default: the committed figures/)")
+    table.add_argument("--stability", nargs=2, type=Path, metavar=("A", "B"), help="compare the words of two folders")
     new = add("new-claim", _new_claim, "Write a new claim's registry entry, module, notebook and test from templates.")
     new.add_argument("id", metavar="ID", help="an id that no claim has, e.g. C11")
     new.add_argument("slug", metavar="SLUG", help="of its module and notebook, e.g. projector_depth")
@@ -364,8 +365,11 @@ def _build_gallery(profile: str, figures: Path | None = None, out: Path | None =
 
 
 def _claims(args: argparse.Namespace) -> int:
-    from repro.pages import table
+    from repro.pages import table, verdicts
 
+    if args.stability:
+        print(verdicts.stability(*args.stability))
+        return 0
     rows = table.rows(args.figures, places.notebooks())
     if args.readme:
         changed = table.update_readme(args.readme, rows)

@@ -60,7 +60,7 @@ SMOKE = ("--profile", "smoke", "--workers", "1")
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        ("measure --profile laptop", "Unknown profile 'laptop': choose one of smoke, quick, gpu, paper"),
+        ("measure --profile laptop", "Unknown profile 'laptop': choose one of smoke, quick, cpu, gpu, paper"),
         ("run --profile laptop", "Unknown profile 'laptop'"),
         ("measure batchsize", "There is no notebook 'batchsize': choose from"),
         ("run batchsize", "There is no notebook 'batchsize'"),
@@ -113,7 +113,7 @@ def test_it_is_so_for_a_process_too(tmp_path):
     )  # fmt: skip
     assert end.returncode == 2
     assert end.stdout == ""
-    assert end.stderr == "repro: Unknown profile 'laptop': choose one of smoke, quick, gpu, paper.\n"
+    assert end.stderr == "repro: Unknown profile 'laptop': choose one of smoke, quick, cpu, gpu, paper.\n"
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ from bs4 import BeautifulSoup
 from matplotlib.colors import to_rgb
 
 from repro import figures
-from repro.claims import Verdict
+from repro.claims import Found, Verdict
 from repro.claims.registry import load
 from repro.errors import ReproError
 from repro.pages import gallery as gallery_module
 from repro.pages.gallery import build
-from repro.pages.gallery.build import _natural, glyph, outcome
+from repro.pages.gallery.build import _natural, outcome
 from repro.pages.gallery.render import clean, inline, markdown, render
 
 PIXEL = base64.b64encode(
@@ -136,9 +136,14 @@ def sources(tmp_path_factory):
         figures.save(drawing, quick, name, "Data: scenes (stand-in).", "batch_size", "quick")
     shutil.copytree(quick, gpu)
     (quick / "runs.jsonl").write_text("{}\n")
-    worded = {"A3": verdict("reproduced"), "A4": verdict("partly"), "A5": verdict("not judged", None, None, None)}
+    part = {"name": "the gap shrinks", "rule": "SUP(1)", "word": "supported", "mean": 2.1, "low": 1.2, "high": 3.0}
+    part |= {"unit": "points", "seeds": 5, "needed": 0, "paper": 4.5}
+    other = part | {"name": "the best differs", "rule": "CROSS", "word": "too small", "mean": -0.4, "paper": None}
+    mixed = verdict("mixed") | {"evidence": "stand-in", "finding": "2.1 points.", "parts": [part, other]}
+    unjudged = verdict("not judged", None, None, None) | {"evidence": "toy", "parts": [part]}
+    worded = {"A3": verdict("reproduced") | {"evidence": "stand-in"}, "A4": mixed, "A5": unjudged}
     (quick / "verdicts.json").write_text(json.dumps(worded))
-    (gpu / "verdicts.json").write_text(json.dumps({"A3": verdict("not reproduced", -0.4, -1, 0.2)}))
+    (gpu / "verdicts.json").write_text(json.dumps({"A3": verdict("contradicted", -0.4, -1, -0.2)}))
     runs = root / "notebooks/quick"
     runs.mkdir(parents=True)
     nbformat.write(notebook(), runs / "01_batch_size.ipynb")
@@ -250,7 +255,7 @@ def test_a_folder_that_is_no_gallery_is_not_replaced(sources, tmp_path):
 
 
 def test_unknown_profile_names_the_known(sources, tmp_path):
-    with pytest.raises(ReproError, match="choose all or one of smoke, quick, gpu, paper"):
+    with pytest.raises(ReproError, match="choose all or one of smoke, quick, cpu, gpu, paper"):
         build("fast", sources / "figures", sources / "notebooks", tmp_path / "g")
 
 
@@ -279,11 +284,13 @@ def test_index_lists_every_claim_and_counts_the_verdicts(pages):
     counts = [[li.get_text(" ", strip=True) for li in ul.find_all("li")] for ul in index.find_all(class_="counts")]
     n = len(rows)
     assert counts == [
-        ["✓ 1 reproduced", "◐ 1 partly", "– 1 not judged", f"· {n - 3} not yet"],
-        ["✗ 1 not reproduced", f"· {n - 1} not yet"],
+        ["stand-in", "✓ 1 reproduced", "◐ 1 mixed"],
+        ["toy", "– 1 not judged"],
+        [f"· {n - 3} not yet"],
+        ["✗ 1 contradicted", f"· {n - 1} not yet"],  # of a verdict that names no class
     ]
     badges = [b.get_text(" ", strip=True) for b in rows["A3"].find_all(class_="badge")]
-    assert badges == ["✓ reproduced", "✗ not reproduced"]
+    assert badges == ["✓ reproduced", "✗ contradicted"]
 
 
 def test_index_links_a_claim_to_its_figure_and_verdict(pages):
@@ -343,13 +350,39 @@ def test_a_verdict_is_word_and_sign_beside_paper_measure_and_criterion(page):
     entry = load().claims["A4"]
     card = page.find(id="verdict-A4")
     text = card.get_text(" ", strip=True)
-    assert "◐ partly" in text
+    assert "◐ mixed" in text
     assert entry.headline in text
     assert entry.criterion in text
-    assert "+2.10 points interval +1.20 to +3.00" in text
-    assert "5 seeds, scenes (stand-in), convnet" in text
+    assert "the gap shrinks: 2.10 [1.20, 3.00] points (the paper: 4.5)" in text
+    assert "stand-in: 5 seeds, scenes (stand-in), convnet" in text
     assert "The gap shrinks by 2.1 points." in text
-    assert card.find("svg", class_="glyph")["aria-hidden"] == "true"
+
+
+def test_parts_stand_in_a_table_and_have_no_word_where_the_claim_is_not_judged(page):
+    def rows(claim):
+        return [[td.get_text(" ", strip=True) for td in tr.find_all("td")] for tr in page.select(f"#{claim} .parts tr")]
+
+    assert rows("verdict-A4")[1:] == [
+        ["the gap shrinks", "2.10 [1.20, 3.00] points", "SUP(1)", "4.5", "✓ supported"],
+        ["the best differs", "−0.40 [1.20, 3.00] points", "CROSS", "", "< too small"],
+    ]
+    assert [row[-1] for row in rows("verdict-A5")[1:]] == ["– not judged"]
+
+
+def test_every_word_has_its_colour(gallery):
+    css = (gallery / "style.css").read_text()
+    for word in figures.SIGNS:
+        assert (
+            re.search(rf"\.{word.replace(' ', '-')}\b[^{{]*{{ --v: var\(--([\w-]+)\)", css)[1] in css.split("@media")[0]
+        )
+
+
+def test_the_index_shows_the_forest_of_a_profile_with_parts(gallery, pages):
+    (forest,) = pages["index.html"].select(".forest")
+    assert forest.img["src"] == "quick/forest.svg"
+    assert "3 parts of the claims at profile quick: 1 supported, 1 too small, 1 not judged" in forest.img["alt"]
+    assert (gallery / "quick/forest.csv").read_text().count("A4") == 2
+    assert not (gallery / "gpu/forest.svg").exists()
 
 
 def test_contradictions_are_shown(page):
@@ -439,29 +472,13 @@ def test_unexecuted_notebooks_give_titles(sources, tmp_path):
 # --- pieces
 
 
-@pytest.mark.parametrize(
-    ("values", "unit", "effect", "interval"),
-    [
-        ((2.14, 1.2, 3.0), "points", "+2.14 points", "+1.20 to +3.00"),
-        ((-0.04, -0.12, 0.041), "points", "−0.040 points", "−0.120 to +0.041"),
-        ((0.9931, 0.981, 0.999), "ratio", "0.993 ×", "0.981 to 0.999"),
-        ((1141.0, None, None), "s", "1141 s", ""),
-        ((3.4e-16, -1e-16, 5e-16), "", "3.4 × 10⁻¹⁶", "−1.0 × 10⁻¹⁶ to 5.0 × 10⁻¹⁶"),
-        ((None, None, None), "points", "", ""),
-    ],
-)
-def test_an_effect_is_typeset(values, unit, effect, interval):
-    shown = outcome(Verdict("partly", *values, unit, 5, "scenes", "convnet", ""))
-    assert (shown.effect, shown.interval) == (effect, interval)
-    assert bool(shown.glyph) == bool(interval)
-
-
-def test_glyph_places_effect_between_its_bounds():
-    svg = BeautifulSoup(glyph(2.0, 1.0, 3.0, 0.0), "html.parser")
-    zero, bar, mean = svg.find(class_="zero"), svg.find(class_="bar"), svg.circle
-    assert float(zero["x1"]) == 8
-    assert float(bar["x1"]) < float(mean["cx"]) < float(bar["x2"]) == 124
-    assert "nan" not in str(glyph(0.0, 0.0, 0.0, 0.0))
+def test_numbers_have_real_minus_signs_and_names_keep_their_hyphens():
+    part = Found("CIFAR-10, batch -1", "EQ(2 around -1)", "supported", -0.04, -0.12, 0.041, "points", 5, paper=-0.1)
+    shown = outcome(Verdict("mixed", -0.04, -0.12, 0.041, "points", 5, "CIFAR-10", "convnet", "", parts=(part,)))
+    measured = "−0.040 [−0.120, 0.041] points"
+    assert shown.effect == f"CIFAR-10, batch −1: {measured} (the paper: −0.1)"
+    assert shown.parts == [("CIFAR-10, batch −1", measured, "EQ(2 around −1)", "−0.1", "supported")]
+    assert outcome(Verdict("not judged", None, None, None, "points", 0, "", "", "")).effect == ""
 
 
 def test_clean_lets_nothing_through_that_runs_or_loads():

@@ -10,17 +10,18 @@ import sys
 import numpy as np
 import pytest
 
-from repro import claims, stats
+from repro import claims, cli, stats
 from repro.claims import Verdict
 from repro.claims.registry import FILE, OWN, entry, load, numbers
 from repro.core import places
 from repro.errors import ReproError
 from repro.figures import VERDICTS
-from repro.pages import table, verdicts
+from repro.pages import forest, table, verdicts
 
 IDS = list(load().claims)
 KEYS = {"id", "paper", "source", "claim", "notebook", "smallest_profile", "verdicts"}
 VERDICT_KEYS = {"verdict", "effect", "low", "high", "unit", "seeds", "data", "backbone"}
+VERDICT_KEYS |= {"finding", "evidence", "parts"}
 ENTRIES = pytest.mark.parametrize("claim", load().claims.values(), ids=lambda e: e.id)
 
 # ---------------------------------------------------------------------------------------------- the papers' numbers
@@ -215,6 +216,12 @@ def test_a_registry_elsewhere(tmp_path):
         ("year = 2020", 'year = "2020"', "paper p has year = '2020', which is not of type int"),
         ('paper = "p"', 'paper = "q"', "has paper 'q': choose one of p"),
         ('"01_batch_size"', '"batch_size"', "has notebook 'batch_size': write a number and a slug"),
+        (
+            'rule = "R"',
+            'evidence = "hearsay"',
+            "claim Z1 has evidence 'hearsay': choose one of identity or theory, toy",
+        ),
+        ('bibtex = "b"', 'data = ["mnist"]', "paper p has data 'mnist': choose one of scenes"),
         ('"quick"', '"fast"', "has smallest_profile 'fast': choose one of smoke"),
         ("{y[k]}", "{y[l]}", "claim Z1 has a headline that its numbers cannot fill in"),
         ("{x[0]}", "{x[7]}", "claim Z1 has a headline that its numbers cannot fill in"),
@@ -250,7 +257,7 @@ def test_a_claim_twice(tmp_path):
 # ------------------------------------------------------------------------------------------------------- the table
 
 VERDICT = {
-    "verdict": "partly",
+    "verdict": "mixed",
     "effect": 1.234,
     "low": -0.5,
     "high": 2.9,
@@ -259,6 +266,18 @@ VERDICT = {
     "data": "scenes",
     "backbone": "convnet",
     "sentence": "The gap shrank by 1.2 points.",
+}
+PART = {
+    "name": "the gap shrinks",
+    "rule": "SUP(1)",
+    "word": "inconclusive",
+    "mean": 1.234,
+    "low": -0.5,
+    "high": 2.9,
+    "unit": "points",
+    "seeds": 5,
+    "needed": 20,
+    "paper": 4.0,
 }
 
 
@@ -311,8 +330,8 @@ def test_a_claim_without_its_notebook_is_not_yet(repository):
     rows = table.rows(root)
     assert set(verdicts_of(rows)) == {"A3"}
     text = table.as_markdown(of(rows, "B6", "B7"), root.parent / "notebooks")
-    assert text.count("· not yet") == 4
-    assert text.startswith("`quick`: 2 not yet; `gpu`: 2 not yet.\n")
+    assert text.count("· not yet") == 2  # in one column: no profile has a verdict on them
+    assert text.startswith("- `quick`: 2 not yet.\n")
 
 
 def test_json_has_no_nan(repository):
@@ -330,7 +349,7 @@ def test_json_has_no_nan(repository):
         ({"A3": 7}, "no JSON object of verdicts by claim"),
         ({"Z9": VERDICT}, "Z9 is no claim of batch_size"),
         ({"B1": VERDICT}, "B1 is no claim of batch_size"),
-        ({"A3": {"verdict": "partly"}}, "A3 missing 8 required positional arguments: 'effect', 'low'"),
+        ({"A3": {"verdict": "mixed"}}, "A3 missing 8 required positional arguments: 'effect', 'low'"),
         ({"A3": {**VERDICT, "extra": 1}}, "A3 got an unexpected keyword argument 'extra'"),
         ({"A3": {**VERDICT, "verdict": "confirmed"}}, "unknown verdict 'confirmed'"),
         ({"A3": {**VERDICT, "verdict": "not yet"}}, "unknown verdict"),
@@ -363,11 +382,15 @@ def test_text_fits_a_terminal(repository):
     root = repository({"A3": VERDICT, "A4": {**VERDICT, "verdict": "reproduced", "data": "long " * 20}})
     text = table.as_text(table.rows(root))
     assert max(map(len, text.splitlines())) <= 120
-    assert "partly" in text
+    assert "mixed" in text
     assert "1.23 [-0.50, 2.90] points" in text
     assert "5 seeds, scenes, convnet" in text
-    assert f"quick: 1 reproduced, 1 partly, {len(IDS) - 2} not yet" in text
-    assert f"gpu: {len(IDS)} not yet" in text
+    assert f"quick: 1 reproduced, 1 mixed, {len(IDS) - 2} not yet." in text
+    assert "gpu" not in text
+    repository({"A3": VERDICT}, "gpu")
+    wide = table.as_text(table.rows(repository({"A3": VERDICT}, "cpu")))
+    assert max(map(len, wide.splitlines())) <= 120
+    assert re.search(r"^id +claim +cpu +quick +gpu$", wide, re.MULTILINE)
     shown = [line.split()[0] for line in text.splitlines() if re.match(r"[ABC]\d+ ", line)]
     assert shown == IDS
 
@@ -392,7 +415,7 @@ def test_effects_are_rounded_to_their_size(repository, numbers_, shown):
 def test_a_verdict_without_an_effect(repository):
     verdict = {**VERDICT, "effect": None, "low": None, "high": None, "unit": "", "seeds": 1}
     text = table.as_markdown(table.rows(repository({"A3": verdict})))
-    assert "◐ partly<br>1 seed, scenes, convnet" in text
+    assert "◐ mixed<br>1 seed, scenes, convnet" in text
     assert "None" not in text
 
 
@@ -402,12 +425,12 @@ def test_markdown(repository):
     lines = text.splitlines()
     body = [line for line in lines if re.match(r"\| \[?[ABC]\d+", line)]
     assert len(body) == len(IDS)
-    # Every row has the header's five cells, even where a text holds a bar.
-    assert {len(re.split(r"(?<!\\)\|", line)) for line in body} == {7}
+    # Every row has the header's three cells, even where a text holds a bar.
+    assert {len(re.split(r"(?<!\\)\|", line)) for line in body} == {5}
     a3, b1 = body[IDS.index("A3")], body[IDS.index("B1")]
-    assert a3.startswith("| [A3](notebooks/01_batch_size.ipynb) | Which batch size")
-    assert "◐ partly<br>1.23 [-0.50, 2.90] points<br>5 seeds, a\\|b, convnet | · not yet |" in a3
-    assert b1.startswith("| B1 | ")
+    assert a3.startswith("| [A3](notebooks/01_batch_size.ipynb) Which batch size")
+    assert "◐ mixed<br>1.23 [-0.50, 2.90] points<br>5 seeds, a\\|b, convnet |" in a3
+    assert b1.startswith("| B1 ")
     assert entry("B1").headline in b1
 
 
@@ -419,15 +442,92 @@ def test_update_readme(repository):
     assert not table.readme_is_current(readme, rows)
     assert table.update_readme(readme, rows) is True
     text = readme.read_text()
-    assert text.startswith(f"# Title\n\nabove\n{table.BEGIN}\n\n`quick`: ")
+    assert text.startswith(f"# Title\n\nabove\n{table.BEGIN}\n\n- `quick`: ")
     assert text.endswith(f"\n\n{table.END}\nbelow\n")
     assert "old" not in text
     assert "[A3](notebooks/01_batch_size.ipynb)" in text
     assert table.readme_is_current(readme, rows)
     assert table.update_readme(readme, rows) is False
-    repository({"A3": {**VERDICT, "verdict": "not reproduced"}})
+    repository({"A3": {**VERDICT, "verdict": "contradicted"}})
     assert not table.readme_is_current(readme, table.rows(root))
     assert [file.name for file in readme.parent.iterdir() if "README" in file.name] == ["README.md"]
+
+
+def test_parts_and_evidence_are_told(repository):
+    judged = VERDICT | {"evidence": "photographs", "finding": "It shrank.", "parts": [PART]}
+    root = repository({"A3": judged, "A4": judged | {"verdict": "not judged", "evidence": "toy"}})
+    rows = table.rows(root)
+    text = table.as_markdown(of(rows, "A3", "A4", "A5"))
+    assert text.startswith("- `quick`: photographs: 1 mixed; toy: 1 not judged; 1 not yet.\n")
+    measured = "the gap shrinks: 1.23 [-0.50, 2.90] points (the paper: 4)"
+    assert f"◐ mixed<br>{measured}<br>It shrank.<br>photographs: 5 seeds, scenes, convnet" in text
+    (a3,) = json.loads(table.as_json(of(rows, "A3")))
+    assert a3["verdicts"]["quick"]["parts"] == [PART]
+    a3, a4 = (row.verdicts["quick"] for row in of(rows, "A3", "A4"))
+    assert [p.word for v in (a3, a4) for p in verdicts.parts(v)] == ["inconclusive", "not judged"]
+
+
+def test_the_readme_shows_the_strongest_forest(repository):
+    judged = VERDICT | {
+        "evidence": "stand-in",
+        "parts": [
+            PART,
+            PART | {"unit": "ratio"},
+            PART | {"unit": "rho", "low": None},
+            PART | {"unit": "ratio", "low": 0.9},
+        ],
+    }
+    for profile in ("quick", "cpu"):
+        root = repository({"A3": judged}, profile)
+    readme, rows = root.parent / "README.md", table.rows(root)
+    readme.write_text(f"{table.BEGIN}\n{table.END}\n")
+    assert table.update_readme(readme, rows)
+    assert 'srcset="figures/cpu/forest-dark.svg"><img src="figures/cpu/forest.svg" alt="' in readme.read_text()
+    assert all((root / profile / "forest.csv").read_text().count("A3") == 4 for profile in ("quick", "cpu"))
+    assert table.readme_is_current(readme, rows)
+
+
+@pytest.mark.parametrize(
+    ("rule", "zone"),
+    [
+        ("SUP(0.5)", (0.5, math.inf)),
+        ("SUP(1.2, above 1)", (1.2, math.inf)),
+        ("EQ(2)", (-2, 2)),
+        ("EQ(0.3 around -1)", (-1.3, -0.7)),
+        ("NONINF(1.5)", (-1.5, math.inf)),
+        ("LARGEST", (0, math.inf)),
+        ("TREND", None),
+    ],
+)
+def test_a_rule_asks_for_a_zone(rule, zone):
+    assert forest.asked(rule) == (zone and pytest.approx(zone))
+
+
+def test_the_rules_of_stats_have_their_zones():
+    gain = stats.paired(np.arange(5.0))
+    parts = [stats.sup("", gain, 1, above=0.5), stats.eq("", gain, 2, around=5), stats.noninf("", gain, 1.5)]
+    assert [forest.asked(p.rule) for p in parts] == [(1, math.inf), (3, 7), (-1.5, math.inf)]
+
+
+def test_stability_counts_the_parts_that_agree(tmp_path, capsys):
+    def figures(place, *words):
+        parts = [PART | {"name": name, "word": word} for name, word in zip("pqr", words)]
+        folder = tmp_path / place / "quick" / "batch_size"
+        folder.mkdir(parents=True)
+        other = VERDICT | {"verdict": "not judged", "parts": [PART]}
+        (folder / "verdicts.json").write_text(json.dumps({"A3": VERDICT | {"parts": parts}, "A4": other}))
+        return tmp_path / place
+
+    a, b = figures("a", "supported", "inconclusive", "too small"), figures("b", "supported", "contradicted")
+    assert cli.main(["claims", "--stability", str(a), str(b)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 of 2 parts (50%) have the same word; 1 are judged on one side only.",
+        "quick/batch_size A3, q: inconclusive / contradicted",
+    ]
+    file = a / "quick" / "batch_size" / "verdicts.json"
+    assert verdicts.stability(file, file).startswith("3 of 3 parts (100%)")
+    assert cli.main(["claims", "--stability", str(a), str(tmp_path / "none")]) == 2
+    assert "There is no verdicts.json in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", table.BEGIN, f"{table.END} {table.BEGIN}", f"{table.BEGIN * 2} {table.END}"])

@@ -34,8 +34,7 @@ class Drawing:
     alt: str
 
 
-EVIDENCE = ("identity or theory", "toy", "stand-in", "photographs", "the paper's own data")
-"""What a verdict rests on, the weakest class first."""
+EVIDENCE = registry.EVIDENCE
 
 
 @dataclass(frozen=True)

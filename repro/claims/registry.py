@@ -12,16 +12,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from repro.core.datasets import DATASETS
 from repro.core.io import built
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
 
 FILE = Path(__file__).with_name("registry.toml")
+EVIDENCE = ("identity or theory", "toy", "stand-in", "photographs", "the paper's own data")
+"""What a verdict rests on, the weakest class first."""
 
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper; ``key`` is its short name here, ``bibtex`` the key of its entry, ``arxiv`` its number there."""
+    """A paper; ``key`` is its short name here, ``bibtex`` the key of its entry, ``arxiv`` its number there, ``data`` the
+    data sets it trains on, as `repro.core.datasets` names them."""
 
     key: str
     title: str
@@ -32,6 +36,7 @@ class Paper:
     url: str = ""
     code: str = ""
     bibtex: str = ""
+    data: tuple[str, ...] = ()
 
     @property
     def cited(self) -> str:
@@ -61,6 +66,7 @@ class ClaimEntry:
     rule: str = ""
     unit: str = ""
     headline: str = ""
+    evidence: str = ""
     notes: tuple[str, ...] = ()
     numbers: dict[str, Any] = field(default_factory=dict, hash=False)
 
@@ -124,6 +130,9 @@ def _load(file: Path, changed: int) -> Registry:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise ReproError(f"{file.name} cannot be read ({e}): restore it from the repository.") from e
     papers = {k: built(Paper, {"key": k, **v}, f"{file.name}: paper {k}") for k, v in raw.get("papers", {}).items()}
+    for paper in papers.values():
+        for name in paper.data:
+            _one_of(name, DATASETS, f"{file.name}: paper {paper.key} has data")
     claims: dict[str, ClaimEntry] = {}
     for values in raw.get("claim", []):
         claim = _claim(values, papers, f"{file.name}: claim {values.get('id', '(without id)')}")
@@ -145,6 +154,8 @@ def _claim(values: dict[str, Any], papers: dict[str, Paper], where: str) -> Clai
     if claim.paper:
         _one_of(claim.paper, papers, f"{where} has paper")
     _one_of(claim.smallest_profile, PROFILES, f"{where} has smallest_profile")
+    if claim.evidence:
+        _one_of(claim.evidence, EVIDENCE, f"{where} has evidence")
     if not re.fullmatch(r"\d\d_[a-z]\w*", claim.notebook):
         raise ReproError(f"{where} has notebook {claim.notebook!r}: write a number and a slug, as in 01_batch_size.")
     try:

@@ -25,6 +25,7 @@ from repro.figures.style import (
     LINESTYLES,
     MARKERS,
     PALETTE,
+    SIGNS,
     VERDICTS,
     WIDTH,
     contrast,
@@ -35,4 +36,5 @@ from repro.figures.style import (
     style,
     text_colour,
     theme,
+    word_colour,
 )

@@ -21,12 +21,14 @@ SVG_LIMIT = 200_000  # bytes; a page of six figures stays light
 
 
 def save(
-    draw: Callable[[], Any], folder: str | Path, claim_id: str, caption: str, slug: str, profile: str
-) -> list[Path]:
+    draw: Callable[[], Any], folder: str | Path, claim_id: str, caption: str, slug: str, profile: str,
+    limit: int = 0,
+) -> list[Path]:  # fmt: skip
     """Draw under both themes and write <id>.svg, <id>-dark.svg, <id>.png (light), <id>.csv and <id>.json.
 
     `draw()` returns a `repro.claims.Drawing` (figure, table, alt) and is called once a theme. Nothing is written unless
-    both drawings succeed; each file is replaced whole; the same numbers give the same bytes. Returns the paths.
+    both drawings succeed; each file is replaced whole; the same numbers give the same bytes. Returns the paths. An SVG
+    above `limit` bytes (0: SVG_LIMIT) gives a warning.
     """
     files: dict[Path, bytes] = {}
     for name, suffix in (("dark", "-dark"), ("light", "")):
@@ -42,7 +44,7 @@ def save(
     about = {"id": claim_id, "slug": slug, "profile": profile, "alt": drawing.alt, "caption": caption}
     files[Path(folder, f"{claim_id}.json")] = (json.dumps(about, indent=1, ensure_ascii=False) + "\n").encode()
     for path, content in files.items():
-        if path.suffix == ".svg" and len(content) > SVG_LIMIT:
+        if path.suffix == ".svg" and len(content) > (limit or SVG_LIMIT):
             size = len(content) // 1000
             warnings.warn(f"{path.name} has {size} kB: draw its densest marks with rasterized=True", stacklevel=2)
         write_atomic(path, content)

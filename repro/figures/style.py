@@ -46,6 +46,11 @@ VERDICTS = {
     "not yet": Sign("·", "#565d68", "#a7b0bc"),
 }
 
+SIGNS = VERDICTS | {  # of a claim's parts as well
+    "supported": VERDICTS["reproduced"],
+    "too small": VERDICTS["contradicted"]._replace(sign="<"),
+}
+
 WIDTH = 7.2  # inches, the text column of a page
 
 
@@ -124,6 +129,11 @@ def muted() -> str:
 def paper() -> str:
     """The ground, for halos and hollow markers."""
     return mpl.rcParams["axes.facecolor"]
+
+
+def word_colour(word: str) -> str:
+    """The colour of a verdict's or a part's word under the theme in force."""
+    return SIGNS[word].light if _is_light() else SIGNS[word].dark
 
 
 def sequential() -> ListedColormap:

@@ -25,7 +25,7 @@ from repro import claims, figures, stats
 from repro.claims import Claim, Verdict, ledger, registry
 from repro.claims.kit import Plan
 from repro.core import places, store, sweep
-from repro.core.datasets import EMBEDDED
+from repro.core.datasets import DATASETS, EMBEDDED
 from repro.core.io import write_atomic
 from repro.core.profiles import PROFILES, Profile
 from repro.core.profiles import profile as find_profile
@@ -278,10 +278,24 @@ def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
     word, reason = stats.judged(found.verdict, study.profile.name, found.seeds)
     if word != found.verdict:
         found = replace(found, verdict=word, sentence=f"Not judged: {reason}. {found.sentence}")
+    found = replace(found, evidence=_evidence(claim_id, found, mine))
     if study.profile.seeds < planned:
         sentence = f"{found.sentence} Measured so far: {study.profile.seeds} of {planned} planned seeds."
         found = replace(found, sentence=sentence)
     return found
+
+
+def _evidence(claim_id: str, found: Verdict, rows: pd.DataFrame) -> str:
+    """The class of evidence: the registry's own word, or the paper's own data where all rows are of these, or as found;
+    none where nothing was measured."""
+    known = registry.load()
+    entry = known.claims.get(claim_id)
+    if entry is None or not found.seeds:
+        return found.evidence if found.seeds else ""
+    own = {DATASETS[name].title for name in known.papers[entry.paper].data}
+    titles = set(rows["data_title"].dropna()) if "data_title" in rows else {""}
+    best = claims.EVIDENCE[-1] if found.evidence == "photographs" and titles and titles <= own else found.evidence
+    return entry.evidence or best
 
 
 def show(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
@@ -314,15 +328,24 @@ def verdict(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
     known = json.loads(path.read_text()) if path.exists() else {}
     known = {k: v for k, v in known.items() if k in {c.id for c in study.claims}} | {claim_id: asdict(found)}
     write_atomic(path, json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
-    sign = figures.VERDICTS[found.verdict]
     headline = registry.entry(claim_id).headline if claim_id in registry.load().claims else ""
+    display(_worded(claim_id, found, headline), raw=True, metadata={"repro": {"verdict": claim_id}})
+
+
+def _worded(claim_id: str, found: Verdict, headline: str) -> dict[str, str]:
+    """A verdict as text and as HTML: its word, its class of evidence, what was found, and its parts. Intervals are 95 %."""
+    rows = [verdicts.cells(part) for part in verdicts.parts(found)]
+    rests = f" ({found.evidence})" if found.evidence else ""
+    sign, first = figures.VERDICTS[found.verdict], f"{claim_id}: {found.verdict}"
+    lines = [f"{first}{rests}. {found.sentence}", *(f"  {', '.join(filter(None, row))}" for row in rows)]
     beside = f"<br><small>The paper: {html.escape(headline)}</small>" if headline else ""
-    data = {
-        "text/plain": f"{claim_id}: {found.verdict}",
-        "text/html": f"<p><strong style='color:{sign.light}'>{sign.sign} {claim_id}: "
-        f"{found.verdict}</strong><br>{html.escape(found.sentence)}{beside}</p>",
-    }
-    display(data, raw=True, metadata={"repro": {"verdict": claim_id}})
+    signed = [[*row[:-1], f"{figures.SIGNS[row[-1]].sign} {row[-1]}"] for row in rows]
+    table = pd.DataFrame(signed, columns=verdicts.PARTS).to_html(index=False, border=0) if rows else ""
+    text = (
+        f"<p><strong style='color:{sign.light}'>{sign.sign} {first}</strong>{html.escape(rests)}"
+        f"<br>{html.escape(found.sentence)}{beside}</p>{table}"
+    )
+    return {"text/plain": "\n".join(lines), "text/html": text}
 
 
 def find(study: Study, claim_id: str) -> Claim:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +15,12 @@ from repro.core.io import write_atomic
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
 from repro.pages import verdicts
-from repro.pages.verdicts import NOT_YET, WORDS
+from repro.pages.verdicts import NOT_YET
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 COST_BEGIN, COST_END = "<!-- cost:begin -->", "<!-- cost:end -->"
-SHOWN = ("quick", "gpu")
-"""The profiles whose verdicts the text and the README show; the JSON has all."""
+SHOWN = ("cpu", "quick", "gpu")
+"""The profiles whose verdicts the text and the README show where there are any; the JSON has all."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,12 @@ class Row:
     verdicts: dict[str, Verdict]
 
     def cell(self, profile: str) -> list[str]:
-        """The verdict at a profile in lines: the word, the effect with its interval, what it rests on."""
+        """The verdict at a profile in lines: the word, the effect with its interval, what was found, what it rests on."""
         found = self.verdicts.get(profile)
-        lines = [found.verdict, verdicts.effect(found), verdicts.basis(found)] if found else [NOT_YET]
-        return [line for line in lines if line]
+        if found is None:
+            return [NOT_YET]
+        rests = ": ".join(filter(None, (found.evidence, verdicts.basis(found))))
+        return [line for line in (found.verdict, verdicts.effect(found), found.finding, rests) if line]
 
 
 def rows(figures_root: Path | str | None = None, notebooks_root: Path | str | None = None) -> list[Row]:
@@ -72,9 +73,16 @@ def as_json(rows: Sequence[Row]) -> str:
     return json.dumps(out, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def as_text(rows: Sequence[Row], profiles: Sequence[str] = SHOWN) -> str:
-    """Return the table for a terminal, at most 120 columns wide for up to two profiles."""
-    widths = [3, 53, *[28] * len(profiles)]
+def shown(rows: Sequence[Row]) -> list[str]:
+    """The profiles of SHOWN that have a verdict; quick if none has."""
+    return [p for p in SHOWN if any(p in row.verdicts for row in rows)] or ["quick"]
+
+
+def as_text(rows: Sequence[Row], profiles: Sequence[str] = ()) -> str:
+    """Return the table for a terminal, at most 120 columns wide for up to three profiles, those of `shown` if none is
+    named."""
+    profiles = profiles or shown(rows)
+    widths = [3, 115 - 30 * len(profiles), *[28] * len(profiles)]
 
     def lines(*cells: list[str]) -> Iterator[str]:
         wrapped = [[part for text in cell for part in textwrap.wrap(text, w)] for cell, w in zip(cells, widths)]
@@ -93,21 +101,22 @@ def as_text(rows: Sequence[Row], profiles: Sequence[str] = SHOWN) -> str:
     return "\n".join([*out, *(f"{profile}: {_counted(rows, profile)}" for profile in profiles)])
 
 
-def as_markdown(rows: Sequence[Row], notebooks_root: Path | str | None = None, profiles: Sequence[str] = SHOWN) -> str:
+def as_markdown(rows: Sequence[Row], notebooks_root: Path | str | None = None) -> str:
     """Return the table for the README: one a paper, each id linked to its notebook where ``notebooks_root`` has it."""
     from repro.figures import VERDICTS
 
+    profiles = shown(rows)
     notebooks = places.notebooks() if notebooks_root is None else Path(notebooks_root)
-    out = ["; ".join(f"`{profile}`: {_counted(rows, profile)}" for profile in profiles) + ".", ""]
+    out = [*(f"- `{profile}`: {_counted(rows, profile)}" for profile in profiles), ""]
     for paper, group in _by_paper(rows):
         title = _escaped(paper.title)
         out += [f"**[{title}]({paper.url})** ({paper.cited})" if paper.url else f"**{title}**", ""]
-        out.append(f"| id | claim | the paper's numbers | {' | '.join(profiles)} |")
-        out.append("| --- " * (3 + len(profiles)) + "|")
+        out.append(f"| claim | the paper | {' | '.join(profiles)} |")
+        out.append("| --- " * (2 + len(profiles)) + "|")
         for row in group:
             e = row.entry
             label = f"[{e.id}](notebooks/{e.notebook}.ipynb)" if (notebooks / f"{e.notebook}.ipynb").is_file() else e.id
-            cells = [label, _escaped(e.claim), _escaped(": ".join(filter(None, (e.source, e.headline))))]
+            cells = [f"{label} {_escaped(e.claim)}", _escaped(": ".join(filter(None, (e.source, e.headline))))]
             for word, *rest in map(row.cell, profiles):
                 cells.append("<br>".join([f"{VERDICTS[word].sign} {word}", *map(_escaped, rest)]))
             out.append(f"| {' | '.join(cells)} |")
@@ -116,10 +125,17 @@ def as_markdown(rows: Sequence[Row], notebooks_root: Path | str | None = None, p
 
 
 def update_readme(path: Path | str, rows: Sequence[Row], notebooks_root: Path | str | None = None) -> bool:
-    """Put the table between the README's two markers; return whether that changed the file.
+    """Put the table between the README's two markers, with the forest plot that it draws into the ``figures/`` beside it;
+    return whether that changed the file.
 
     Links are looked up in ``notebooks/`` beside the README unless told. Raises ReproError when a marker is missing.
     """
+    from repro.pages import forest
+
+    _filled(Path(path), rows, notebooks_root)  # fails before anything is drawn
+    figures = Path(path).parent / "figures"
+    for profile in shown(rows):
+        forest.save(figures, profile, figures / profile)
     text, new = _filled(Path(path), rows, notebooks_root)
     if new != text:
         write_atomic(Path(path), new)
@@ -146,7 +162,16 @@ def _filled(path: Path, rows: Sequence[Row], notebooks_root: Path | str | None) 
         before, _, after = head.partition(COST_BEGIN)
         head = f"{before}{COST_BEGIN}{cost(path.parent / 'figures')}{COST_END}{after.partition(COST_END)[2]}"
     root = path.parent / "notebooks" if notebooks_root is None else notebooks_root
-    return text, f"{head}{BEGIN}\n\n{as_markdown(rows, root)}\n\n{END}{tail}"
+    drawn = (path.parent / "figures" / profile / "forest.json" for profile in shown(rows))
+    picture = next((_picture(about, path.parent) for about in drawn if about.exists()), "")
+    return text, f"{head}{BEGIN}\n\n{picture}{as_markdown(rows, root)}\n\n{END}{tail}"
+
+
+def _picture(about: Path, root: Path) -> str:
+    """The forest plot in the reader's theme, with its caption."""
+    told, where = json.loads(about.read_text(encoding="utf-8")), about.parent.relative_to(root).as_posix()
+    dark = f'<source media="(prefers-color-scheme: dark)" srcset="{where}/forest-dark.svg">'
+    return f'<picture>{dark}<img src="{where}/forest.svg" alt="{told["alt"]}"></picture>\n\n{told["caption"]}\n\n'
 
 
 def cost(figures_root: Path) -> str:
@@ -171,8 +196,10 @@ def _by_paper(rows: Sequence[Row]) -> Iterator[tuple[Paper, list[Row]]]:
 
 
 def _counted(rows: Sequence[Row], profile: str) -> str:
-    counts = Counter(row.cell(profile)[0] for row in rows)
-    return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
+    """The words at a profile by class of evidence, never in one sum."""
+    found = [row.verdicts.get(profile) for row in rows]
+    counts = verdicts.counted((v.evidence, v.verdict) if v else ("", NOT_YET) for v in found)
+    return "; ".join(f"{c}: " * bool(c) + ", ".join(f"{n} {word}" for word, n in words) for c, words in counts) + "."
 
 
 def _escaped(text: str) -> str:

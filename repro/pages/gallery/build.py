@@ -23,8 +23,8 @@ from repro.claims import Verdict
 from repro.claims.registry import ClaimEntry, Registry, load
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
-from repro.figures import VERDICTS
-from repro.pages import verdicts
+from repro.figures import SIGNS, VERDICTS
+from repro.pages import forest, verdicts
 from repro.pages.gallery.render import inline, marks, render
 
 MARKER = ".repro-gallery"  # only a folder that holds it is ever replaced
@@ -56,9 +56,10 @@ class Outcome:
     word: str
     sentence: str = ""
     effect: str = ""
-    interval: str = ""
-    glyph: Markup | str = ""
     under: str = ""  # seeds, data, backbone
+    evidence: str = ""
+    finding: str = ""
+    parts: Sequence[tuple[str, ...]] = ()  # under the heads of verdicts.PARTS, the word last
 
     @property
     def sign(self) -> str:
@@ -237,41 +238,13 @@ def _read_notebook(path: Path) -> Any:
 
 
 def outcome(v: Verdict) -> Outcome:
-    """A stored verdict with its numbers typeset; a difference in points has its sign."""
-    bounds = (v.effect, v.low, v.high)
-    signed = v.unit.startswith(("point", "%"))
-    effect, low, high = map(_typeset, verdicts.numbers(bounds, "+" if signed else ""))
-    unit = {"ratio": " ×", "": ""}.get(v.unit, f" {v.unit}")
-    whole = None not in bounds
-    return Outcome(
-        word=v.verdict,
-        sentence=v.sentence,
-        effect=effect + unit if effect else "",
-        interval=f"{low} to {high}" if whole else "",
-        glyph=glyph(*bounds, 1.0 if v.unit == "ratio" else 0.0) if whole else "",
-        under=verdicts.basis(v),
-    )
+    """A stored verdict in words, with real minus signs."""
 
+    def typeset(text: str) -> str:
+        return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
 
-def _typeset(number: str) -> str:
-    """A real minus sign, and 2.3e-16 as 2.3 × 10⁻¹⁶."""
-    digits, e, exponent = number.partition("e")
-    raised = f" × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}" if e else ""
-    return digits.replace("-", "−") + raised
-
-
-def glyph(effect: float, low: float, high: float, reference: float) -> Markup:
-    """A thumbnail of an effect: interval and mean against the line of no effect. The numbers stand beside it."""
-    width, pad = 132, 8
-    values = (reference, effect, low, high)
-    start, span = min(values), (max(values) - min(values)) or 1.0
-    zero, mean, left, right = (round(pad + (width - 2 * pad) * (v - start) / span, 1) for v in values)
-    return Markup(
-        f'<svg class="glyph" viewBox="0 0 {width} 16" width="{width}" height="16" aria-hidden="true">'
-        f'<line class="base" x1="0" x2="{width}" y1="8" y2="8"/>'
-        f'<line class="zero" x1="{zero}" x2="{zero}" y1="1" y2="15"/>'
-        f'<line class="bar" x1="{left}" x2="{right}" y1="8" y2="8"/><circle cx="{mean}" cy="8" r="3.6"/></svg>'
-    )
+    parts = [tuple(map(typeset, verdicts.cells(part))) for part in verdicts.parts(v)]
+    return Outcome(v.verdict, v.sentence, typeset(verdicts.effect(v)), verdicts.basis(v), v.evidence, v.finding, parts)
 
 
 def _note(text: str) -> tuple[str, Markup]:
@@ -289,7 +262,8 @@ def _write(out: Path, sources: Sources) -> None:
     env = Environment(
         loader=PackageLoader("repro.pages.gallery"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    env.globals |= {"VERDICTS": VERDICTS, "PROFILES": PROFILES, "PAPERS": sources.registry.papers}
+    env.globals |= {"SIGNS": SIGNS, "PROFILES": PROFILES, "PAPERS": sources.registry.papers}
+    env.globals |= {"PARTS": verdicts.PARTS}
     env.filters |= {"inline": lambda text: Markup(inline(text)), "note": _note}
     css = Path(__file__).with_name("style.css").read_text()
     (out / "style.css").write_text(_verdict_colours() + css)
@@ -310,7 +284,9 @@ def _write(out: Path, sources: Sources) -> None:
             after=pages[profile, order[i + 1]] if i + 1 < len(order) else None,
         )
         _put(out / profile / f"{slug}.html", text)
-    _put(out / "index.html", env.get_template("index.html").render(root="", **_index(pages, sources)))
+    drawn = [p for p in sources.profiles if forest.save(sources.figures, p, out / p)]
+    forests = {p: _figure(out / p / "forest.json") for p in drawn}
+    _put(out / "index.html", env.get_template("index.html").render(root="", forests=forests, **_index(pages, sources)))
 
 
 def _page(out: Path, blocks: Any, sources: Sources, profile: str, slug: str) -> Page:
@@ -405,8 +381,8 @@ def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, An
         papers.setdefault(e.paper, {}).setdefault(e.slug, []).append(row)
     counts = {}
     for profile in sources.profiles:
-        words = [o.word for (p, _), page in pages.items() if p == profile for o in page.outcomes.values()]
-        counts[profile] = [(w, words.count(w)) for w in VERDICTS if words.count(w)]
+        told = [o for (p, _), page in pages.items() if p == profile for o in page.outcomes.values()]
+        counts[profile] = verdicts.counted((o.evidence, o.word) for o in told)
     start = sources.registry.start.partition("_")[2]
     first = [pages[p, start] for p in reversed(sources.profiles) if start and pages[p, start].exists]
     return {
