@@ -211,7 +211,7 @@ def read(frame: pd.DataFrame, *axes: str, task: str = "", probe: str = "linear",
         whole[wanted].to_numpy(float).reshape([len(x) for x in levels])
         for wanted in (column(frame, "val"), name or column(frame, "test", task, probe))
     )
-    ran = whole["cell"].notna().to_numpy().reshape(val.shape).any(0)
+    ran = whole["key"].notna().to_numpy().reshape(val.shape).any(0)
     return Cells(val, test, levels[1:], ran)
 
 
