@@ -202,6 +202,8 @@ def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: 
 
     large = {}
     studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
+    if args.profile == "cpu":
+        _tell_time(studies, args.workers)
     for study in studies:
         specs = list(study.specs.values())
         if not specs:
@@ -217,6 +219,27 @@ def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: 
         if missing:
             raise Unfinished(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
     return large
+
+
+def _tell_time(studies: list, workers: int) -> None:
+    """Say before the first run how long all of them take here."""
+    from repro.claims import ledger
+    from repro.core import sweep
+    from repro.core.store import Store
+    from repro.pages import notebook
+
+    where, missing = Store(places.store()), {}
+    for study in studies:
+        notebook.take_up(where, study)
+        missing |= {k: s for k, s in study.specs.items() if k not in where}
+    if missing:
+        hours = ledger.hours_here(missing.values(), workers or sweep.default_workers())
+        print(
+            f"{_many(len(missing), 'run')} to measure, about {hours:.1f} h here if nothing else runs: stop it at any "
+            "moment; the same command goes on.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _many(count: int, thing: str) -> str:

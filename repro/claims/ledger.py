@@ -71,6 +71,29 @@ def count(backbone: str, size: int) -> float:
     return float(counter.get_total_flops())
 
 
+CPU_SHARE = 0.25
+"""The share of a matrix product's rate at which whole runs of the profile `cpu` train on one core, views included: its
+standard run, 1.2e12 operations, took 53 s of a core that multiplies matrices at 84e9 a second."""
+
+
+def hours_here(specs: Iterable[Any], workers: int) -> float:
+    """Estimated hours of RunSpecs on this machine's cores, one thread a worker, by the rate of a matrix product now."""
+    import time
+
+    import torch
+
+    threads, a = torch.get_num_threads(), torch.ones(768, 768)
+    torch.set_num_threads(1)
+    times = []
+    for _ in range(20):
+        began = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - began)
+    torch.set_num_threads(threads)
+    rate = 2 * 768**3 / min(times)  # the fastest: the others waited for neighbours
+    return sum(work(s) for s in specs if _trains(s)) / (CPU_SHARE * rate * workers) / 3600
+
+
 def total(specs: Iterable[Any]) -> str:
     """The sum of a plan's runs in words."""
     one, eight = (sum(h) for h in zip((0.0, 0.0), *(hours(s) for s in specs if _trains(s))))
