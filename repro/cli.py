@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from repro import claims, cluster
-from repro.core import places, stopping
+from repro.core import datasets, places, stopping
 from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError, Unfinished
 
+PLACES = {"REPRO_STORE", "REPRO_DATA", "REPRO_FIGURES"}
 # modules of repro.bench that have a `main`
 BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long", "gpu-day")
 
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     is spent and runs are left, 130 at Ctrl-C or SIGTERM, by which clusters stop a job."""
     try:
         with stopping.sigterm_as_ctrl_c():
+            for name in PLACES & os.environ.keys():  # kernels run in another folder
+                os.environ[name] = os.environ[name] and str(places.given(os.environ[name]))
             parser = _parser()
             args, args.further = parser.parse_known_args(argv)
             if args.further and args.command is not _submit:
@@ -68,9 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument("--profile", default="quick", help="smoke, quick, gpu or paper (default: quick)")
         p.add_argument("--minutes", type=float, default=0.0, help="stop measuring cleanly after this long; 0: no limit")
         p.add_argument("--workers", type=int, default=0, help="processes (default: one a core; one with a GPU)")
-        p.add_argument("--store", type=Path, help="folder of stored runs (default: build/store)")
+        p.add_argument("--store", type=places.given, help="folder of stored runs (default: build/store)")
         if own:
-            p.add_argument("--data", default="", help="another data set, or a folder of class folders")
+            p.add_argument(
+                "--data", type=datasets.absolute, default="", help="another data set, or a folder of class folders"
+            )
             p.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
 
     run = add("run", _run, "Measure, then execute the notebooks through papermill and build the gallery.")
@@ -86,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--share", default="", metavar="i/K", help="begin with the i-th of K shares of the runs")
     measure.add_argument("--until-decided", action="store_true", help="add seeds while a claim is inconclusive")
     measure.add_argument("--keep-weights", action="store_true", help="store the trained weights too")
-    measure.add_argument("--out", type=Path, help="also write the runs' numbers into this folder, and print verdicts")
+    measure.add_argument(
+        "--out", type=places.given, help="also write the runs' numbers into this folder, and print verdicts"
+    )
     submit = add("submit", _submit, "Measure on a cluster: a Slurm array of workers that share one store.")
     studies(submit)
     submit.add_argument("--array", default="auto", metavar="K%%N", help="K tasks, N at once (default: by the plan)")
@@ -148,6 +155,8 @@ def _run(args: argparse.Namespace) -> int:
 
     began = time.monotonic()
     given = dict(_pair(text) for text in args.given)
+    if "data" in given:
+        given["data"] = datasets.absolute(given["data"])
     args.profile = given.setdefault("profile", args.profile)
     profiles.profile(args.profile)
     if args.from_results:
@@ -160,7 +169,7 @@ def _run(args: argparse.Namespace) -> int:
         not_mine = anywhere - set(execute.parameters(slug))
         jobs.append((slug, execute.check(slug, {k: v for k, v in given.items() if k not in not_mine})))
     if args.store:
-        os.environ["REPRO_STORE"] = str(args.store.resolve())
+        os.environ["REPRO_STORE"] = str(args.store)
     if args.reference:
         os.environ["REPRO_FIGURES"] = str(places.reference())
     if given.get("results") != "stored":
@@ -321,7 +330,7 @@ def _submit(args: argparse.Namespace) -> int:
     from repro.core.store import Store
 
     specs = [s for mine in _planned(args).values() for s in mine]
-    limit, store = cluster.minutes(args.time), (args.store or places.store()).resolve()
+    limit, store = cluster.minutes(args.time), args.store or places.store()
     hours = sum(ledger.hours(s)[0] for s in specs if type(s).__name__ == "RunSpec")
     count, at_once = cluster.tasks(args.array, len(specs), hours, limit)
     words = [*args.notebooks, "--profile", args.profile, "--workers", str(args.workers or 1)]
@@ -407,7 +416,7 @@ def _data(args: argparse.Namespace) -> int:
             state = "a folder of images"
         print(f"{name:13} {title:46} {state}")
     there = "" if data.root().is_dir() else ", which is not there yet"
-    print(f"Prepared sets are looked for in {data.root().absolute()}{there}; $REPRO_DATA names another folder.")
+    print(f"Prepared sets are looked for in {data.root()}{there}; $REPRO_DATA names another folder.")
     print("Any folder with one sub-folder of images a class is a data set too: give its path as `data`.")
     return 0
 

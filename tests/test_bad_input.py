@@ -195,6 +195,16 @@ def test_with_all_notebooks_a_parameter_is_for_those_that_have_it(ran):
     assert len(jobs) == len(execute.available())
 
 
+def test_kernels_which_run_in_another_folder_get_absolute_paths(ran, images, monkeypatch):
+    monkeypatch.chdir(images.parent)
+    for name in ("STORE", "DATA", "FIGURES"):
+        monkeypatch.setenv(f"REPRO_{name}", "mine")
+    measured, jobs, _ = ran("evaluation_protocol", "-p", "profile=smoke", "-p", "data=images")
+    assert {s.data.name for s in measured[0][0]} == {str(images)}
+    assert jobs == [("evaluation_protocol", {"profile": "smoke", "data": str(images)})]
+    assert {os.environ[f"REPRO_{name}"] for name in ("STORE", "DATA", "FIGURES")} == {str(images.parent / "mine")}
+
+
 def test_results_that_are_not_there_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(places, "reference", lambda: tmp_path)
     with pytest.raises(ReproError, match="No stored results at"):

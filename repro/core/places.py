@@ -12,14 +12,21 @@ def root() -> Path:
     return here if (here / "notebooks").is_dir() else Path.cwd()
 
 
+def given(path: str | Path) -> Path:
+    """A path that a person gave, absolute: from the current folder; in a kernel, which runs in notebooks/, from the checkout
+    where nothing of that name is here."""
+    here = Path(os.path.abspath(os.path.expanduser(path)))
+    return Path(os.path.abspath(root() / path)) if not here.exists() and Path.cwd() == notebooks() else here
+
+
 def store() -> Path:
     """Stored runs: $REPRO_STORE, else build/store."""
-    return Path(os.environ.get("REPRO_STORE") or root() / "build" / "store")
+    return given(os.environ.get("REPRO_STORE") or root() / "build" / "store")
 
 
 def drawn() -> Path:
     """Figures, numbers and verdicts of this machine's runs: $REPRO_FIGURES, else build/figures."""
-    return Path(os.environ.get("REPRO_FIGURES") or root() / "build" / "figures")
+    return given(os.environ.get("REPRO_FIGURES") or root() / "build" / "figures")
 
 
 def reference() -> Path:
