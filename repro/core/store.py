@@ -114,6 +114,17 @@ class Store:
                 return
             raise io.disk_error(e, self.root) from e
 
+    def put_aside(self, key: str) -> Path:
+        """Move a run to where none is looked for, and is kept; that folder."""
+        folder = self.root / ".before"
+        try:
+            folder.mkdir(exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process was first
+                os.rename(self.root / key, folder / f"{key}-{time.time_ns()}")
+        except OSError as e:
+            raise io.disk_error(e, self.root) from e
+        return folder
+
     def keys(self) -> list[str]:
         return sorted(p.name for p in self.root.iterdir() if not p.name.startswith(".") and (p / "run.json").exists())
 

@@ -5,6 +5,7 @@ on train's labels, chosen on validation, and read on test once.
 
 scenes.py, coco.py          made-up images: coloured shapes; the same as detection data (which reads COCO itself, too)
 folder.py, prepared.py      a reader's folder of images; sets that `data_prep/` made ready
+content.py                  which images a name stands for now
 disk.py                     training images read from files, where memory would be short
 
 May import views, loader and core. A first reader needs this file alone.
@@ -26,7 +27,7 @@ from repro.core import datasets
 from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, root
 from repro.core.datasets import in_files as in_files
 from repro.core.datasets import tasks as tasks
-from repro.data import coco, folder, scenes
+from repro.data import coco, content, folder, scenes
 from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
 
@@ -72,6 +73,19 @@ def title(name: str) -> str:
     if own := prepared.title(name) or folder.given_title(root() / name):  # what its owner calls it: it may be a copy
         return own
     return DATASETS[name].title if name in DATASETS else coco.TITLES.get(name) or folder.title(Path(name)) or name
+
+
+def fingerprint(name: str) -> str:
+    """`repro.data.content.fingerprint`; what was loaded of other images of this name is forgotten."""
+    now = content.fingerprint(name)
+    if _seen.setdefault(name, now) != now:
+        load.cache_clear()
+        coco.load.cache_clear()
+        _seen[name] = now
+    return now
+
+
+_seen: dict[str, str] = {}
 
 
 def _task(name: str) -> str:

@@ -217,6 +217,7 @@ def measure(study: Study, workers: int = 0) -> pd.DataFrame:
     else:
         where = store.Store(places.store())
         take_up(where, study)
+        sweep.set_aside(specs | more, where)
         records = sweep.measure(specs.values(), where, workers, study.minutes)
         records += [where.get(k) for k in more if k in where]
     if not records:
@@ -235,10 +236,13 @@ def take_up(where: store.Store, study: Study) -> None:
     path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
     if study.profile.data in EMBEDDED or not path.exists():
         return
-    here = functools.cache(data_title)
-    store.take_up(
-        where, path, lambda r: "data" not in r.spec or r.provenance["data_title"] == here(r.spec["data"]["name"])
-    )
+    here, ids = functools.cache(data_title), sweep.data_ids(study.longest.specs)
+
+    def fits(r: store.Record) -> bool:
+        same = "data" not in r.spec or r.provenance["data_title"] == here(r.spec["data"]["name"])
+        return same and not sweep.differ(r.provenance.get("data_id", ""), ids.get(r.key, ""))
+
+    store.take_up(where, path, fits)
 
 
 def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
