@@ -1,6 +1,7 @@
 """A reader's own folder of images: one meaning of its path everywhere, and its runs know which images they saw."""
 
 import os
+import secrets
 import shutil
 
 import common
@@ -10,9 +11,10 @@ from PIL import Image
 
 from repro import cli, data
 from repro.core import datasets, places, sweep
-from repro.core.methods import Untrained
+from repro.core.methods import SimCLR, Untrained
 from repro.core.profiles import profile
-from repro.core.spec import DataSpec, key
+from repro.core.spec import DataSpec, Loading, key
+from repro.core.store import Store
 from repro.data import content as content_of
 from repro.pages import notebook
 
@@ -180,3 +182,24 @@ def prepare(folder, seed):
         pixels = rng.integers(0, 256, (40, 12, 12, 3), np.uint8)
         items = {split: common.Items(pixels, {"label": [i % 2 for i in range(40)]})}
         common.prepare(folder, "mine", items, {"label": ["a", "b"]}, common.Storage(raw=1.0), quiet=True)
+
+
+# ------------------------------------------------------------------------------------------------------ derived files
+
+
+@pytest.mark.parametrize("way", ["ours", "torchvision"])
+def test_files_made_of_a_folder_are_made_anew_when_it_changes_and_when_it_grows(images, on, store, way):
+    spec = on(images, loading=Loading(way, stored=12), method=SimCLR(), epochs=1)
+
+    def measured():
+        folder = Store(store.root / secrets.token_hex(4))  # none has stored it
+        return sweep.measure([spec], folder, workers=1, quiet=True)[0].curves["loss"]
+
+    first = measured()
+    assert measured() == first
+    swap(images, *range(25))
+    second = measured()
+    assert second != first
+    for i in range(60, 90):
+        shutil.copy(images / "dogs" / f"{i - 60}.jpg", images / "dogs" / f"{i}.jpg")
+    assert measured() not in (first, second)
