@@ -20,6 +20,7 @@ from repro import data
 from repro.core import places
 from repro.core.io import disk_error, write_atomic
 from repro.cores import cores
+from repro.errors import ReproError
 from repro.loader import beton
 from repro.loader.loader import Images, Loader, ramp
 from repro.views.recipe import Recipe
@@ -101,11 +102,14 @@ def unpacked(file: Path) -> list[Path]:
     if done.exists():
         return out
     for i, path in enumerate(out):
+        content.check()
         part = content.data[content.offsets[i] : content.offsets[i] + content.lengths[i]]
         if path.suffix == ".png":
             png = io.BytesIO()
             Image.fromarray(np.asarray(part).reshape(content.heights[i], content.widths[i], 3)).save(png, "PNG")
             part = png.getvalue()
+        elif Image.open(io.BytesIO(part)).size != (content.widths[i], content.heights[i]):
+            raise ReproError(f"Sample {i} of {file} is not of the size that the file's table says: prepare it again.")
         write_atomic(path, bytes(part))
     write_atomic(done, f"{len(out)}\n")
     return out

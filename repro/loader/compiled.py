@@ -970,6 +970,22 @@ def _shrink_crops(drawn, shrink, height, width):
 
 
 @_jit
+def _has_sides(data, at, end, height, width):
+    """Whether a JPEG's header has these sides, as the header's first frame says; a header without one is the decoder's."""
+    at += 2
+    while at + 9 <= end and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # filling
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker != 0xC4 and marker != 0xC8 and marker != 0xCC:
+            sides = data[at + 5] * 256 + data[at + 6], data[at + 7] * 256 + data[at + 8]
+            return sides[0] == height and sides[1] == width
+        else:
+            at += 2 + data[at + 2] * 256 + data[at + 3]
+    return True
+
+
+@_jit
 def make_views(
     data, offsets, lengths, heights, widths, kinds, samples, begin, end,
     recipe, starts, size, fast, decoder, bytes_out, floats_out, view_step, image_step,
@@ -983,6 +999,9 @@ def make_views(
     view v of image i in row v * view_step + i * image_step; the other one has no rows.
     One entry for all cases, since each combination of types is compiled and kept on disk anew.
     """
+    for i in range(begin, end):
+        if kinds[i] == JPEG and not _has_sides(data, offsets[i], offsets[i] + lengths[i], heights[i], widths[i]):
+            return i  # the decoder would scale it to the sides that it is told
     views, n = len(recipe), size * size
     staged = (recipe[:, _PARENT] >= 0).any()
     kernel, extent, pixels = _largest(recipe, heights, widths, kinds, begin, end)

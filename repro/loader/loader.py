@@ -137,6 +137,7 @@ class Loader:
         """Where the views of the samples `index` will be, and the tasks that make them. views: the table, the starts, the
         size and the mode that `make_views` takes."""
         file, (table, _, size, _), count = self.file, views, len(index)
+        file.check()
         out = self._memory.take((len(table), count, 3, size, size))
         rows, none = out.reshape(len(table) * count, 3 * size * size), np.empty((0, 1), np.float32)
         places = [a[index] for a in (file.offsets, file.lengths, file.heights, file.widths, file.kinds)]
@@ -149,8 +150,8 @@ class Loader:
                 self._decoders.put(decoder)
             if bad >= 0:
                 raise ReproError(
-                    f"Sample {index[bad]} of {file.path} cannot be decoded (its JPEG data are damaged): prepare the file "
-                    "again, or leave the sample out with `indices`."
+                    f"Sample {index[bad]} of {file.path} cannot be decoded (its JPEG is damaged, or not of the size that the "
+                    "table says): prepare the file again, or leave the sample out with `indices`."
                 )
 
         share = max(1, -(-count // (4 * self.workers)))  # small enough that no thread waits long for the last one
