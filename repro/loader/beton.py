@@ -12,6 +12,7 @@ import io
 import json
 import mmap
 import os
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ _MODES = np.array([JPEG, RAW])  # FFCV's numbers 0 and 1
 
 @dataclass(frozen=True)
 class Beton:
-    """An open file. data: its bytes, `mapped`, not read. offsets, lengths, heights, widths, kinds: int64 (N,), as
-    `repro.loader.compiled.make_views` takes them. labels: (N,) int64 or float64 by name."""
+    """An open file. data: its bytes, mapped, not read; handle: the system's number of it. offsets, lengths, heights,
+    widths, kinds: int64 (N,), as `repro.loader.compiled.make_views` takes them. labels: (N,) int64 or float64 by name."""
 
     path: Path
     data: np.ndarray
@@ -48,14 +49,14 @@ class Beton:
     widths: np.ndarray
     kinds: np.ndarray
     labels: dict[str, np.ndarray]
-    mapped: mmap.mmap
+    handle: int
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     def check(self) -> None:
-        """Raise ReproError if the file was cut or grew since it was opened: reading what is gone would end the process."""
-        if self.mapped.size() != len(self.data):
+        """Raise ReproError if the file was cut or grew since it was opened."""
+        if os.fstat(self.handle).st_size != len(self.data):
             raise ReproError(f"The file {self.path} changed while it was read: wait for what writes it, and run again.")
 
 
@@ -67,8 +68,13 @@ def read(path: str | Path) -> Beton:
     path = Path(path)
     again = "prepare it again"
     try:
-        with path.open("rb") as f:
-            mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)  # ValueError for an empty file
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            mapped = mmap.mmap(handle, 0, access=mmap.ACCESS_READ)  # ValueError for an empty file
+        except (OSError, ValueError):
+            os.close(handle)
+            raise
+        weakref.finalize(mapped, os.close, handle)
         data, size = np.frombuffer(mapped, np.uint8), len(mapped)
     except FileNotFoundError:
         raise ReproError(f"There is no file {path}: prepare it with a script in data_prep/.") from None
@@ -120,7 +126,7 @@ def read(path: str | Path) -> Beton:
         )
     columns = {name: rows[f"f{i}"].copy() for i, name in enumerate(names) if kinds[name] != 2}
     numbers = (images["pointer"], lengths, images["height"], images["width"], _MODES[images["mode"]])
-    return Beton(path, data, *(n.astype(np.int64) for n in numbers), columns, mapped)
+    return Beton(path, data, *(n.astype(np.int64) for n in numbers), columns, handle)
 
 
 @dataclass(frozen=True)

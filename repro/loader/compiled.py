@@ -7,6 +7,7 @@ widening to 64 bits, and flips, which would read backwards, are folded into the 
 
 from __future__ import annotations
 
+import ctypes
 import math
 import sys
 import threading
@@ -945,6 +946,40 @@ def _decompress(typingctx, function, handle, data, offset, length, out, width, h
         return builder.call(builder.inttoptr(function, kind.as_pointer()), values)
 
     return signature, codegen
+
+
+@intrinsic
+def _pread(typingctx, function, handle, out, at, length, offset):
+    """Call the C library's pread at the address `function`, which reads into out[at:]; how many bytes came."""
+    word = types.int64
+    signature = word(word, word, out, word, word, word)
+
+    def codegen(context, builder, signature, args):
+        function, handle, out, at, length, offset = args
+        pointer, word, integer = ir.IntType(8).as_pointer(), ir.IntType(64), ir.IntType(32)
+        target = builder.gep(context.make_array(signature.args[2])(context, builder, out).data, [at])
+        kind = ir.FunctionType(word, [integer, pointer, word, word])
+        values = [builder.trunc(handle, integer), target, length, offset]
+        return builder.call(builder.inttoptr(function, kind.as_pointer()), values)
+
+    return signature, codegen
+
+
+@_jit
+def read(function, handle, offsets, lengths, out, to):
+    """Read parts of an open file to the places `to` in out; -1, or the number of the first that the file does not have. A
+    file that is cut while it is mapped ends the process, and one that is read does not. function: `PREAD`."""
+    for i in range(len(offsets)):
+        done = 0
+        while done < lengths[i]:
+            came = _pread(function, handle, out, to[i] + done, lengths[i] - done, offsets[i] + done)
+            if came <= 0:
+                return i
+            done += came
+    return -1
+
+
+PREAD = ctypes.cast(ctypes.CDLL(None).pread, ctypes.c_void_p).value
 
 
 @_jit
