@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import connection, resource_tracker
 from typing import Any
 
-from repro.core import stopping
+from repro.core import places, stopping
 from repro.core.io import write_atomic
 from repro.core.lock import alone
 from repro.core.progress import Progress
@@ -130,12 +130,17 @@ def measure(
     return [store.get(k) for k in wanted if k in store]
 
 
+def data_names(spec: Any) -> list[str]:
+    """The names of a spec's data, and of those of the run that it starts from."""
+    return [s.data.name for s in (spec, getattr(spec, "start", None)) if hasattr(s, "data")]
+
+
 def data_ids(specs: dict[str, Any]) -> dict[str, str]:
     """By the specs' keys, which images the names of their data stand for now, and of the runs that they start from."""
     fingerprint = functools.cache(_function(FINGERPRINT))
     out = {}
     for k, spec in specs.items():
-        parts = [fingerprint(s.data.name) for s in (spec, getattr(spec, "start", None)) if hasattr(s, "data")]
+        parts = list(map(fingerprint, data_names(spec)))
         out[k] = "+".join(parts) if any(parts) else ""
     return out
 
@@ -217,6 +222,7 @@ def _measure_all(specs: dict[str, Any], terms: _Terms, workers: int, progress: P
 
 
 def _in_workers(specs: dict[str, Any], terms: _Terms, count: int, progress: Progress, stop: threading.Event) -> None:
+    places.short_sockets()
     # forked from a server that has imported torch and started no thread; fork and a process's threads do not go together
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["repro.ssl.train"])

@@ -103,8 +103,6 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     CENTRAL of their middle square.
     Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
     """
-    from repro.data import prepared
-
     knobs = dict(options)
     if name == "scenes":
         return _scenes(size or 16, knobs)
@@ -115,19 +113,30 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
         return _digits(size or 16, name, limit if name == "digits-placed" else 0)
     if datasets.is_prepared(name):
         return _from_prepared(name, size, limit)
+    check(name)
+    if name in DATASETS:
+        return _from_folder(root() / name, size, title(name), limit)
+    return _from_folder(Path(name), size, folder.title(Path(name)), limit)
+
+
+def check(name: str) -> None:
+    """Raise ReproError that says what to do if a data set is not there, or not whole."""
+    from repro.data import prepared
+
+    if name in (*EMBEDDED, coco.SCENES) or datasets.is_prepared(name):
+        return
+    if datasets.records(name):
+        prepared.load(name)  # which says what is missing
     if name in PREPARED and not (root() / name).is_dir():
         raise ReproError(
             f"The data set {name} is missing: prepare it with `{prepared.command(name)}`, or put a folder of class "
             f"folders in {root() / name}."
         )
-    if name in DATASETS:
-        return _from_folder(root() / name, size, title(name), limit)
-    if Path(name).is_dir():
-        return _from_folder(Path(name), size, folder.title(Path(name)), limit)
-    known = ", ".join(DATASETS)
-    raise ReproError(
-        f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders."
-    )
+    if name not in DATASETS and not Path(name).is_dir():
+        known = ", ".join(DATASETS)
+        raise ReproError(
+            f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders."
+        )
 
 
 def subset(split: Split, fraction: float, seed: int) -> Tensor:
