@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import locale
 import os
 import shutil
 import sys
@@ -15,9 +17,11 @@ from typing import NoReturn
 
 from repro import claims, cluster
 from repro.core import datasets, places, stopping
+from repro.core.io import disk_error
 from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError, Unfinished
 
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
 PLACES = {"REPRO_STORE", "REPRO_DATA", "REPRO_FIGURES"}
 # modules of repro.bench that have a `main`
 BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long", "gpu-day")
@@ -26,6 +30,8 @@ BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long", "gpu-day")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 75 where the time budget
     is spent and runs are left, 130 at Ctrl-C or SIGTERM, by which clusters stop a job."""
+    if argv is None and locale.getpreferredencoding(False).lower() != "utf-8":  # files and kernels are in UTF-8
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     try:
         with stopping.sigterm_as_ctrl_c():
             for name in PLACES & os.environ.keys():  # kernels run in another folder
@@ -41,12 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReproError as e:
         print(f"repro: {e}", file=sys.stderr)
         return 2
+    except OSError as e:
+        if isinstance(e, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if e.errno not in UNWRITABLE or not e.filename:
+            raise
+        print(f"repro: {disk_error(e, Path(os.fsdecode(e.filename)))}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("repro: stopped; the same command goes on from here.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -161,6 +172,11 @@ def _run(args: argparse.Namespace) -> int:
     profiles.profile(args.profile)
     if args.from_results:
         given["results"] = "stored"
+    if not execute.available():
+        raise ReproError(
+            f"{places.notebooks()} holds no notebooks: run this in a checkout of the repository, which has them; "
+            "`repro measure` needs none."
+        )
     slugs = _slugs(args.notebooks, execute.available())
     # where all are meant and none is named, a parameter is for those that have it: the toys bring their own data
     anywhere = set() if args.notebooks else set().union(*map(execute.parameters, slugs))
@@ -210,6 +226,7 @@ def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: 
 
     large = {}
     studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
+    notebook.require(studies, Store(places.store()))
     for study in studies:
         specs = list(study.specs.values())
         if not specs:
@@ -277,6 +294,8 @@ def _measure(args: argparse.Namespace) -> int:
     there = [slug for slug in claims.notebooks() if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
     studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
+    if not args.dry_run:
+        notebook.require(studies, Store(args.store or places.store()))
     for study in studies:
         specs = study.specs
         if args.dry_run:
@@ -285,7 +304,6 @@ def _measure(args: argparse.Namespace) -> int:
                 print(f"  {line}")
             continue
         where = Store(args.store or places.store())
-        notebook.take_up(where, study)
         records, more = [], specs
         try:
             while more:

@@ -1,10 +1,12 @@
 """The loader: one stream of views whatever the workers, batches and interruptions; and errors that end it in a sentence."""
 
 import errno
+import gc
 import io
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +20,7 @@ import torch
 from PIL import Image
 
 from repro.errors import ReproError
-from repro.loader import beton, compiled, loader
+from repro.loader import beton, compiled, loader, plain
 from repro.loader.jpeg import decodes
 from repro.loader.loader import Loader
 from repro.loader.plain import PlainLoader
@@ -491,6 +493,30 @@ def test_torchvisions_workers_are_started_once(files):
         assert torch.equal(a.index, b.index)
         assert torch.equal(a.views, b.views)
     assert started <= {p.pid for p in multiprocessing.active_children()}
+
+
+def test_torchvision_without_shared_memory_is_one_sentence(files, monkeypatch, tmp_path):
+    monkeypatch.setattr(plain, "SHM", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(2**26, 2**26, 2**19))
+    source = PlainLoader(files, {"class": [0] * COUNT}, ALL, 16, 64, workers=2)
+    with pytest.raises(ReproError, match=r"has 0 MiB free, and torchvision's loader needs \d+ for its 2 processes"):
+        next(source.epoch(0))
+
+
+def test_torchvisions_workers_outlive_a_signal_to_the_whole_group(files):
+    source = PlainLoader(files, {"class": [0] * COUNT}, ALL, 2, 32, workers=2)
+    epoch = source.epoch(0)
+    next(epoch)
+    workers = multiprocessing.active_children()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        for worker in workers:
+            os.kill(worker.pid, number)
+        next(epoch)
+    assert len(list(epoch)) == len(source) - 3
+    assert all(worker.is_alive() for worker in workers)
+    del epoch, source
+    gc.collect()
+    assert not multiprocessing.active_children()
 
 
 def test_torchvision_names_a_broken_file(files, tmp_path):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from multiprocessing import util
 from pathlib import Path
+
+LONGEST = 60  # letters of the folder of temporary files: the sockets' names take 40 more
 
 
 def root() -> Path:
@@ -17,6 +21,17 @@ def given(path: str | Path) -> Path:
     where nothing of that name is here."""
     here = Path(os.path.abspath(os.path.expanduser(path)))
     return Path(os.path.abspath(root() / path)) if not here.exists() and Path.cwd() == notebooks() else here
+
+
+def short_sockets() -> None:
+    """Processes talk through sockets in the folder of temporary files, whose paths the system limits to about 100 letters:
+    where that folder's is too long, they lie in /tmp."""
+    if len(tempfile.gettempdir()) > LONGEST and os.access("/tmp", os.W_OK):
+        before, tempfile.tempdir = tempfile.tempdir, "/tmp"
+        try:
+            util.get_temp_dir()  # made once, and told to all processes that this one starts
+        finally:
+            tempfile.tempdir = before
 
 
 def store() -> Path:
