@@ -15,6 +15,7 @@ import json
 import math
 import os
 import shutil
+import socket
 import sys
 import warnings
 import zipfile
@@ -35,6 +36,8 @@ from repro.data import tree as layout
 from repro.data.folder import rgb
 from repro.errors import ReproError
 from repro.loader import beton, jpeg
+
+PATIENCE = 60.0  # seconds for a host that sends nothing
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,12 @@ def prepare(
 ) -> None:
     """Write each split of a data set as `<out>/<split>.beton` with its record; what is there and the same stays.
 
-    classes: their names by task. expect: how many images each split must have. Raises ReproError for counts that do not
-    fit, a class without images in train, an unreadable image, or a full disk.
+    classes: their names by task. expect: how many images each split must have, and "" all of them together. Raises
+    ReproError for counts that do not fit, a class without images in train, an unreadable image, or a full disk.
     """
+    whole = sum(len(items.images) for items in splits.values())
+    if expect and expect.get("", whole) != whole:
+        raise ReproError(f"{title} has {expect['']} images, but {whole} were found: complete the download.")
     for split, items in splits.items():
         count = len(items.images)
         if expect and expect.get(split, count) != count:
@@ -322,14 +328,16 @@ def packed(folder: Path, names: Sequence[str], archive: str, md5: str) -> bool:
     return True
 
 
-def downloaded(get: Callable[[], object], what: str) -> object:
-    """What a download gives. Raises ReproError where it fails."""
+def downloaded(get: Callable[[], object], what: str, url: str = "") -> object:
+    """What a download gives. Raises ReproError where it fails, or where the host is silent for PATIENCE seconds."""
+    socket.setdefaulttimeout(PATIENCE)
     try:
         return get()
     except (OSError, RuntimeError) as e:
-        raise ReproError(
-            f"{what} could not be downloaded ({e}): try again, or give a folder that has it with --folder."
-        ) from e
+        by_hand = f"fetch {url} by hand into a folder and give that" if url else "give a folder that has it"
+        raise ReproError(f"{what} could not be downloaded ({e}): try again, or {by_hand} with --folder.") from e
+    finally:
+        socket.setdefaulttimeout(None)
 
 
 def cifar(args: argparse.Namespace, dataset: type, title: str) -> None:
@@ -338,7 +346,9 @@ def cifar(args: argparse.Namespace, dataset: type, title: str) -> None:
     names = [f"{dataset.base_folder}/{name}" for name in names]
     fetch = args.download or packed(args.folder, names, dataset.filename, dataset.tgz_md5)
     sets = {
-        split: downloaded(lambda train=split == "train": dataset(args.folder, train, download=fetch), title)
+        split: downloaded(
+            lambda train=split == "train": dataset(args.folder, train, download=fetch), title, dataset.url
+        )
         for split in ("train", "test")
     }
     items = {split: Items(found.data, {"label": found.targets}) for split, found in sets.items()}

@@ -16,7 +16,7 @@ def main(args) -> None:
     for inner in ("eurosat/2750", "2750", "EuroSAT_RGB"):
         folder = args.folder / inner if (args.folder / inner).is_dir() else folder
     items, names = common.tree(folder)
-    common.finish(args, "EuroSAT", common.divide(items), {"label": names})
+    common.finish(args, "EuroSAT", common.divide(items), {"label": names}, {"": 27_000})
 
 
 if __name__ == "__main__":

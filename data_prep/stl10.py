@@ -13,7 +13,7 @@ def main(args) -> None:
     fetch = args.download or common.packed(args.folder, names, STL10.filename, STL10.tgz_md5)
 
     def get(split: str) -> STL10:
-        return common.downloaded(lambda: STL10(args.folder, split, download=fetch), "STL-10")
+        return common.downloaded(lambda: STL10(args.folder, split, download=fetch), "STL-10", STL10.url)
 
     sets = {"train": get("train+unlabeled"), "test": get("test")}
     splits = {

@@ -20,9 +20,8 @@ def main(args) -> None:
     names = sorted(listed.read_text().split()) if listed.is_file() else []
     inner = "images" if any(args.folder.glob("train/*/images")) else ""
     train, names = common.tree(args.folder / "train", names, inner)
-    common.finish(
-        args, "Tiny ImageNet", {"train": train, "val": validation(args.folder / "val", names)}, {"label": names}
-    )
+    splits = {"train": train, "val": validation(args.folder / "val", names)}
+    common.finish(args, "Tiny ImageNet", splits, {"label": names}, {"train": 100_000, "val": 10_000})
 
 
 def validation(folder, names: list[str]) -> common.Items:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import locale
 import os
 import shutil
 import sys
@@ -14,10 +16,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from repro import claims, cluster
-from repro.core import places, stopping
+from repro.core import datasets, places, stopping
+from repro.core.io import disk_error
 from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError, Unfinished
 
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
+PLACES = {"REPRO_STORE", "REPRO_DATA", "REPRO_FIGURES"}
 # modules of repro.bench that have a `main`
 BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long", "gpu-day")
 
@@ -25,8 +30,12 @@ BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long", "gpu-day")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0, 2 for a problem a person can solve (said in one sentence), 75 where the time budget
     is spent and runs are left, 130 at Ctrl-C or SIGTERM, by which clusters stop a job."""
+    if argv is None and locale.getpreferredencoding(False).lower() != "utf-8":  # files and kernels are in UTF-8
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     try:
         with stopping.sigterm_as_ctrl_c():
+            for name in PLACES & os.environ.keys():  # kernels run in another folder
+                os.environ[name] = os.environ[name] and str(places.given(os.environ[name]))
             parser = _parser()
             args, args.further = parser.parse_known_args(argv)
             if args.further and args.command is not _submit:
@@ -38,12 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReproError as e:
         print(f"repro: {e}", file=sys.stderr)
         return 2
+    except OSError as e:
+        if isinstance(e, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if e.errno not in UNWRITABLE or not e.filename:
+            raise
+        print(f"repro: {disk_error(e, Path(os.fsdecode(e.filename)))}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("repro: stopped; the same command goes on from here.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,9 +82,11 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument("--profile", default="quick", help="smoke, quick, cpu, gpu or paper (default: quick)")
         p.add_argument("--minutes", type=float, default=0.0, help="stop measuring cleanly after this long; 0: no limit")
         p.add_argument("--workers", type=int, default=0, help="processes (default: one a core; one with a GPU)")
-        p.add_argument("--store", type=Path, help="folder of stored runs (default: build/store)")
+        p.add_argument("--store", type=places.given, help="folder of stored runs (default: build/store)")
         if own:
-            p.add_argument("--data", default="", help="another data set, or a folder of class folders")
+            p.add_argument(
+                "--data", type=datasets.absolute, default="", help="another data set, or a folder of class folders"
+            )
             p.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
 
     run = add("run", _run, "Measure, then execute the notebooks through papermill and build the gallery.")
@@ -86,7 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--share", default="", metavar="i/K", help="begin with the i-th of K shares of the runs")
     measure.add_argument("--until-decided", action="store_true", help="add seeds while a claim is inconclusive")
     measure.add_argument("--keep-weights", action="store_true", help="store the trained weights too")
-    measure.add_argument("--out", type=Path, help="also write the runs' numbers into this folder, and print verdicts")
+    measure.add_argument(
+        "--out", type=places.given, help="also write the runs' numbers into this folder, and print verdicts"
+    )
     submit = add("submit", _submit, "Measure on a cluster: a Slurm array of workers that share one store.")
     studies(submit)
     submit.add_argument("--array", default="auto", metavar="K%%N", help="K tasks, N at once (default: by the plan)")
@@ -149,10 +167,17 @@ def _run(args: argparse.Namespace) -> int:
 
     began = time.monotonic()
     given = dict(_pair(text) for text in args.given)
+    if "data" in given:
+        given["data"] = datasets.absolute(given["data"])
     args.profile = given.setdefault("profile", args.profile)
     profiles.profile(args.profile)
     if args.from_results:
         given["results"] = "stored"
+    if not execute.available():
+        raise ReproError(
+            f"{places.notebooks()} holds no notebooks: run this in a checkout of the repository, which has them; "
+            "`repro measure` needs none."
+        )
     slugs = _slugs(args.notebooks, execute.available())
     # where all are meant and none is named, a parameter is for those that have it: the toys bring their own data
     anywhere = set() if args.notebooks else set().union(*map(execute.parameters, slugs))
@@ -161,7 +186,7 @@ def _run(args: argparse.Namespace) -> int:
         not_mine = anywhere - set(execute.parameters(slug))
         jobs.append((slug, execute.check(slug, {k: v for k, v in given.items() if k not in not_mine})))
     if args.store:
-        os.environ["REPRO_STORE"] = str(args.store.resolve())
+        os.environ["REPRO_STORE"] = str(args.store)
     if args.reference:
         os.environ["REPRO_FIGURES"] = str(places.reference())
     if given.get("results") != "stored":
@@ -202,6 +227,7 @@ def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: 
 
     large = {}
     studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
+    notebook.require(studies, Store(places.store()))
     if args.profile == "cpu":
         _tell_time(studies, args.workers)
     for study in studies:
@@ -226,12 +252,9 @@ def _tell_time(studies: list, workers: int) -> None:
     from repro.claims import ledger
     from repro.core import sweep
     from repro.core.store import Store
-    from repro.pages import notebook
 
-    where, missing = Store(places.store()), {}
-    for study in studies:
-        notebook.take_up(where, study)
-        missing |= {k: s for k, s in study.specs.items() if k not in where}
+    where = Store(places.store())
+    missing = {k: s for study in studies for k, s in study.specs.items() if k not in where}
     if missing:
         hours = ledger.hours_here(missing.values(), workers or sweep.default_workers())
         print(
@@ -292,6 +315,8 @@ def _measure(args: argparse.Namespace) -> int:
     there = [slug for slug in claims.notebooks() if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
     studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
+    if not args.dry_run:
+        notebook.require(studies, Store(args.store or places.store()))
     for study in studies:
         specs = study.specs
         if args.dry_run:
@@ -300,7 +325,6 @@ def _measure(args: argparse.Namespace) -> int:
                 print(f"  {line}")
             continue
         where = Store(args.store or places.store())
-        notebook.take_up(where, study)
         records, more = [], specs
         try:
             while more:
@@ -345,7 +369,7 @@ def _submit(args: argparse.Namespace) -> int:
     from repro.core.store import Store
 
     specs = [s for mine in _planned(args).values() for s in mine]
-    limit, store = cluster.minutes(args.time), (args.store or places.store()).resolve()
+    limit, store = cluster.minutes(args.time), args.store or places.store()
     hours = sum(ledger.hours(s)[0] for s in specs if type(s).__name__ == "RunSpec")
     count, at_once = cluster.tasks(args.array, len(specs), hours, limit)
     words = [*args.notebooks, "--profile", args.profile, "--workers", str(args.workers or 1)]
@@ -434,7 +458,7 @@ def _data(args: argparse.Namespace) -> int:
             state = "a folder of images"
         print(f"{name:13} {title:46} {state}")
     there = "" if data.root().is_dir() else ", which is not there yet"
-    print(f"Prepared sets are looked for in {data.root().absolute()}{there}; $REPRO_DATA names another folder.")
+    print(f"Prepared sets are looked for in {data.root()}{there}; $REPRO_DATA names another folder.")
     print("Any folder with one sub-folder of images a class is a data set too: give its path as `data`.")
     return 0
 

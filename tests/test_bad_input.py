@@ -195,6 +195,58 @@ def test_with_all_notebooks_a_parameter_is_for_those_that_have_it(ran):
     assert len(jobs) == len(execute.available())
 
 
+def test_kernels_which_run_in_another_folder_get_absolute_paths(ran, images, monkeypatch):
+    monkeypatch.chdir(images.parent)
+    for name in ("STORE", "DATA", "FIGURES"):
+        monkeypatch.setenv(f"REPRO_{name}", "mine")
+    measured, jobs, _ = ran("evaluation_protocol", "-p", "profile=smoke", "-p", "data=images")
+    assert {s.data.name for s in measured[0][0]} == {str(images)}
+    assert jobs == [("evaluation_protocol", {"profile": "smoke", "data": str(images)})]
+    assert {os.environ[f"REPRO_{name}"] for name in ("STORE", "DATA", "FIGURES")} == {str(images.parent / "mine")}
+
+
+def test_a_package_without_notebooks_says_where_they_are(said, monkeypatch, tmp_path):
+    monkeypatch.setattr(places, "notebooks", lambda: tmp_path)
+    assert "holds no notebooks: run this in a checkout of the repository" in said("run", "--profile", "smoke")
+
+
+def test_a_folder_that_cannot_be_written_is_named(said, monkeypatch):
+    def fails(*_):
+        raise OSError(30, "Read-only file system", "/there/build")
+
+    monkeypatch.setattr(cli, "_data", fails)
+    assert said("data", "list") == (
+        "repro: /there/build cannot be written (Read-only file system): check its permissions and run again; stored runs "
+        "are intact."
+    )
+
+
+def test_missing_data_are_named_before_anything_is_measured(said, monkeypatch, tmp_path):
+    from repro.core import sweep
+
+    monkeypatch.setattr(sweep, "measure", None)
+    for command in (("measure", "--store", tmp_path / "store"), ("run",)):
+        said_so = said(*command, "batch_size", "evaluation_protocol", "--profile", "gpu")
+        assert "The data set cifar10 is missing: prepare it with `python data_prep/cifar10.py --download`" in said_so
+
+
+def test_an_odd_machine_measures(tmp_path):
+    """A folder of temporary files whose name is too long for sockets, no locks, no affinity, another encoding than UTF-8."""
+    long = tmp_path / ("a" * 90)
+    long.mkdir()
+    script = "import os, sys, runpy; sys.modules['fcntl'] = None; del os.sched_getaffinity; "
+    script += "runpy.run_module('repro', run_name='__main__')"
+    odd = {"TMPDIR": str(long), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = ("measure", "start_here", "--profile", "smoke", "--workers", "2", "--store", str(tmp_path / "store"))
+    for command in (("-c", script), ("-m", "repro")):
+        end = subprocess.run(
+            [sys.executable, *command, *words],
+            cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **odd},
+        )  # fmt: skip
+        assert "5 of 5 runs are stored" in end.stdout, end.stderr
+        assert "Traceback" not in end.stderr
+
+
 def test_results_that_are_not_there_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(places, "reference", lambda: tmp_path)
     with pytest.raises(ReproError, match="No stored results at"):

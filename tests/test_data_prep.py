@@ -6,7 +6,9 @@ import json
 import pickle
 import runpy
 import shutil
+import socket
 import sys
+import urllib.request
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +103,7 @@ def test_class_folders_without_splits(run, tmp_path):
     assert sizes[0] > 40 > sizes[2] > sizes[1] > 0
 
 
-def test_tiny_imagenet(run, tmp_path):
+def test_tiny_imagenet(run, any_count, tmp_path):
     source = tmp_path / "source"
     class_tree(source / "train", "ab", 2, "images", ".JPEG")
     for i in range(4):
@@ -118,7 +120,7 @@ def test_tiny_imagenet(run, tmp_path):
     assert "names val_2.JPEG of class 'nb', which is missing" in said
 
 
-def test_tiny_imagenet_s_archive_is_unpacked(run, tmp_path):
+def test_tiny_imagenet_s_archive_is_unpacked(run, any_count, tmp_path):
     inside = tmp_path / "tiny-imagenet-200"
     class_tree(inside / "train", "ab", 2, "images", ".JPEG")
     class_tree(inside / "val", "ab", 1, "images", ".JPEG")
@@ -139,7 +141,7 @@ def test_another_archive_is_told(run, tmp_path):
     assert "is not the official archive (its MD5 differs)" in said
 
 
-def test_imagenet_and_its_hundred_classes(run, tmp_path):
+def test_imagenet_and_its_hundred_classes(run, any_count, tmp_path):
     for split in ("train", "val"):
         class_tree(tmp_path / "source" / split, "abcd", 2, suffix=".JPEG")
     assert run("imagenet.py")[0] == 0
@@ -154,7 +156,7 @@ def test_imagenet_and_its_hundred_classes(run, tmp_path):
     assert "nx" in said
 
 
-def test_eurosat(run, tmp_path):
+def test_eurosat(run, any_count, tmp_path):
     class_tree(tmp_path / "source" / "2750", "abc", 30)
     assert run("eurosat.py")[0] == 0
     assert sum(len(labels(tmp_path, "eurosat", split)) for split in datasets.SPLITS) == 90
@@ -409,6 +411,37 @@ def test_counts_are_checked(tmp_path):
     with pytest.raises(ReproError, match="lies beyond its 1 classes"):
         common.prepare(tmp_path / "out", "test", {"train": found}, {"label": ["a"]}, storage)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_set_that_is_not_whole_is_refused(run, tmp_path):
+    source = tmp_path / "source"
+    class_tree(source, "abcdefghij")
+    assert "EuroSAT has 27000 images, but 30 were found: complete the download" in run("eurosat.py")[1]
+    class_tree(source / "train")
+    class_tree(source / "val")
+    assert "ImageNet-1k has 1281167 images in train, but 6 were found" in run("imagenet.py")[1]
+    assert "Tiny ImageNet has 100000 images in train, but 6 were found" in run("tiny_imagenet.py")[1]
+
+
+def test_a_silent_host_is_given_up(monkeypatch):
+    monkeypatch.setattr(common, "PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/cifar.tar.gz"
+        with pytest.raises(ReproError) as e:
+            common.downloaded(lambda: urllib.request.urlopen(url), "CIFAR-10", url)
+    assert f"(timed out): try again, or fetch {url} by hand into a folder and give that with --folder." in str(e.value)
+    assert socket.getdefaulttimeout() is None
+
+
+def test_files_of_ffcv_and_a_train_split_alone_are_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    prepare(tmp_path / "mine", items(tmp_path / "in"))
+    with pytest.raises(ReproError, match="mine holds no prepared train and test or val"):
+        data.load("mine", 32)
+    shutil.copy(tmp_path / "mine" / "train.beton", tmp_path / "mine" / "test.beton")
+    (tmp_path / "mine" / "train.json").unlink()
+    with pytest.raises(ReproError, match=r"without a record of their classes \(train.json\), as FFCV writes them"):
+        data.load("mine", 32)
 
 
 def test_bad_options_and_folders_are_told_in_a_sentence(run, tmp_path):

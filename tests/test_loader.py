@@ -1,9 +1,12 @@
 """The loader: one stream of views whatever the workers, batches and interruptions; and errors that end it in a sentence."""
 
 import errno
+import gc
 import io
 import multiprocessing
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +20,8 @@ import torch
 from PIL import Image
 
 from repro.errors import ReproError
-from repro.loader import beton, compiled, loader
+from repro.loader import beton, compiled, loader, plain
+from repro.loader.jpeg import decodes
 from repro.loader.loader import Loader
 from repro.loader.plain import PlainLoader
 from repro.views.recipe import Recipe, View, preset
@@ -145,6 +149,7 @@ def test_a_batch_is_not_overwritten_while_it_is_held(path):
 
 _GROWTH = """
 import sys
+from repro.loader.jpeg import decodes
 from repro.loader.loader import Loader
 from repro.views.recipe import preset
 
@@ -310,6 +315,72 @@ def test_bad_files_are_told_in_one_sentence(path, tmp_path):
         assert str(e.value).count("\n") == 0
 
 
+SIZES = {  # of a sample's place in the table, its pointer or its bytes
+    "larger by one": lambda pointer, size: (pointer, size + 1),
+    "smaller by one": lambda pointer, size: (pointer, size - 1),
+    "half": lambda pointer, size: (pointer, size // 2),
+    "twice": lambda pointer, size: (pointer, 2 * size),
+    "none": lambda pointer, size: (pointer, 0),
+    "beyond the file": lambda pointer, size: (pointer, 2**63),
+    "below zero": lambda pointer, size: (pointer, 2**64 - 5),
+    "outside": lambda pointer, size: (2**64 - 9, size),
+    "elsewhere": lambda pointer, size: (pointer + 7, size),
+}
+
+
+@pytest.mark.parametrize("number", [0, 11, COUNT - 1])
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("change", SIZES)
+def test_a_sample_whose_place_disagrees_with_its_data_is_named(path, tmp_path, change, raw, number):
+    file = tmp_path / "x.beton"
+    if raw:
+        beton.write(file, encode_raw, LABELS)
+    content = bytearray((file if raw else path).read_bytes())
+    table = int(np.frombuffer(content, "<u8", 1, 16)[0])
+    place = np.frombuffer(content, "<u8", offset=table).reshape(-1, 3)[number]
+    wanted = SIZES[change](int(place[1]), int(place[2]))
+    if change in ("outside", "elsewhere"):  # the row and the table of places agree, and both are wrong
+        at = content.index(place[1].tobytes())
+        content[at : at + 8] = np.uint64(wanted[0]).tobytes()
+    place[1:] = wanted
+    file.write_bytes(content)
+    with pytest.raises(ReproError, match=r"^Sample \d+ of .*x\.beton is damaged") as e:
+        beton.read(file)
+    named = int(str(e.value).split()[1])
+    moved = change in ("outside", "elsewhere")
+    assert named == number or (moved and named == number - 1)  # the one before it ends too early, too
+
+
+@pytest.mark.parametrize("sides", [(4000, 4000), (8, 8), (0, 0), (65535, 65535)])
+def test_a_sample_of_other_sides_than_its_jpeg_is_named(path, tmp_path, sides):
+    file = beton.read(path)
+    content, image = bytearray(path.read_bytes()), np.zeros(1, beton._IMAGE)
+    image["width"], image["height"], image["pointer"] = file.widths[11], file.heights[11], file.offsets[11]
+    at = content.index(image.tobytes())
+    image["width"], image["height"] = sides
+    content[at : at + image.nbytes] = image.tobytes()
+    (tmp_path / "x.beton").write_bytes(content)
+    with pytest.raises(ReproError, match=r"^Sample 11 of .*x\.beton "):
+        list(Loader(tmp_path / "x.beton", ALL, 2, 32, workers=1).epoch(0))
+
+
+@pytest.mark.parametrize("left", [0, 5000, 20_000, 30_000, 40_000] * 4)
+def test_a_file_that_is_cut_while_it_is_read_is_told(path, tmp_path, left):
+    shutil.copy(path, tmp_path / "x.beton")
+    source = Loader(tmp_path / "x.beton", ALL, 2, 32, workers=2)
+    epoch = source.epoch(0)
+    next(epoch)
+    os.truncate(tmp_path / "x.beton", left)
+    with pytest.raises(ReproError, match=r"x\.beton changed while it was read"):
+        list(epoch)
+
+
+def test_a_jpeg_with_something_behind_its_end_is_not_stored_as_it_is():
+    image = picture(3)
+    assert decodes(jpeg(3), image.width, image.height)
+    assert not decodes(jpeg(3) + bytes(2), image.width, image.height)
+
+
 def test_a_file_of_other_fields_is_told_in_one_sentence(path, tmp_path):
     content = path.read_bytes()
     (tmp_path / "a.beton").write_bytes(content.replace(b"image", b"photo", 1))
@@ -422,6 +493,30 @@ def test_torchvisions_workers_are_started_once(files):
         assert torch.equal(a.index, b.index)
         assert torch.equal(a.views, b.views)
     assert started <= {p.pid for p in multiprocessing.active_children()}
+
+
+def test_torchvision_without_shared_memory_is_one_sentence(files, monkeypatch, tmp_path):
+    monkeypatch.setattr(plain, "SHM", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(2**26, 2**26, 2**19))
+    source = PlainLoader(files, {"class": [0] * COUNT}, ALL, 16, 64, workers=2)
+    with pytest.raises(ReproError, match=r"has 0 MiB free, and torchvision's loader needs \d+ for its 2 processes"):
+        next(source.epoch(0))
+
+
+def test_torchvisions_workers_outlive_a_signal_to_the_whole_group(files):
+    source = PlainLoader(files, {"class": [0] * COUNT}, ALL, 2, 32, workers=2)
+    epoch = source.epoch(0)
+    next(epoch)
+    workers = multiprocessing.active_children()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        for worker in workers:
+            os.kill(worker.pid, number)
+        next(epoch)
+    assert len(list(epoch)) == len(source) - 3
+    assert all(worker.is_alive() for worker in workers)
+    del epoch, source
+    gc.collect()
+    assert not multiprocessing.active_children()
 
 
 def test_torchvision_names_a_broken_file(files, tmp_path):

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from repro.core import places
+
 SPLITS = ("train", "val", "test")
 
 
@@ -49,8 +51,16 @@ PREPARED = tuple(name for name, known in DATASETS.items() if not known.embedded)
 
 
 def root() -> Path:
-    """The folder of prepared data sets: $REPRO_DATA, else ./data."""
-    return Path(os.environ.get("REPRO_DATA", "data"))
+    """The folder of prepared data sets: $REPRO_DATA, else ./data, else the checkout's data/."""
+    if told := os.environ.get("REPRO_DATA"):
+        return places.given(told)
+    return Path("data").absolute() if Path("data").is_dir() else places.root() / "data"
+
+
+def absolute(name: str) -> str:
+    """A data set's name as it is; the path of a folder so that it means the same in every process."""
+    known = name in DATASETS or is_prepared(name) or not (name and places.given(name).is_dir())
+    return name if known else str(places.given(name))
 
 
 def records(name: str) -> dict[str, dict]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, in_files, tasks
+from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, absolute, in_files, tasks
 from repro.core.methods import SimCLR
 from repro.core.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
 from repro.errors import ReproError
@@ -65,7 +65,7 @@ def profile(name: str, data: str = "", backbone: str = "", seeds: int = 0) -> Pr
         raise ReproError(
             f"seeds counts the runs of a cell and cannot be {seeds}: give 0 for the profile's own, or more."
         )
-    changes = {k: v for k, v in {"data": data, "backbone": backbone, "seeds": seeds}.items() if v}
+    changes = {k: v for k, v in {"data": absolute(data), "backbone": backbone, "seeds": seeds}.items() if v}
     if data and data not in EMBEDDED and PROFILES[name].size < 32:
         changes["size"] = 32  # a folder of images says little at 16 pixels
     return replace(PROFILES[name], **changes)

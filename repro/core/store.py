@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import functools
 import json
 import math
@@ -28,6 +27,11 @@ import pandas as pd
 from repro.core import io
 from repro.core.spec import flatten
 from repro.errors import ReproError
+
+try:
+    import fcntl
+except ImportError:  # a system without it is as a disk without locks
+    fcntl = None
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what disks without locks answer
 FORMAT = 1  # raise it when a stored run of an older version can no longer be read as one of this
@@ -114,6 +118,17 @@ class Store:
                 return
             raise io.disk_error(e, self.root) from e
 
+    def put_aside(self, key: str) -> Path:
+        """Move a run to where none is looked for, and is kept; that folder."""
+        folder = self.root / ".before"
+        try:
+            folder.mkdir(exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process was first
+                os.rename(self.root / key, folder / f"{key}-{time.time_ns()}")
+        except OSError as e:
+            raise io.disk_error(e, self.root) from e
+        return folder
+
     def keys(self) -> list[str]:
         return sorted(p.name for p in self.root.iterdir() if not p.name.startswith(".") and (p / "run.json").exists())
 
@@ -145,6 +160,8 @@ class Store:
             raise io.disk_error(e, self.root) from e
         with handle:
             try:
+                if fcntl is None:
+                    raise OSError(errno.ENOSYS, "no locks")
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False

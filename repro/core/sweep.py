@@ -7,20 +7,23 @@ are at, and takes over what they leave. So the workers of one command share thei
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import connection, resource_tracker
 from typing import Any
 
-from repro.core import stopping
+from repro.core import places, stopping
+from repro.core.io import write_atomic
 from repro.core.lock import alone
 from repro.core.progress import Progress
 from repro.core.provenance import commit, machine
@@ -48,7 +51,7 @@ TRIED_BY = {  # kind of spec: the function that tries every distinct one of a li
     "RunSpec": "repro.ssl.trial:trials",
     "DetectSpec": "repro.detection:trials",
 }
-DATA_TITLE = "repro.data:title"
+DATA_TITLE, FINGERPRINT, CHANGED = "repro.data:title", "repro.data:fingerprint", "repro.data.content:changed"
 DIED = (
     "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if memory is "
     "short; all finished runs are stored."
@@ -69,6 +72,7 @@ class _Terms:
     commit: str
     keep_weights: bool = False
     wait: bool = True
+    data_ids: dict[str, str] = field(default_factory=dict)
 
 
 def measure(
@@ -101,6 +105,7 @@ def measure(
     wanted = {key(s): s for s in specs}
     if share:
         wanted = _own_first(wanted, *share)
+    ids = set_aside(wanted | _starts(wanted.values()), store)
     for k in [k for k in wanted if k in store]:
         store.get(k)  # raises for a damaged run before the work, not after it
         if store.left(k):  # by a process that was killed when its run was already stored
@@ -112,7 +117,7 @@ def measure(
     timed = {k: s for k, s in missing.items() if many > 1 and _on_gpu() and type(s).__name__ in TIMINGS}
     rest = {k: s for k, s in missing.items() if k not in timed}
     deadline = time.time() + 60 * minutes if minutes else float("inf")
-    terms = _Terms(str(store.root), deadline, checkpoint_seconds, commit(), keep_weights, wait=share is None)
+    terms = _Terms(str(store.root), deadline, checkpoint_seconds, commit(), keep_weights, share is None, ids)
     keeping = replace(terms, keep_weights=True)
     total, to_do = len(wanted.keys() | starts.keys()), len(missing) + len(starts)
     with Progress(total, total - to_do, quiet) as progress:
@@ -123,6 +128,44 @@ def measure(
     if progress.too_large:
         raise DoesNotFit(*progress.too_large)
     return [store.get(k) for k in wanted if k in store]
+
+
+def data_names(spec: Any) -> list[str]:
+    """The names of a spec's data, and of those of the run that it starts from."""
+    return [s.data.name for s in (spec, getattr(spec, "start", None)) if hasattr(s, "data")]
+
+
+def data_ids(specs: dict[str, Any]) -> dict[str, str]:
+    """By the specs' keys, which images the names of their data stand for now, and of the runs that they start from."""
+    fingerprint = functools.cache(_function(FINGERPRINT))
+    out = {}
+    for k, spec in specs.items():
+        parts = list(map(fingerprint, data_names(spec)))
+        out[k] = "+".join(parts) if any(parts) else ""
+    return out
+
+
+def differ(before: str, now: str) -> bool:
+    """Whether two data ids name other images; one that is not known does not."""
+    return any(a and b and a != b for a, b in zip(before.split("+"), now.split("+")))
+
+
+def set_aside(specs: dict[str, Any], store: Store) -> dict[str, str]:
+    """`data_ids` of the specs; stored runs that saw other images than those are moved aside, and that is said."""
+    ids, changed = data_ids(specs), {}
+    for k in (k for k, now in ids.items() if now and k in store):
+        before = store.get(k).provenance.get("data_id", "")
+        if differ(before, ids[k]):
+            changed.setdefault((specs[k].data.name, before, ids[k]), []).append(store.put_aside(k))
+    for (name, *two), runs in changed.items():
+        files, were = _function(CHANGED)(*two), "run was" if len(runs) == 1 else "runs were"
+        print(
+            f"repro: The images of {name} have changed{f' ({files})' * bool(files)} since {len(runs)} {were} measured: "
+            f"they are measured anew; the old ones are kept in {runs[0]}.",
+            file=sys.stderr,
+            flush=True,
+        )
+    return ids
 
 
 def _own_first(specs: dict[str, Any], number: int, count: int) -> dict[str, Any]:
@@ -179,6 +222,7 @@ def _measure_all(specs: dict[str, Any], terms: _Terms, workers: int, progress: P
 
 
 def _in_workers(specs: dict[str, Any], terms: _Terms, count: int, progress: Progress, stop: threading.Event) -> None:
+    places.short_sockets()
     # forked from a server that has imported torch and started no thread; fork and a process's threads do not go together
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["repro.ssl.train"])
@@ -318,7 +362,12 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
             if over():
                 raise Stopped
 
-        run, weights = _function(MEASURED_BY[kind]), None
+        run, weights, data_id = _function(MEASURED_BY[kind]), None, terms.data_ids.get(name, "")
+        if data_id:
+            mark = store.scratch(name) / "data_id"
+            if mark.exists() and differ(mark.read_text(), data_id):
+                store.done(name)  # a checkpoint of other images
+            write_atomic(store.scratch(name) / "data_id", data_id)
         try:
             if kind == "RunSpec":
                 scratch = store.scratch(name)
@@ -339,6 +388,7 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
             "commit": terms.commit,
             **machine(),
             **({"data_title": _function(DATA_TITLE)(spec.data.name)} if hasattr(spec, "data") else {}),
+            **({"data_id": data_id} if data_id else {}),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "wall_seconds": round(time.time() - started, 3),
             **{k: v if isinstance(v, list) else round(v, 3) for k, v in result.timing.items()},

@@ -5,6 +5,7 @@ on train's labels, chosen on validation, and read on test once.
 
 scenes.py, coco.py          made-up images: coloured shapes; the same as detection data (which reads COCO itself, too)
 folder.py, prepared.py      a reader's folder of images; sets that `data_prep/` made ready
+content.py                  which images a name stands for now
 disk.py                     training images read from files, where memory would be short
 
 May import views, loader and core. A first reader needs this file alone.
@@ -26,7 +27,7 @@ from repro.core import datasets
 from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, root
 from repro.core.datasets import in_files as in_files
 from repro.core.datasets import tasks as tasks
-from repro.data import coco, folder, scenes
+from repro.data import coco, content, folder, scenes
 from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
 
@@ -74,6 +75,19 @@ def title(name: str) -> str:
     return DATASETS[name].title if name in DATASETS else coco.TITLES.get(name) or folder.title(Path(name)) or name
 
 
+def fingerprint(name: str) -> str:
+    """`repro.data.content.fingerprint`; what was loaded of other images of this name is forgotten."""
+    now = content.fingerprint(name)
+    if _seen.setdefault(name, now) != now:
+        load.cache_clear()
+        coco.load.cache_clear()
+        _seen[name] = now
+    return now
+
+
+_seen: dict[str, str] = {}
+
+
 def _task(name: str) -> str:
     """What a prepared set calls "label" is the class, as in a folder of class folders."""
     return "class" if name == "label" else name
@@ -89,8 +103,6 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     CENTRAL of their middle square.
     Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
     """
-    from repro.data import prepared
-
     knobs = dict(options)
     if name == "scenes":
         return _scenes(size or 16, knobs)
@@ -101,19 +113,30 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
         return _digits(size or 16, name, limit if name == "digits-placed" else 0)
     if datasets.is_prepared(name):
         return _from_prepared(name, size, limit)
+    check(name)
+    if name in DATASETS:
+        return _from_folder(root() / name, size, title(name), limit)
+    return _from_folder(Path(name), size, folder.title(Path(name)), limit)
+
+
+def check(name: str) -> None:
+    """Raise ReproError that says what to do if a data set is not there, or not whole."""
+    from repro.data import prepared
+
+    if name in (*EMBEDDED, coco.SCENES) or datasets.is_prepared(name):
+        return
+    if datasets.records(name):
+        prepared.load(name)  # which says what is missing
     if name in PREPARED and not (root() / name).is_dir():
         raise ReproError(
             f"The data set {name} is missing: prepare it with `{prepared.command(name)}`, or put a folder of class "
             f"folders in {root() / name}."
         )
-    if name in DATASETS:
-        return _from_folder(root() / name, size, title(name), limit)
-    if Path(name).is_dir():
-        return _from_folder(Path(name), size, folder.title(Path(name)), limit)
-    known = ", ".join(DATASETS)
-    raise ReproError(
-        f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders."
-    )
+    if name not in DATASETS and not Path(name).is_dir():
+        known = ", ".join(DATASETS)
+        raise ReproError(
+            f"There is no data set {name!r}: choose one of {known}, or give the path of a folder of class folders."
+        )
 
 
 def subset(split: Split, fraction: float, seed: int, draw: int = 2) -> Tensor:

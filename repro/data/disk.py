@@ -18,8 +18,9 @@ from PIL import Image
 
 from repro import data
 from repro.core import places
-from repro.core.io import write_atomic
+from repro.core.io import disk_error, write_atomic
 from repro.cores import cores
+from repro.errors import ReproError
 from repro.loader import beton
 from repro.loader.loader import Images, Loader, ramp
 from repro.views.recipe import Recipe
@@ -58,11 +59,12 @@ def growing(size: int, steps: tuple[int, ...]) -> int | Callable[[int], int]:
 
 
 def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()) -> Path:
-    """The training images as JPEGs of `stored` pixels a side in a .beton file, made once. stored 0: a prepared set's own
-    file, of which `Split.numbers` are for training; the images of other sets at their own size."""
+    """The training images as JPEGs of `stored` pixels a side in a .beton file, made once for the same images. stored 0: a
+    prepared set's own file, of which `Split.numbers` are for training; the images of other sets at their own size."""
     if not stored and data.in_files(name):
         return data.root() / name / "train.beton"
-    digest = hashlib.sha256(repr((name, stored, options, QUALITY)).encode()).hexdigest()[:12]
+    what = (name, stored, options, QUALITY, data.fingerprint(name))
+    digest = hashlib.sha256(repr(what).encode()).hexdigest()[:12]
     file = places.root() / "build" / "files" / f"{Path(name).name}-{digest}.beton"
     if not file.exists():
         split = data.load(name, stored, options).train
@@ -74,7 +76,10 @@ def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()
             pixels = images[i : i + 1].to("cpu")[0].permute(1, 2, 0).contiguous().numpy()
             return beton.as_jpeg(Image.fromarray(pixels), QUALITY)
 
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise disk_error(e, file.parent) from e
         with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # another process may be at the same
             labels = {k: v.tolist() for k, v in split.labels.items()}
             beton.write(Path(scratch) / file.name, encode, labels, workers=cores())
@@ -97,11 +102,14 @@ def unpacked(file: Path) -> list[Path]:
     if done.exists():
         return out
     for i, path in enumerate(out):
+        content.check()
         part = content.data[content.offsets[i] : content.offsets[i] + content.lengths[i]]
         if path.suffix == ".png":
             png = io.BytesIO()
             Image.fromarray(np.asarray(part).reshape(content.heights[i], content.widths[i], 3)).save(png, "PNG")
             part = png.getvalue()
+        elif Image.open(io.BytesIO(part)).size != (content.widths[i], content.heights[i]):
+            raise ReproError(f"Sample {i} of {file} is not of the size that the file's table says: prepare it again.")
         write_atomic(path, bytes(part))
     write_atomic(done, f"{len(out)}\n")
     return out

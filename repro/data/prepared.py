@@ -78,6 +78,11 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
     if "train" not in there or len(there) < 2:
         how = command(name) if name in PREPARED else "a script in data_prep/"
         raise ReproError(f"{folder} holds no prepared train and test or val: prepare them with {how}.")
+    if "classes" not in there["train"]:  # FFCV's own files have none, and do not say what their numbers mean
+        raise ReproError(
+            f"{folder} holds .beton files without a record of their classes (train.json), as FFCV writes them: prepare the "
+            "images with data_prep/class_folder.py, or another script in data_prep/."
+        )
     files = {split: beton.read(folder / f"{split}.beton") for split in there}
     parts = {
         split: (_images(file, size), {task: torch.from_numpy(values) for task, values in file.labels.items()})
@@ -93,7 +98,7 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
     else:
         out = [parts[s] for s in datasets.SPLITS]
     about = there["train"]
-    return out, about.get("classes", {}), about.get("title", name)
+    return out, about["classes"], about.get("title", name)
 
 
 def _images(file: beton.Beton, size: int) -> Images:

@@ -10,7 +10,9 @@ import errno
 import hashlib
 import io
 import json
+import mmap
 import os
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,8 +38,8 @@ _MODES = np.array([JPEG, RAW])  # FFCV's numbers 0 and 1
 
 @dataclass(frozen=True)
 class Beton:
-    """An open file. data: its bytes, mapped, not read. offsets, lengths, heights, widths, kinds: int64 (N,), as
-    `repro.loader.compiled.make_views` takes them. labels: (N,) int64 or float64 by name."""
+    """An open file. data: its bytes, mapped, not read; handle: the system's number of it. offsets, lengths, heights,
+    widths, kinds: int64 (N,), as `repro.loader.compiled.make_views` takes them. labels: (N,) int64 or float64 by name."""
 
     path: Path
     data: np.ndarray
@@ -47,9 +49,15 @@ class Beton:
     widths: np.ndarray
     kinds: np.ndarray
     labels: dict[str, np.ndarray]
+    handle: int
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def check(self) -> None:
+        """Raise ReproError if the file was cut or grew since it was opened."""
+        if os.fstat(self.handle).st_size != len(self.data):
+            raise ReproError(f"The file {self.path} changed while it was read: wait for what writes it, and run again.")
 
 
 def read(path: str | Path) -> Beton:
@@ -60,8 +68,14 @@ def read(path: str | Path) -> Beton:
     path = Path(path)
     again = "prepare it again"
     try:
-        size = path.stat().st_size
-        data = np.asarray(np.memmap(path, np.uint8, "r")) if size else np.zeros(0, np.uint8)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            mapped = mmap.mmap(handle, 0, access=mmap.ACCESS_READ)  # ValueError for an empty file
+        except (OSError, ValueError):
+            os.close(handle)
+            raise
+        weakref.finalize(mapped, os.close, handle)
+        data, size = np.frombuffer(mapped, np.uint8), len(mapped)
     except FileNotFoundError:
         raise ReproError(f"There is no file {path}: prepare it with a script in data_prep/.") from None
     except (OSError, ValueError) as e:
@@ -92,14 +106,27 @@ def read(path: str | Path) -> Beton:
     places = data[int(header["table"]) :].view(_PLACE)
     places = places[np.argsort(places["pointer"], kind="stable")]
     images = rows[f"f{names.index('image')}"]
-    at = np.searchsorted(places["pointer"], images["pointer"])
-    lengths = places["size"][np.minimum(at, len(places) - 1)]
-    found = places["pointer"][np.minimum(at, len(places) - 1)] == images["pointer"]
-    if not (found & (images["pointer"] + lengths <= header["table"]) & (images["mode"] < 2)).all():
-        raise ReproError(f"The file {path} is damaged (samples point to no data): {again}.")
+    at = np.minimum(np.searchsorted(places["pointer"], images["pointer"]), len(places) - 1)
+    lengths, table = places["size"][at], header["table"]
+    following = np.minimum(np.append(places["pointer"][1:], table)[at], table)
+    good = (places["pointer"][at] == images["pointer"]) & (images["mode"] < 2) & (lengths > 0)
+    room = following - images["pointer"]  # of numbers without a sign, whose sums cannot be trusted
+    good &= (images["pointer"] <= following) & (lengths <= room)
+    good &= (lengths == room) | (following % max(1, int(header["page"])) == 0) | (following == table)
+    pixels = images["height"].astype(np.int64) * images["width"]
+    good &= (pixels > 0) & ((images["mode"] == 0) | (lengths == 3 * pixels))
+    # a JPEG that the next one does not follow at once, as the last of each page, is to end with its marker
+    loose = np.flatnonzero(good & (images["mode"] == 0) & (lengths < room))
+    ends = (images["pointer"][loose] + lengths[loose]).astype(np.int64)
+    good[loose] = (data[ends - 2] == 0xFF) & (data[ends - 1] == 0xD9)
+    if not good.all():
+        raise ReproError(
+            f"Sample {np.argmin(good)} of {path} is damaged (its place or size in the tables is not that of its data): "
+            f"{again}."
+        )
     columns = {name: rows[f"f{i}"].copy() for i, name in enumerate(names) if kinds[name] != 2}
     numbers = (images["pointer"], lengths, images["height"], images["width"], _MODES[images["mode"]])
-    return Beton(path, data, *(n.astype(np.int64) for n in numbers), columns)
+    return Beton(path, data, *(n.astype(np.int64) for n in numbers), columns, handle)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ widening to 64 bits, and flips, which would read backwards, are folded into the 
 
 from __future__ import annotations
 
+import ctypes
 import math
 import sys
 import threading
@@ -947,6 +948,40 @@ def _decompress(typingctx, function, handle, data, offset, length, out, width, h
     return signature, codegen
 
 
+@intrinsic
+def _pread(typingctx, function, handle, out, at, length, offset):
+    """Call the C library's pread at the address `function`, which reads into out[at:]; how many bytes came."""
+    word = types.int64
+    signature = word(word, word, out, word, word, word)
+
+    def codegen(context, builder, signature, args):
+        function, handle, out, at, length, offset = args
+        pointer, word, integer = ir.IntType(8).as_pointer(), ir.IntType(64), ir.IntType(32)
+        target = builder.gep(context.make_array(signature.args[2])(context, builder, out).data, [at])
+        kind = ir.FunctionType(word, [integer, pointer, word, word])
+        values = [builder.trunc(handle, integer), target, length, offset]
+        return builder.call(builder.inttoptr(function, kind.as_pointer()), values)
+
+    return signature, codegen
+
+
+@_jit
+def read(function, handle, offsets, lengths, out, to):
+    """Read parts of an open file to the places `to` in out; -1, or the number of the first that the file does not have. A
+    file that is cut while it is mapped ends the process, and one that is read does not. function: `PREAD`."""
+    for i in range(len(offsets)):
+        done = 0
+        while done < lengths[i]:
+            came = _pread(function, handle, out, to[i] + done, lengths[i] - done, offsets[i] + done)
+            if came <= 0:
+                return i
+            done += came
+    return -1
+
+
+PREAD = ctypes.cast(ctypes.CDLL(None).pread, ctypes.c_void_p).value
+
+
 @_jit
 def _largest(recipe, heights, widths, kinds, begin, end):
     """The widest blur of a recipe, and of the images begin ... end - 1 the longest side and the most pixels."""
@@ -970,6 +1005,22 @@ def _shrink_crops(drawn, shrink, height, width):
 
 
 @_jit
+def _has_sides(data, at, end, height, width):
+    """Whether a JPEG's header has these sides, as the header's first frame says; a header without one is the decoder's."""
+    at += 2
+    while at + 9 <= end and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # filling
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker != 0xC4 and marker != 0xC8 and marker != 0xCC:
+            sides = data[at + 5] * 256 + data[at + 6], data[at + 7] * 256 + data[at + 8]
+            return sides[0] == height and sides[1] == width
+        else:
+            at += 2 + data[at + 2] * 256 + data[at + 3]
+    return True
+
+
+@_jit
 def make_views(
     data, offsets, lengths, heights, widths, kinds, samples, begin, end,
     recipe, starts, size, fast, decoder, bytes_out, floats_out, view_step, image_step,
@@ -983,6 +1034,9 @@ def make_views(
     view v of image i in row v * view_step + i * image_step; the other one has no rows.
     One entry for all cases, since each combination of types is compiled and kept on disk anew.
     """
+    for i in range(begin, end):
+        if kinds[i] == JPEG and not _has_sides(data, offsets[i], offsets[i] + lengths[i], heights[i], widths[i]):
+            return i  # the decoder would scale it to the sides that it is told
     views, n = len(recipe), size * size
     staged = (recipe[:, _PARENT] >= 0).any()
     kernel, extent, pixels = _largest(recipe, heights, widths, kinds, begin, end)

@@ -54,7 +54,10 @@ class Decoder:
 
 
 def decodes(data: bytes, width: int, height: int) -> bool:
-    """Whether a JPEG is of this size and decodes without a complaint, so that it can be stored as it is."""
+    """Whether a JPEG is of this size, ends where its data end, and decodes without a complaint, so that it can be stored as
+    it is."""
+    if not data.endswith(b"\xff\xd9"):
+        return False
     found, decoder = library(), Decoder()
     handle = ctypes.c_void_p(int(decoder.address[1]))
     sizes = [ctypes.c_int() for _ in range(4)]

@@ -137,20 +137,32 @@ class Loader:
         """Where the views of the samples `index` will be, and the tasks that make them. views: the table, the starts, the
         size and the mode that `make_views` takes."""
         file, (table, _, size, _), count = self.file, views, len(index)
+        file.check()
         out = self._memory.take((len(table), count, 3, size, size))
         rows, none = out.reshape(len(table) * count, 3 * size * size), np.empty((0, 1), np.float32)
-        places = [a[index] for a in (file.offsets, file.lengths, file.heights, file.widths, file.kinds)]
+        offsets, lengths, *rest = (
+            a[index] for a in (file.offsets, file.lengths, file.heights, file.widths, file.kinds)
+        )
+        to = np.cumsum(lengths) - lengths  # where each lies in what is read
 
         def work(begin: int, end: int) -> None:
-            decoder = self._decoders.get()
+            first, size = to[begin], to[end - 1] + lengths[end - 1] - to[begin]
+            data, part = np.empty(size, np.uint8), slice(begin, end)
+            lost = compiled.read(compiled.PREAD, file.handle, offsets[part], lengths[part], data, to[part] - first)
+            if lost >= 0:
+                file.check()
+                raise ReproError(f"Sample {index[begin + lost]} of {file.path} cannot be read: check the disk.")
+            data.flags.writeable, decoder = False, self._decoders.get()
             try:
-                bad = compiled.make_views(file.data, *places, index, begin, end, *views, decoder, rows, none, count, 1)
+                bad = compiled.make_views(
+                    data, to - first, lengths, *rest, index, begin, end, *views, decoder, rows, none, count, 1
+                )
             finally:
                 self._decoders.put(decoder)
             if bad >= 0:
                 raise ReproError(
-                    f"Sample {index[bad]} of {file.path} cannot be decoded (its JPEG data are damaged): prepare the file "
-                    "again, or leave the sample out with `indices`."
+                    f"Sample {index[bad]} of {file.path} cannot be decoded (its JPEG is damaged, or not of the size that the "
+                    "table says): prepare the file again, or leave the sample out with `indices`."
                 )
 
         share = max(1, -(-count // (4 * self.workers)))  # small enough that no thread waits long for the last one

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,12 +16,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as F
 
+from repro.core import places, stopping
 from repro.cores import cores
 from repro.errors import ReproError
 from repro.loader import compiled
 from repro.loader.loader import Batch, check, order, samples
 from repro.views.draw import BRIGHTNESS, CONTRAST, SATURATION
 from repro.views.recipe import Recipe
+
+SHM = Path("/dev/shm")
+LAST_SECONDS = 60  # of a worker after SIGTERM
 
 
 class PlainLoader:
@@ -69,6 +75,8 @@ class PlainLoader:
         self.wanted[:] = [[(epoch, size, number) for number in batch] for batch in self.batches(epoch)[first:]]
         cuda = self.device.type == "cuda"
         if self.loader is None:
+            self._check_memory(size)
+            places.short_sockets()
             self.loader = DataLoader(
                 _Views(self.files, self.recipe, self.seed, self.central),
                 batch_sampler=self.wanted,
@@ -79,8 +87,11 @@ class PlainLoader:
                 # and its children would import everything anew
                 persistent_workers=True,
                 multiprocessing_context=multiprocessing.get_all_start_methods()[0],
+                worker_init_fn=_outlive_signals,
             )
-        for views, number in self.loader:
+        with stopping.held():
+            batches = iter(self.loader)
+        for views, number in batches:
             if isinstance(views, str):
                 raise ReproError(views)
             labels = {name: values[number] for name, values in self.labels.items()}
@@ -88,6 +99,25 @@ class PlainLoader:
                 views, number = (t.to(self.device, non_blocking=True) for t in (views, number))
                 labels = {name: values.to(self.device, non_blocking=True) for name, values in labels.items()}
             yield Batch(views, number, labels)
+
+    def _check_memory(self, size: int) -> None:
+        """The workers hand their batches over in shared memory; where it is short, they would hang or die."""
+        views = 1 if self.recipe is None else len(self.recipe.views)
+        wanted = (2 * self.workers + 1) * self.batch * views * 3 * size * size  # two are made ahead by each
+        shm = shutil.disk_usage(SHM).free if SHM.is_dir() else wanted
+        if shm < wanted:
+            raise ReproError(
+                f"{SHM} has {shm / 2**20:.0f} MiB free, and torchvision's loader needs {wanted / 2**20:.0f} for its "
+                f"{self.workers} processes: give more (docker run --shm-size=8g), or use our loader, which needs none."
+            )
+
+
+def _outlive_signals(worker: int) -> None:
+    """In a worker: Ctrl-C and a SIGTERM that reach the whole group are the main process's to heed, which trains to the next
+    step and ends its workers. One that nobody ends does so by itself, a while after."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(LAST_SECONDS))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.STOPPING)
 
 
 class _Views(Dataset):

@@ -84,6 +84,7 @@ def execute(jobs: list[tuple[str, dict[str, Any]]], profile: str, parallel: int 
     work = [(slug, given, folder / f"{claims.notebooks()[slug]}.ipynb") for slug, given in jobs]
     if parallel == 1 or len(work) == 1:
         return [_execute(*item) for item in work]
+    places.short_sockets()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["papermill"])  # its import takes a second or two: once for all of them
     with ProcessPoolExecutor(min(parallel, len(work)), context, _surround, (dict(os.environ),)) as pool:

@@ -30,6 +30,7 @@ from repro.core.io import write_atomic
 from repro.core.profiles import PROFILES, Profile
 from repro.core.profiles import profile as find_profile
 from repro.core.spec import key
+from repro.data import check as check_data
 from repro.data import title as data_title
 from repro.errors import ReproError
 from repro.pages import verdicts
@@ -217,6 +218,7 @@ def measure(study: Study, workers: int = 0) -> pd.DataFrame:
     else:
         where = store.Store(places.store())
         take_up(where, study)
+        sweep.set_aside(specs | more, where)
         records = sweep.measure(specs.values(), where, workers, study.minutes)
         records += [where.get(k) for k in more if k in where]
     if specs and not records:
@@ -235,10 +237,23 @@ def take_up(where: store.Store, study: Study) -> None:
     path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
     if study.profile.data in EMBEDDED or not path.exists():
         return
-    here = functools.cache(data_title)
-    store.take_up(
-        where, path, lambda r: "data" not in r.spec or r.provenance["data_title"] == here(r.spec["data"]["name"])
-    )
+    here, ids = functools.cache(data_title), sweep.data_ids(study.longest.specs)
+
+    def fits(r: store.Record) -> bool:
+        same = "data" not in r.spec or r.provenance["data_title"] == here(r.spec["data"]["name"])
+        return same and not sweep.differ(r.provenance.get("data_id", ""), ids.get(r.key, ""))
+
+    store.take_up(where, path, fits)
+
+
+def require(studies: list[Study], where: store.Store) -> None:
+    """Raise ReproError for data that a run needs which is not stored, before any is measured."""
+    names = set()
+    for study in studies:
+        take_up(where, study)
+        names |= {name for k, s in study.specs.items() if k not in where for name in sweep.data_names(s)}
+    for name in sorted(names):
+        check_data(name)
 
 
 def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
