@@ -160,13 +160,13 @@ def test_takeaways_are_filled_from_stored_verdicts(monkeypatch, tmp_path, capsys
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda data, raw=False: shown.append(data))
     monkeypatch.setenv("REPRO_FIGURES", str(tmp_path))
-    verdict = {"verdict": "partly", "effect": 1.5, "low": 1.0, "high": 2.0, "unit": "points", "seeds": 5, "data": "d",
+    verdict = {"verdict": "mixed", "effect": 1.5, "low": 1.0, "high": 2.0, "unit": "points", "seeds": 5, "data": "d",
                "backbone": "b", "sentence": "Made up & measured."}  # fmt: skip
     (tmp_path / "quick" / "single_gpu").mkdir(parents=True)
     (tmp_path / "quick" / "single_gpu" / "verdicts.json").write_text(json.dumps({"A17": verdict}))
     notebook.takeaways(GPU)
     text, page = shown[0]["text/plain"], shown[0]["text/html"]
-    assert "A17: partly. Made up & measured." in text
+    assert "A17: mixed. Made up & measured." in text
     assert "Made up &amp; measured." in page
     assert page.count("<tr>") == 1 + sum(len(t.claims) for t in registry.load().takeaways)
     notebook.takeaways(notebook.study("single_gpu", profile="paper"))
