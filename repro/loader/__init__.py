@@ -6,5 +6,5 @@ compiled.py         the views, compiled by numba: the same pictures as `repro.vi
 plain.py            the same through torchvision and PIL, one image at a time
 operations.py       the compiled views as an operation of FFCV's own pipelines
 
-May import views. A first reader need not enter.
+May import views, and from the core how a process is stopped and where things lie. A first reader need not enter.
 """
