@@ -44,6 +44,8 @@ DATASETS = {
     "inaturalist": Known("iNaturalist", script="inaturalist.py --download"),
     "places365": Known("Places365", script="places365.py --download"),
 }
+COCO_SCENES = "coco-scenes"
+COCO_TITLES = {COCO_SCENES: "scenes in COCO's format (stand-in)", "coco": "COCO"}
 EMBEDDED = tuple(name for name, known in DATASETS.items() if known.embedded)
 PREPARED = tuple(name for name, known in DATASETS.items() if not known.embedded)  # or can be
 
@@ -51,6 +53,11 @@ PREPARED = tuple(name for name, known in DATASETS.items() if not known.embedded)
 def root() -> Path:
     """The folder of prepared data sets: $REPRO_DATA, else ./data."""
     return Path(os.environ.get("REPRO_DATA", "data"))
+
+
+def is_coco(path: str | Path) -> bool:
+    """Whether a path is a folder of COCO's layout, and not one of class folders."""
+    return bool(str(path)) and (Path(path) / "annotations").is_dir()
 
 
 def records(name: str) -> dict[str, dict]:

@@ -26,7 +26,7 @@ from repro.core import datasets
 from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, root
 from repro.core.datasets import in_files as in_files
 from repro.core.datasets import tasks as tasks
-from repro.data import coco, folder, scenes
+from repro.data import folder, scenes
 from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
 
@@ -71,7 +71,9 @@ def title(name: str) -> str:
         return DATASETS[name].title
     if own := prepared.title(name) or folder.given_title(root() / name):  # what its owner calls it: it may be a copy
         return own
-    return DATASETS[name].title if name in DATASETS else coco.TITLES.get(name) or folder.title(Path(name)) or name
+    return (
+        DATASETS[name].title if name in DATASETS else datasets.COCO_TITLES.get(name) or folder.title(Path(name)) or name
+    )
 
 
 def _task(name: str) -> str:

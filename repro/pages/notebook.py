@@ -30,7 +30,6 @@ from repro.core.io import write_atomic
 from repro.core.profiles import PROFILES, Profile
 from repro.core.profiles import profile as find_profile
 from repro.core.spec import key
-from repro.data import title as data_title
 from repro.errors import ReproError
 from repro.pages import verdicts
 
@@ -235,7 +234,9 @@ def take_up(where: store.Store, study: Study) -> None:
     path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
     if study.profile.data in EMBEDDED or not path.exists():
         return
-    here = functools.cache(data_title)
+    from repro.data import title
+
+    here = functools.cache(title)
     store.take_up(
         where, path, lambda r: "data" not in r.spec or r.provenance["data_title"] == here(r.spec["data"]["name"])
     )
