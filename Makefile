@@ -39,8 +39,9 @@ test: build/.ready
 same: build/.ready  ## nothing changed: every plan's keys, and the committed runs' verdicts and figures, byte for byte
 	@.venv/bin/python tests/same.py
 
-same-update: build/.ready  ## after a deliberate change of a plan
+same-update: build/.ready  ## after a deliberate change of a plan, or with new figures: codecheck.yml lists them
 	@.venv/bin/python tests/same.py --update
+	@.venv/bin/python tests/codecheck.py
 
 clean:
 	rm -rf build

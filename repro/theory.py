@@ -17,13 +17,13 @@ result depends on its spec alone: every random number comes from a generator see
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from scipy import optimize
 from scipy.integrate import solve_ivp
@@ -31,6 +31,9 @@ from scipy.integrate import solve_ivp
 from repro import stats
 from repro.core.store import Result
 from repro.errors import ReproError
+
+with contextlib.suppress(ModuleNotFoundError):  # stored results are read without it
+    import torch
 
 
 @functools.singledispatch

@@ -148,5 +148,7 @@ def test_tracked_files_are_small_and_name_no_machine():
 
 def test_top_level_is_the_users():
     allowed = {"notebooks", "repro", "data_prep", "figures", "tests", "environment.yml", "pyproject.toml", "uv.lock",
-               "Makefile", "README.md", "LICENSE", "CITATION.cff", ".ci", ".gitignore"}  # fmt: skip
+               "Makefile", "README.md", "TROUBLE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "CITATION.cff",
+               "codecheck.yml", ".ci", ".github", ".devcontainer", ".binder", "Dockerfile", ".dockerignore",
+               ".gitignore"}  # fmt: skip
     assert {p.relative_to(ROOT).parts[0] for p in tracked()} <= allowed

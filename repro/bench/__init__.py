@@ -2,5 +2,5 @@
 trains whole runs, and reports the minutes they take to an accuracy.
 
 May import everything below the claims: views, loader, core, data, ssl. A first reader need not enter; claims about time
-plan the specs of `loss`, `loader`, `step` and `views`.
+plan the specs of specs.py and of `loader`.
 """

@@ -79,9 +79,11 @@ class LoaderSpec:
 
 def title(spec: LoaderSpec) -> str:
     """What to call the images in figures."""
+    if spec.images == "synthetic":
+        return "synthetic photographs (stand-in)"
     from repro.data import folder
 
-    return "synthetic photographs (stand-in)" if spec.images == "synthetic" else folder.title(Path(spec.images))
+    return folder.title(Path(spec.images))
 
 
 def run(spec: LoaderSpec) -> Result:

@@ -9,36 +9,15 @@ counts. The memory is what autograd keeps for the backward pass, which is the sa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from repro.bench import command
 from repro.bench.clock import median, now
-from repro.core.spec import whole
+from repro.bench.specs import LossSpec
 from repro.core.store import Result
 from repro.ssl import losses
-
-
-@dataclass(frozen=True)
-class LossSpec:
-    """`views` views of `images` images, `dim`-dimensional projections; each way is timed `repeats` times.
-
-    metrics: identity_error, the relative difference of the invariance against the mean and over all pairs, in float64;
-    identity_error_single, in float32; vicreg_error, of VICReg as a whole, in float64; and for each of FORMS and each
-    way, <form>_<way>_mb, the megabytes kept for the backward pass. In the provenance, as they differ from one
-    measurement to the next: <form>_<way>_ms, the median, and <form>_ratio, the median ratio of pairs to mean.
-    """
-
-    views: int = 4
-    images: int = 256
-    dim: int = 256
-    repeats: int = 9
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        whole(self, views=2, images=2, dim=2, repeats=1)
 
 
 def _over_pairs(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -55,7 +34,7 @@ def _vicreg(z: Tensor) -> Tensor:
     return losses.vicreg(z, 25.0, 25.0, 1.0)
 
 
-FORMS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
+WAYS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
     "invariance": {"mean": losses.spread, "pairs": losses.spread_of_pairs},
     "vicreg": {"mean": _vicreg, "pairs": _over_pairs(_vicreg)},
     "barlow": {
@@ -79,7 +58,7 @@ def run(spec: LossSpec) -> Result:
     }
     z = z.float().to("cuda" if torch.cuda.is_available() else "cpu")
     timing: dict[str, float] = {}
-    for form, ways in FORMS.items():
+    for form, ways in WAYS.items():
         for way, loss in ways.items():
             metrics[f"{form}_{way}_mb"] = kept_bytes(loss, z) / 1e6
         seconds = {way: [] for way in ways}
@@ -93,7 +72,7 @@ def run(spec: LossSpec) -> Result:
 
 
 def _difference(form: str, z: Tensor) -> float:
-    mean, pairs = (FORMS[form][way](z).item() for way in ("mean", "pairs"))
+    mean, pairs = (WAYS[form][way](z).item() for way in ("mean", "pairs"))
     return abs(mean - pairs) / abs(pairs)
 
 
@@ -131,7 +110,7 @@ def main(argv: list[str]) -> int:
     rows = []
     for views in args.views:
         found = run(LossSpec(views, args.images, args.dim, args.repeats))
-        for form in FORMS:
+        for form in WAYS:
             ms = {f"{way} ms": found.timing[f"{form}_{way}_ms"] for way in ("mean", "pairs")}
             mb = {f"{way} MB": found.metrics[f"{form}_{way}_mb"] for way in ("mean", "pairs")}
             rows.append({"loss": form, "views": views, **ms, "ratio": found.timing[f"{form}_ratio"], **mb})

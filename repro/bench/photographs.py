@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from repro.data.tree import SUFFIXES
 from repro.errors import ReproError
 from repro.loader import beton, jpeg
 
@@ -51,6 +50,8 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def found(folder: Path, count: int) -> list[Path]:
     """The first `count` JPEGs below a folder that libjpeg-turbo decodes, in the order of their names."""
+    from repro.data.tree import SUFFIXES
+
     if not folder.is_dir():
         raise ReproError(f"There is no folder {folder}: give one with JPEG photographs, or none for synthetic ones.")
     out = []

@@ -8,42 +8,20 @@ optimiser, target network. On a CPU the process's own clock counts, so that busy
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from repro.bench import command
 from repro.bench.clock import median, now
 from repro.bench.engine import Ours
+from repro.bench.specs import StepSpec
 from repro.core.methods import BYOL, MSR, Method
-from repro.core.spec import Optimiser, Projector, RunSpec, whole
+from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.core.store import Result
 from repro.views.recipe import Recipe, preset
 
 TURN = 16  # steps in a turn; on a CPU views are made for as many small batches at once
-
-
-@dataclass(frozen=True)
-class StepSpec:
-    """Steps on random images of `size` pixels, `repeats` turns of TURN steps each way.
-
-    metrics: parameters, the number of the trained ones. In the provenance, as they differ from one measurement to the
-    next: for each of WAYS <way>_ms, the median of a step, and views_<way>_ms, of its views alone; msr_ratio and
-    independent_ratio, and the same of the views, are medians over turns of the time over BYOL's in the same turn;
-    staged_ratio is staged views over four independent ones.
-    """
-
-    backbone: str = "convnet"
-    size: int = 16
-    batch_size: int = 64
-    width: int = 128  # of the projector, and its outputs
-    dim: int = 64
-    precision: str = "float32"
-    repeats: int = 9
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        whole(self, size=8, batch_size=2, repeats=1)
 
 
 def ways() -> dict[str, tuple[Method, Recipe]]:

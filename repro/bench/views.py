@@ -7,39 +7,18 @@ All stacks are timed in turn on the same images by the code that trains, and com
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
 from repro import data
 from repro.bench import command
 from repro.bench.clock import median, now
-from repro.core.spec import DataSpec, whole
+from repro.bench.specs import ViewsSpec
+from repro.core.spec import DataSpec
 from repro.core.store import Result
 from repro.ssl import engine
 from repro.ssl.feed import make_views
 from repro.views.recipe import STACKS, Recipe, preset
-
-
-@dataclass(frozen=True)
-class ViewsSpec:
-    """Two views of `count` images by each of the stacks of `repro.views.recipe.STACKS`, cropped to `crop` of the area;
-    `repeats` times in turn.
-
-    In the provenance, as times differ from one measurement to the next: for each stack us_<stack>, the median
-    microseconds a view, and cost_<stack>, the median ratio to the first stack. On a CPU they are the process's own CPU
-    time in one thread, which busy neighbours do not lengthen.
-    """
-
-    data: DataSpec = field(default_factory=DataSpec)
-    crop: tuple[float, float] = (0.2, 1.0)
-    count: int = 512
-    repeats: int = 7
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        whole(self, count=1, repeats=1)
 
 
 def run(spec: ViewsSpec) -> Result:

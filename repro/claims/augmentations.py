@@ -12,10 +12,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from repro import data, figures, stats
-from repro.bench.views import ViewsSpec
+from repro import figures, stats
+from repro.bench.specs import ViewsSpec
 from repro.claims import Claim, Drawing, Verdict, kit
 from repro.claims.kit import Cells, Plan, column, drawing, read, task_columns, tasks, verdict
+from repro.core import datasets
 from repro.core.methods import BarlowTwins
 from repro.core.profiles import Profile, base
 from repro.core.spec import Optimiser, RunSpec
@@ -39,7 +40,7 @@ RATES = {  # of LARS; AdamW's for Barlow Twins at smoke, quick and cpu
 
 def plan(profile: Profile, methods: tuple[str, ...]) -> Plan:
     """The six stacks at each rate, probed on every task, and what the views of each stack cost."""
-    spec = base(profile).but(tasks=data.tasks(profile.data))
+    spec = base(profile).but(tasks=datasets.tasks(profile.data))
     if profile.name == "gpu":  # six stacks by two methods in ten minutes
         spec = spec.but(epochs=max(1, profile.epochs // 7))
     plan, rates = Plan(profile), RATES[profile.name]
@@ -49,7 +50,7 @@ def plan(profile: Profile, methods: tuple[str, ...]) -> Plan:
         for stack in STACKS:
             plan.add(*own.but(recipe=preset(stack, crop=crop)).grid(lr=rates[method]), stack=stack)
     images, repeats = (64, 1) if profile.name == "smoke" else (512, 7)
-    return plan.floors(tasks=data.tasks(profile.data)).add(ViewsSpec(spec.data, crop, images, repeats))
+    return plan.floors(tasks=datasets.tasks(profile.data)).add(ViewsSpec(spec.data, crop, images, repeats))
 
 
 def _barlow_twins(profile: Profile, spec: RunSpec) -> RunSpec:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from repro import data, figures, stats
+from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, ledger, registry
 from repro.claims.kit import Cells, Panel, Plan, column, curves, page, read, tasks, trained, verdict
+from repro.core import datasets
 from repro.core.methods import BYOL, BarlowTwins, VICReg
 from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import RunSpec
@@ -85,7 +86,7 @@ def _methods(profile: Profile) -> tuple[VICReg, BYOL, BarlowTwins]:
 
 def plan_rates(profile: Profile, barlow: bool = False) -> Plan:
     """batch x learning rate; SimCLR's runs are probed on every task. At cpu Barlow Twins has the two ends of the batches."""
-    own = {"method": _methods(profile)[2]} if barlow else {"tasks": data.tasks(profile.data)}
+    own = {"method": _methods(profile)[2]} if barlow else {"tasks": datasets.tasks(profile.data)}
     spec, scale = _start(profile, **own)
     batches = scale.batches[:: len(scale.batches) - 1] if barlow and profile.name == "cpu" else scale.batches
     return Plan(profile).add(*spec.grid(batch_size=batches, lr=scale.rates)).floors(tasks=spec.probes.tasks)

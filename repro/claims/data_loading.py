@@ -31,7 +31,6 @@ from repro.claims.kit import Plan, by, column, curve, tasks, trained, verdict
 from repro.core.profiles import Profile, base
 from repro.core.profiles import profile as find_profile
 from repro.core.spec import Loading
-from repro.loader.loader import Loader
 from repro.stats import eq, sup
 from repro.views.recipe import Recipe, View, repeat
 
@@ -324,6 +323,8 @@ def _photographs(count: int) -> Iterator[Path]:
 def fast_mode() -> pd.DataFrame:
     """How far the fast mode is from the exact one, in grey levels of 255: the views of the paper's recipe made from
     synthetic photographs, all and those parts that differ."""
+    from repro.loader.loader import Loader
+
     crops = View(crop=(0.08, 1.0))
     jitter = replace(crops, jitter=1.0, saturation=0.2)
     recipes = {
@@ -343,6 +344,8 @@ def fast_mode() -> pd.DataFrame:
 
 def views_and_cost(jitter: float, blur: float, gray: float, views: int, size: int, fast: bool) -> Figure:
     """Two photographs' views, and the CPU milliseconds that decoding one image and making its views take."""
+    from repro.loader.loader import Loader
+
     recipe = repeat(Recipe("chosen", (View(crop=(0.08, 1.0), jitter=jitter, blur=blur, gray=gray),)), views)
     with _photographs(16) as file:
         source = Loader(file, recipe, 16, size, workers=1, shuffle=False, fast=fast)

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 
-from repro import data, figures, stats
+from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
 from repro.claims.kit import Plan, drawing, floor_levels, runs_by, task_columns, tasks, verdict
+from repro.core import datasets
 from repro.core.methods import InstanceSimCLR
 from repro.core.profiles import Profile, base
 from repro.core.spec import RunSpec
@@ -74,7 +75,7 @@ def run(profile: Profile, setting: Setting) -> RunSpec:
 def _full(profile: Profile) -> RunSpec:
     """Full SimCLR; at gpu for a tenth of the profile's epochs, so that a dozen settings take ten minutes."""
     epochs = max(1, profile.epochs // 10) if profile.name == "gpu" else profile.epochs
-    return base(profile, epochs=epochs).but(tasks=data.tasks(profile.data))
+    return base(profile, epochs=epochs).but(tasks=datasets.tasks(profile.data))
 
 
 def plan(profile: Profile) -> Plan:

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repro import data, figures, stats
+from repro import figures, stats
 from repro.claims import Drawing, Found, Verdict
-from repro.core.datasets import EMBEDDED
+from repro.core import datasets
 from repro.core.methods import Untrained
 from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import DetectSpec, RunSpec, key
@@ -105,7 +105,7 @@ def trained(frame: pd.DataFrame) -> pd.DataFrame:
 
 def tasks(frame: pd.DataFrame) -> tuple[str, ...]:
     """The tasks of the frame's data set; the first is the semantic one."""
-    return data.tasks(frame["data"].iloc[0])
+    return datasets.tasks(frame["data"].iloc[0])
 
 
 STANDS_FOR = {"shape": "ImageNet, CIFAR-10", "count": "CLEVR-C", "distance": "CLEVR-D", "texture": "EuroSAT, Places"}
@@ -269,7 +269,7 @@ def _numbers(effect: stats.Interval) -> list[float | None]:
 def evidence_of(rows: pd.DataFrame) -> str:
     """The class of evidence of runs by their data: photographs, or made-up images."""
     names = set(rows["data"].dropna()) if "data" in rows else set()
-    return "photographs" if names and not names & {*EMBEDDED, "coco-scenes"} else "stand-in"
+    return "photographs" if names and not names & {*datasets.EMBEDDED, "coco-scenes"} else "stand-in"
 
 
 def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:

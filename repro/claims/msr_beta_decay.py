@@ -12,18 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 
-from repro import data, figures, stats
-from repro.bench.step import StepSpec
+from repro import figures, stats
+from repro.bench.specs import StepSpec
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Plan, by, dots, drawing, read, runs_by, verdict
 from repro.core.datasets import DATASETS
 from repro.core.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, SimSiamMSR
 from repro.core.profiles import Profile, base
 from repro.core.spec import DataSpec, Optimiser, Projector, RunSpec
-from repro.ssl import pairs
 from repro.stats import Part, eq, sup
 from repro.views.recipe import Recipe, full_blur, preset
 
@@ -689,6 +687,11 @@ def draw_premise(frame: pd.DataFrame) -> Drawing:
 def pictures(profile: Profile, shift: float = SHIFT, count: int = 8) -> Figure:
     """Weak views of the first images and the aggressive ones made from them, like the paper's Fig. 1; those that lost
     their object are framed and crossed, and as many as can be shown come first."""
+    import torch
+
+    from repro import data
+    from repro.ssl import pairs
+
     spec = standard(profile, MSR(), shift=shift)
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
     found = pairs.make(spec, dataset)

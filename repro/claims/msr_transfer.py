@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,15 @@ from matplotlib.patches import Rectangle
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, msr_beta_decay, registry
 from repro.claims.kit import Plan, by, column, verdict
+from repro.core import datasets
 from repro.core.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, Supervised, Untrained
 from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import DataSpec, DetectSpec, Optimiser, Probes, Projector, RunSpec
-from repro.data import coco, scenes
 from repro.stats import sup
 from repro.views.recipe import preset
+
+if TYPE_CHECKING:
+    from repro.data import coco
 
 WEIGHTS = {"Untrained": "random", "Supervised": "supervised", "MSR": "MSR"}  # of a backbone, by its run's method
 BETA = 0.4  # of the paper's large sets
@@ -67,7 +70,7 @@ class Scale(NamedTuple):
 
 
 def _made(size: int, images: int) -> DataSpec:
-    return DataSpec(coco.SCENES, size, options=(("images", images),))
+    return DataSpec(datasets.COCO_SCENES, size, options=(("images", images),))
 
 
 # The rate of the small detectors is the better of .05 and .1 for a seed that is not among those measured.
@@ -144,7 +147,7 @@ def _pretraining(profile: Profile) -> Profile:
 
 
 def _detectors_data(profile: Profile) -> bool:
-    return profile.data in coco.TITLES or coco.is_folder(profile.data)
+    return profile.data in datasets.COCO_TITLES or datasets.is_coco(profile.data)
 
 
 def _starts(profile: Profile) -> list[RunSpec]:
@@ -162,7 +165,7 @@ def _starts(profile: Profile) -> list[RunSpec]:
     msr = msr_beta_decay.tuned(profile)
     if profile.name != "smoke":  # its hundred epochs take longer than all else of a smoke run
         msr = msr.but(sgd="moco")
-    classes = len(scenes.SHAPES) if profile.data == "scenes" else 10 if profile.data in ("cifar10", "digits") else 1000
+    classes = {"scenes": 8, "cifar10": 10, "digits": 10}.get(profile.data, 1000)
     labelled = base(profile, data=msr.data, epochs=msr.epochs, probes=msr.probes, method=Supervised())
     return [msr.but(method=Untrained()), labelled.but(projector=Projector(1, 128, classes), joint=msr.joint), msr]
 
@@ -170,7 +173,7 @@ def _starts(profile: Profile) -> list[RunSpec]:
 def _detector(profile: Profile, start: RunSpec, task: str, schedule: float) -> DetectSpec:
     scale = SCALES[profile.name]
     found, lr = scale.data, scale.lr
-    if _detectors_data(profile) and profile.data != coco.SCENES:
+    if _detectors_data(profile) and profile.data != datasets.COCO_SCENES:
         found = DataSpec(profile.data, scale.side, options=(("images", scale.images),) if scale.images else ())
     if profile.name == "paper":
         name = "keypoint" if task == "keypoint" else f"schedule_{schedule:g}x"
@@ -384,6 +387,8 @@ def pictures(runs: pd.DataFrame, task: str = "mask", seed: int = 0, count: int =
         fig.clear()
         fig.alt = "No detector is measured here."
         return fig
+    from repro.data import coco
+
     found = detectors(runs)
     found = found[(found["task"] == task) & (found["seed"] == seed) & (found["schedule"] == 1.0)]
     rows = {title: found.loc[found["start"] == start, "curves"].iloc[0]["shown"] for start, title in WEIGHTS.items()
@@ -433,6 +438,8 @@ def _draw_things(ax: Axes, pixels: np.ndarray, things: list[dict]) -> None:
                 bbox={"facecolor": "black", "edgecolor": "none", "pad": 0.6})  # fmt: skip
         mask = thing.get("pixels")
         if "mask" in thing:
+            from repro.data import coco
+
             mask = coco.decode({"size": [height, width], "counts": thing["mask"]}, height, width)
         if mask is not None and mask.any():
             ax.contour(mask, [0.5], colors=[color], linewidths=1)

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from repro import figures, stats
-from repro.bench.loss import FORMS, LossSpec
+from repro.bench.specs import FORMS, LossSpec
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Plan, column, drawing, trained, verdict
 from repro.claims.small_projectors import authors_run, plain_log, staged

@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 
-from repro import data, figures, stats
+from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
 from repro.claims.kit import CARRIES, Plan, column, curve, drawing, floor_levels, runs_by, tasks, verdict
 from repro.core.profiles import Profile, base
 from repro.core.spec import RunSpec
 from repro.errors import ReproError
 from repro.stats import sup
-from repro.views import batched
 from repro.views.recipe import Recipe
 
 PROBES = {"linear": "linear probe", "online": "online probe", "knn": "kNN"}
@@ -80,6 +78,11 @@ def pictures(
     names: of the views, in place of their numbers. into: a part of a figure, in place of a new one. Raises ReproError if
     there is no image `first`.
     """
+    import torch
+
+    from repro import data
+    from repro.views import batched
+
     split = data.load(name, size, options).train
     index = torch.arange(first, min(first + 6, len(split.images)))
     if not len(index):

@@ -46,6 +46,8 @@ DATASETS = {
     "inaturalist": Known("iNaturalist", script="inaturalist.py --download"),
     "places365": Known("Places365", script="places365.py --download"),
 }
+COCO_SCENES = "coco-scenes"
+COCO_TITLES = {COCO_SCENES: "scenes in COCO's format (stand-in)", "coco": "COCO"}
 EMBEDDED = tuple(name for name, known in DATASETS.items() if known.embedded)
 PREPARED = tuple(name for name, known in DATASETS.items() if not known.embedded)  # or can be
 
@@ -61,6 +63,11 @@ def absolute(name: str) -> str:
     """A data set's name as it is; the path of a folder so that it means the same in every process."""
     known = name in DATASETS or is_prepared(name) or not (name and places.given(name).is_dir())
     return name if known else str(places.given(name))
+
+
+def is_coco(path: str | Path) -> bool:
+    """Whether a path is a folder of COCO's layout, and not one of class folders."""
+    return bool(str(path)) and (Path(path) / "annotations").is_dir()
 
 
 def records(name: str) -> dict[str, dict]:

@@ -27,7 +27,7 @@ from repro.core import datasets
 from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, root
 from repro.core.datasets import in_files as in_files
 from repro.core.datasets import tasks as tasks
-from repro.data import coco, content, folder, scenes
+from repro.data import content, folder, scenes
 from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
 
@@ -72,11 +72,15 @@ def title(name: str) -> str:
         return DATASETS[name].title
     if own := prepared.title(name) or folder.given_title(root() / name):  # what its owner calls it: it may be a copy
         return own
-    return DATASETS[name].title if name in DATASETS else coco.TITLES.get(name) or folder.title(Path(name)) or name
+    return (
+        DATASETS[name].title if name in DATASETS else datasets.COCO_TITLES.get(name) or folder.title(Path(name)) or name
+    )
 
 
 def fingerprint(name: str) -> str:
     """`repro.data.content.fingerprint`; what was loaded of other images of this name is forgotten."""
+    from repro.data import coco  # with pycocotools, which loading images does not need
+
     now = content.fingerprint(name)
     if _seen.setdefault(name, now) != now:
         load.cache_clear()
@@ -123,7 +127,7 @@ def check(name: str) -> None:
     """Raise ReproError that says what to do if a data set is not there, or not whole."""
     from repro.data import prepared
 
-    if name in (*EMBEDDED, coco.SCENES) or datasets.is_prepared(name):
+    if name in (*EMBEDDED, datasets.COCO_SCENES) or datasets.is_prepared(name):
         return
     if datasets.records(name):
         prepared.load(name)  # which says what is missing

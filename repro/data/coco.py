@@ -26,11 +26,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from repro.core.datasets import COCO_SCENES as SCENES
 from repro.data import scenes
 from repro.errors import ReproError
 
-SCENES = "coco-scenes"
-TITLES = {SCENES: "scenes in COCO's format (stand-in)", "coco": "COCO"}
 KINDS = {"mask": "instances", "keypoint": "person_keypoints"}  # the files' names, as COCO has them
 SPLITS = ("train", "val")
 SLACK = 2.0  # pixels by which an annotation may lie over the image's edge: COCO's own are rounded
@@ -127,11 +126,6 @@ def masks() -> ModuleType:
 
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
     return mask
-
-
-def is_folder(path: str | Path) -> bool:
-    """Whether a path is a folder of COCO's layout, and not one of class folders."""
-    return bool(str(path)) and (Path(path) / "annotations").is_dir()
 
 
 def read(folder: Path, split: str, kind: str) -> Annotated:

@@ -16,16 +16,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro import data, figures
+from repro import figures
 from repro.claims import kit, start_here
-from repro.core import places, store, sweep
+from repro.core import datasets, places, store, sweep
 from repro.core.methods import DECAYS, MSR, SimCLR
 from repro.core.profiles import base
 from repro.core.spec import key
 from repro.errors import ReproError
 from repro.pages import notebook
 from repro.pages.notebook import Study
-from repro.ssl.methods import beta_at
 from repro.views.recipe import Recipe, View, preset
 
 SHARES = (0.0, 0.2, 0.5, 0.8, 1.0)
@@ -44,7 +43,7 @@ def _panel(knobs: dict[str, Any], draw: Callable[..., Any], alt: str) -> Any:
             with figures.theme("light"):
                 png = io.BytesIO()
                 draw(**{name: knob.value for name, knob in knobs.items()}).savefig(png, format="png", dpi=100)
-        except ReproError as e:
+        except (ReproError, ModuleNotFoundError) as e:  # what trains needs torch; stored results do not
             picture.value = f"<p>{html.escape(str(e))}</p>"
             return
         shown = base64.b64encode(png.getvalue()).decode()
@@ -171,7 +170,7 @@ def batch_size(study: Study, runs: pd.DataFrame) -> Any:
 
     spec, frame = base(study.profile), claim.at_equal(notebook.rows(study, runs, notebook.find(study, "A4")), "epochs")
     (batches, temperatures), rates = kit.read(frame, "batch_size", "temperature").levels, runs["lr"].dropna()
-    tasks = data.tasks(study.profile.data)
+    tasks = datasets.tasks(study.profile.data)
     knobs = {
         "batch_size": _slider([int(b) for b in batches], int(batches[0]), "batch"),
         "temperature": _slider(
@@ -362,6 +361,8 @@ def msr(study: Study, runs: pd.DataFrame) -> Any:
     }
 
     def draw(beta: float, decay: str, shift: float) -> Any:
+        from repro.ssl.methods import beta_at
+
         method = replace(spec.method, beta=beta, decay=decay, ema=scale.ema)
         chosen = claim.standard(profile, method, shift=shift)
         score = _score(_run(runs, chosen, chosen.but(pairs=scale.pairs)))
@@ -383,7 +384,6 @@ def msr_transfer(study: Study, runs: pd.DataFrame) -> Any:
     """Choose the backbone's weights, the kind of detector and the steps; it is fine-tuned (seconds on the small scenes)
     unless it is stored, and shows what it finds."""
     from repro.claims import msr_transfer as claim
-    from repro.data import coco
 
     plan = [s for s in study.plan(study.claims[-1]) if type(s).__name__ == "DetectSpec" and s.seed == 0]
     if not plan:
@@ -397,6 +397,8 @@ def msr_transfer(study: Study, runs: pd.DataFrame) -> Any:
     }
 
     def draw(start: str, task: str, steps: int) -> Any:
+        from repro.data import coco
+
         spec = replace(detectors[start, task], steps=steps, schedule=1.0)
         run = _run(runs, spec).iloc[0]
         split = coco.load(spec.data.name, "val", task, spec.data.options, spec.data.size)

@@ -30,8 +30,6 @@ from repro.core.io import write_atomic
 from repro.core.profiles import PROFILES, Profile
 from repro.core.profiles import profile as find_profile
 from repro.core.spec import key
-from repro.data import check as check_data
-from repro.data import title as data_title
 from repro.errors import ReproError
 from repro.pages import verdicts
 
@@ -237,7 +235,9 @@ def take_up(where: store.Store, study: Study) -> None:
     path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
     if study.profile.data in EMBEDDED or not path.exists():
         return
-    here, ids = functools.cache(data_title), sweep.data_ids(study.longest.specs)
+    from repro.data import title
+
+    here, ids = functools.cache(title), sweep.data_ids(study.longest.specs)
 
     def fits(r: store.Record) -> bool:
         same = "data" not in r.spec or r.provenance["data_title"] == here(r.spec["data"]["name"])
@@ -248,12 +248,14 @@ def take_up(where: store.Store, study: Study) -> None:
 
 def require(studies: list[Study], where: store.Store) -> None:
     """Raise ReproError for data that a run needs which is not stored, before any is measured."""
+    from repro.data import check
+
     names = set()
     for study in studies:
         take_up(where, study)
         names |= {name for k, s in study.specs.items() if k not in where for name in sweep.data_names(s)}
     for name in sorted(names):
-        check_data(name)
+        check(name)
 
 
 def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
