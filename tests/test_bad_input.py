@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import common
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -667,3 +668,19 @@ def test_a_spent_time_budget_is_said_and_goes_on(said, filled, tmp_path):
     assert "to go: run the same command to go on" in said(*words, "--minutes", 1e-6, code=75)
     assert measured(store) == 0
     assert sorted(p.name for p in store.glob("[!.]*")) == sorted(p.name for p in filled.glob("[!.]*"))
+
+
+@pytest.mark.parametrize(
+    "source", ["seeds = (", "seeds = 2 + two", "a, b = 1, 2", "seeds = range(3)", "study.seeds = 3"],
+    ids=["cut", "a name", "two at once", "a call", "a field"],
+)  # fmt: skip
+def test_an_edited_parameters_cell_that_cannot_be_read(tmp_path, monkeypatch, source):
+    path = tmp_path / "01_batch_size.ipynb"
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    monkeypatch.setattr(places, "notebooks", lambda: tmp_path)
+    with pytest.raises(ReproError, match=r"parameters cell of .*01_batch_size.ipynb cannot be read"):
+        execute.parameters("batch_size")
+    path.write_text("{")
+    with pytest.raises(ReproError, match="is no notebook"):
+        execute.parameters("batch_size")

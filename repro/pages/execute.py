@@ -28,20 +28,29 @@ def available() -> list[str]:
 
 def parameters(slug: str) -> dict[str, Any]:
     """A notebook's parameters with their defaults, from its cell tagged "parameters". Raises ReproError for a notebook
-    that names another notebook's study, as a copy does until its slug is changed."""
+    that cannot be read, or that names another notebook's study, as a copy does until its slug is changed."""
     import nbformat
 
     path = _source(slug)
-    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    try:
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    except Exception as e:  # nbformat has many errors for what is no notebook
+        raise ReproError(f"{path} is no notebook that can be read: restore it from the repository.") from e
     others = {name for c in cells for name in re.findall(r'\bstudy\(\s*"(\w+)"', c.source)} - {slug}
     if others:
         raise ReproError(f"{path} runs the study {others.pop()!r}: write its own, repro.study({slug!r}, ...).")
     cells = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ReproError(f"{path} needs exactly one cell tagged parameters, not {len(cells)}.")
-    assigned = [n for n in ast.parse(cells[0].source).body if isinstance(n, (ast.Assign, ast.AnnAssign))]
-    targets = [n.targets[0] if isinstance(n, ast.Assign) else n.target for n in assigned]
-    return {t.id: ast.literal_eval(n.value) for t, n in zip(targets, assigned)}
+    try:
+        assigned = [n for n in ast.parse(cells[0].source).body if isinstance(n, (ast.Assign, ast.AnnAssign))]
+        targets = [n.targets[0] if isinstance(n, ast.Assign) else n.target for n in assigned]
+        return {t.id: ast.literal_eval(n.value) for t, n in zip(targets, assigned)}
+    except (SyntaxError, ValueError, TypeError, AttributeError) as e:
+        raise ReproError(
+            f"The parameters cell of {path} cannot be read ({str(e).partition(chr(10))[0]}): write a line NAME = VALUE for "
+            "each, with a number, a text, True or False, or a list."
+        ) from e
 
 
 def _source(slug: str) -> Path:
