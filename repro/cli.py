@@ -72,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         if own:
             p.add_argument("--data", default="", help="another data set, or a folder of class folders")
             p.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
+            for name, what in (("method", "MyLoss"), ("recipe", "my_views"), ("backbone", "my_net")):
+                p.add_argument(f"--{name}", default="", help=f"one of your own, as in my_{name}.py:{what}")
 
     run = add("run", _run, "Measure, then execute the notebooks through papermill and build the gallery.")
     studies(run, own=False)  # its notebooks have these as parameters
@@ -144,11 +146,12 @@ def _slugs(names: list[str], there: list[str]) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from repro.core import profiles
+    from repro.core import own, profiles
     from repro.pages import execute
 
     began = time.monotonic()
     given = dict(_pair(text) for text in args.given)
+    given |= {name: own.absolute(given[name]) for name in ("method", "recipe", "backbone") if name in given}
     args.profile = given.setdefault("profile", args.profile)
     profiles.profile(args.profile)
     if args.from_results:
@@ -182,9 +185,9 @@ def _run(args: argparse.Namespace) -> int:
     print(
         f"\nGallery: {page}\n{_many(len(jobs), 'notebook')} at profile {args.profile} in {time.monotonic() - began:.0f} s"
     )
-    own = {k: v for k, v in given.items() if k in ("data", "backbone", "seeds") and v not in ("", "0")}
-    if own:
-        said = ", ".join(f"{k} = {v}" for k, v in own.items())
+    names = ("data", "backbone", "seeds", "method", "recipe")
+    if changed := {k: v for k, v in given.items() if k in names and v not in ("", "0")}:
+        said = ", ".join(f"{k} = {v}" for k, v in changed.items())
         print(
             f"These verdicts are of {said}: table and gallery show them in place of the profile's own until the same "
             "command runs without."
@@ -291,7 +294,7 @@ def _measure(args: argparse.Namespace) -> int:
     began, to_go, large, share = time.monotonic(), 0, [], cluster.share(args.share)
     there = [slug for slug in claims.notebooks() if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
-    studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
+    studies = [notebook.study(slug, args.profile, **_own(args)) for slug in slugs]
     for study in studies:
         specs = study.specs
         if args.dry_run:
@@ -332,12 +335,20 @@ def _measure(args: argparse.Namespace) -> int:
     return 0
 
 
+def _own(args: argparse.Namespace) -> dict:
+    """What a reader changed of the profile; a file of theirs by its whole path."""
+    from repro.core import own
+
+    named = {name: own.absolute(getattr(args, name)) for name in ("method", "recipe", "backbone")}
+    return {"data": args.data, "seeds": args.seeds, **named}
+
+
 def _planned(args: argparse.Namespace) -> dict[str, list]:
     """The specs of each notebook named, or of all."""
     from repro.pages import notebook
 
     slugs = _slugs(args.notebooks, [slug for slug in claims.notebooks() if claims.of(slug)])
-    return {s: list(notebook.study(s, args.profile, data=args.data, seeds=args.seeds).specs.values()) for s in slugs}
+    return {s: list(notebook.study(s, args.profile, **_own(args)).specs.values()) for s in slugs}
 
 
 def _submit(args: argparse.Namespace) -> int:
@@ -349,7 +360,7 @@ def _submit(args: argparse.Namespace) -> int:
     hours = sum(ledger.hours(s)[0] for s in specs if type(s).__name__ == "RunSpec")
     count, at_once = cluster.tasks(args.array, len(specs), hours, limit)
     words = [*args.notebooks, "--profile", args.profile, "--workers", str(args.workers or 1)]
-    words += ["--data", args.data] * bool(args.data) + ["--seeds", str(args.seeds)] * bool(args.seeds)
+    words += [w for name, value in _own(args).items() if value for w in (f"--{name}", str(value))]
     text = cluster.script(words, store, count, at_once, limit, args.further)
     if args.dry_run:
         print(text, end="")
