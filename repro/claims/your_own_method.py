@@ -3,12 +3,11 @@ each at the best of the same rates. What is shipped is LeJEPA's SIGReg, in `note
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
-from repro import figures, stats
+from repro import stats
 from repro.claims import Claim, Drawing, Verdict, kit
-from repro.claims.kit import Plan, drawing, read, verdict
+from repro.claims.kit import Plan, page, read, verdict
 from repro.core import own, places
 from repro.core.profiles import Profile, base
 from repro.stats import sup
@@ -46,23 +45,11 @@ def judge(frame: pd.DataFrame) -> Verdict:
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
-    got, name = read(frame, "who", "lr"), _name(frame)
-    fig, (left, right) = figures.figure(1, 2, height=3.4)
-    said = []
-    for i, who in enumerate((name, "SimCLR")):
-        figures.band(left, np.array(got.levels[1]), got.test[:, i], who, i)
-        best = got.tuned()[:, i]
-        kit.dots(right, i, best, i)
-        said.append(f"{who} {best.mean():.1f} % at {got.levels[1][got.best[i]]:g}")
-    kit.log_axis(left, got.levels[1])
-    for ax in (left, right):
-        kit.floors(ax, frame, labels=ax is right)
-    left.set(xlabel="learning rate", ylabel=kit.label(frame))
-    right.set_xticks((0, 1), (name, "SimCLR"))
-    right.set(xlim=(-0.6, 2.2))
-    figures.panel_labels((left, right), ("every rate", "the best by validation"))
-    alt = f"Left: accuracy against the learning rate, a line a method. Right: each at its best rate: {', '.join(said)}."
-    return drawing(fig, frame, ["who", "lr", "recipe"], alt)
+    got, names = read(frame, "who", "lr"), (_name(frame), "SimCLR")
+    each = (f"{who} {got.tuned()[:, i].mean():.1f} % at {got.levels[1][got.best[i]]:g}" for i, who in enumerate(names))
+    alt = f"Accuracy against the learning rate, a line a method, and the floors. At its best rate: {', '.join(each)}."
+    lines = kit.curves(frame, "lr", by="method", xlabel="learning rate", ylabel=kit.label(frame))
+    return page(frame, ["who", "lr", "recipe"], [lines], alt, height=3.4, width=6.0)
 
 
 CLAIMS = (Claim("D1", plan, judge, draw),)

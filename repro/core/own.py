@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import inspect
 import sys
 import traceback
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from typing import Any
 
 from repro.core import places
 from repro.errors import ReproError
-from repro.views.recipe import Recipe, View
+from repro.views.recipe import Recipe, View, preset
 
 
 @dataclass(frozen=True)
@@ -37,37 +38,24 @@ class Own:
         return self.name
 
 
-def is_own(text: str) -> bool:
-    """Whether a parameter's value names something in a file, as "my_method.py:MyLoss" does."""
-    return ".py:" in text or text.endswith(".py")
-
-
 def absolute(text: str) -> str:
-    """The same name with the file's whole path, for a process that runs in another folder."""
-    path, _, name = text.rpartition(":")
-    return f"{_path(path)}:{name}" if is_own(text) else text
-
-
-def _path(text: str) -> Path:
-    """A file of the current folder, or else of notebooks/."""
-    path = Path(text).expanduser()
-    found = next((p for p in (path, places.notebooks() / path) if p.is_file()), None)
-    if found is None:
-        raise ReproError(f"There is no file {text}: name one as in my_method.py:MyLoss, from the current folder.")
-    return found.resolve()
-
-
-def find(text: str) -> Own:
-    """What `text` names, with its file's hash. Raises ReproError for a file or a name that is not there."""
+    """The same name with the file's whole path, for other folders: of the current folder, or else of notebooks/."""
     file, _, name = text.rpartition(":")
-    if not (file and name):
-        raise ReproError(f"{text!r} names nothing in a file: write the file and the name, as in my_method.py:MyLoss.")
-    path = _path(file)
-    inside = path.is_relative_to(places.root().resolve())
-    shown = str(path.relative_to(places.root().resolve()) if inside else path)
-    own = Own(name, hashlib.sha256(path.read_bytes()).hexdigest(), file=shown)
-    load(own)
-    return own
+    if ".py" not in text:
+        return text
+    found = next((p for p in (Path(file).expanduser(), places.notebooks() / file) if p.is_file()), None)
+    if found is None or not name:
+        raise ReproError(f"There is no file {file or name}: name it and what is in it, as in my_method.py:MyLoss.")
+    return f"{found.resolve()}:{name}"
+
+
+def find(text: str) -> tuple[Own, Any]:
+    """What `text` names, with its file's hash, and the thing itself."""
+    file, _, name = absolute(text).rpartition(":")
+    path, root = Path(file), places.root().resolve()
+    shown = path.relative_to(root) if path.is_relative_to(root) else path
+    own = Own(name, hashlib.sha256(path.read_bytes()).hexdigest(), file=str(shown))
+    return own, load(own)
 
 
 def load(own: Own) -> Any:
@@ -81,10 +69,7 @@ def load(own: Own) -> Any:
 
 @functools.lru_cache(maxsize=32)
 def _module(file: str, sha256: str) -> ModuleType:
-    path = places.root() / file
-    if not path.is_file():
-        raise ReproError(f"There is no file {path}: put it back, or name another.")
-    source = path.read_bytes()
+    source = path.read_bytes() if (path := places.root() / file).is_file() else b""
     if hashlib.sha256(source).hexdigest() != sha256:
         raise ReproError(f"{file} was changed while its runs were being measured: run again, which makes new ones.")
     module = ModuleType(f"repro_own_{sha256[:16]}")
@@ -96,44 +81,41 @@ def _module(file: str, sha256: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def blamed(file: str) -> Iterator[None]:
-    """An exception in a reader's code, as one sentence with the file and the line in it."""
+def blamed(file: str, thing: Any = None) -> Iterator[None]:
+    """An exception in a reader's code as one sentence, with the last line of theirs, or else with that of the thing."""
     try:
         yield
-    except (ReproError, MemoryError):
-        raise
     except Exception as e:
-        if type(e).__name__ == "OutOfMemoryError":  # torch's, which is no MemoryError and is answered elsewhere
+        if isinstance(e, ReproError) or type(e).__name__ == "OutOfMemoryError":  # torch's, which is answered elsewhere
             raise
         path = str(places.root() / file)
         lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == path]
-        line = e.lineno if isinstance(e, SyntaxError) and e.filename == path else lines[-1] if lines else 1
-        said = str(e).strip().splitlines()[0] if str(e).strip() else "no message"
-        raise ReproError(f"{file}, line {line}: {type(e).__name__}: {said}") from e
+        line = e.lineno if isinstance(e, SyntaxError) else lines[-1] if lines else _line(thing)
+        raise ReproError(f"{file}, line {line}: {type(e).__name__}: {(str(e).splitlines() or [''])[0]}") from e
 
 
-def where(own: Own, thing: Any = None) -> str:
-    """ "my_method.py, line 12": where the thing (`load`) or one of its methods begins."""
-    code = getattr(thing if thing is not None else load(own), "__code__", None)
-    if code is None:
-        lines = (places.root() / own.file).read_text().splitlines()
-        return f"{own.file}, line {next((i for i, s in enumerate(lines, 1) if s.startswith(f'class {own.name}')), 1)}"
-    return f"{own.file}, line {code.co_firstlineno}"
+def _line(thing: Any) -> int:
+    try:
+        return inspect.getsourcelines(thing)[1]
+    except (TypeError, OSError):
+        return 1
+
+
+def wrong(own: Own, thing: Any, what: str) -> ReproError:
+    return ReproError(f"{own.file}, line {_line(thing)}: {own.name} {what}: mend it.")
 
 
 def method(text: str, **knobs: Any) -> Own:
     """A method of a reader's: a frozen dataclass with `loss(self, z, progress)`, at the knobs named and else at its own."""
-    own = find(text)
-    cls = load(own)
+    own, cls = find(text)
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen):
-        raise ReproError(f"{where(own)}: {own.name} is no frozen dataclass: write @dataclass(frozen=True) above it.")
+        raise wrong(own, cls, "is no frozen dataclass (@dataclass(frozen=True))")
     if not callable(getattr(cls, "loss", None)):
-        raise ReproError(f"{where(own)}: {own.name} has no loss: give it a method loss(self, z, progress).")
+        raise wrong(own, cls, "has no method loss(self, z, progress)")
     made = made_of(dataclasses.replace(own, options=tuple(knobs.items())))
     values = tuple(sorted((f.name, getattr(made, f.name)) for f in dataclasses.fields(cls)))
-    for name, value in values:
-        if not isinstance(value, (int, float, str)):
-            raise ReproError(f"{where(own)}: the knob {name} is {value!r}: make it a number, a text or a truth value.")
+    if bad := [name for name, value in values if not isinstance(value, (int, float, str))]:
+        raise wrong(own, cls, f"has a knob {bad[0]} that is no number, text or truth value")
     return dataclasses.replace(own, options=values)
 
 
@@ -141,27 +123,21 @@ def made_of(method: Any) -> Any:
     """A reader's method with its knobs, whose loss may be called; a built-in one as it is."""
     if not isinstance(method, Own):
         return method
-    try:
-        return load(method)(**dict(method.options))
-    except TypeError as e:  # a knob without a default, or one that there is not
-        raise ReproError(f"{where(method)}: {e}: give every knob a default, and name no other.") from e
+    with blamed(method.file, cls := load(method)):
+        return cls(**dict(method.options))
 
 
 def backbone(text: str) -> str | Own:
     """A built-in backbone's name as it is, or a reader's function of (size), which returns (module, features)."""
-    if not is_own(text):
-        return text
-    own = find(text)
-    if not callable(load(own)):
-        raise ReproError(f"{own.file}: {own.name} is no function of (size): write one that returns (module, features).")
-    return own
+    return find(text)[0] if ".py" in text else text
 
 
 def recipe(text: str) -> Recipe:
-    """A recipe of a reader's: a Recipe, a View of which two are made, or several Views."""
-    own = find(text)
-    made = load(own)
-    views = (made, made) if isinstance(made, View) else made.views if isinstance(made, Recipe) else made
-    if not (isinstance(views, (tuple, list)) and views and all(isinstance(v, View) for v in views)):
-        raise ReproError(f"{own.file}: {own.name} is no View: write a repro.views.recipe.View, or a tuple of them.")
-    return Recipe(made.name if isinstance(made, Recipe) else own.name, tuple(views))
+    """A recipe by name, or a reader's: a Recipe, a View of which two are made, or a tuple of Views."""
+    if ".py" not in text:
+        return preset(text)
+    own, made = find(text)
+    views = (made, made) if isinstance(made, View) else getattr(made, "views", made)
+    if not (isinstance(views, tuple) and all(isinstance(v, View) for v in views)):
+        raise wrong(own, made, "is no View, and no tuple of Views (repro.views.recipe)")
+    return Recipe(own.name, views)

@@ -74,7 +74,7 @@ def profile(
         )
     changes = {k: v for k, v in {"data": data, "backbone": own.backbone(backbone), "seeds": seeds}.items() if v}
     changes |= {"method": own.method(method)} if method else {}
-    changes |= {"recipe": own.recipe(recipe) if own.is_own(recipe) else preset(recipe)} if recipe else {}
+    changes |= {"recipe": own.recipe(recipe)} if recipe else {}
     if data and data not in EMBEDDED and PROFILES[name].size < 32:
         changes["size"] = 32  # a folder of images says little at 16 pixels
     return replace(PROFILES[name], **changes)

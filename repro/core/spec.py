@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repro.core.methods import Method, SimCLR
-from repro.core.own import Own
+from repro.core.own import Own, blamed
 from repro.errors import ReproError
 from repro.views.recipe import Recipe, preset
 
@@ -172,10 +172,8 @@ class RunSpec:
         if self.precision not in ("float32", "bfloat16"):
             raise ReproError(f"Unknown precision {self.precision!r}: choose float32 or bfloat16.")
         if isinstance(self.method, Own):
-            try:
+            with blamed(self.method.file):  # a knob with the name of a run's field
                 flatten(self)
-            except ValueError as e:
-                raise ReproError(f"{self.method.file}: {self.method.name}: {e}: give the knob another name.") from e
 
     @property
     def timed(self) -> bool:

@@ -28,7 +28,7 @@ from repro.core.methods import (
     VICReg,
     VICRegMultiView,
 )  # fmt: skip
-from repro.core.own import Own, blamed, made_of, where
+from repro.core.own import Own, blamed, made_of, wrong
 from repro.errors import ReproError
 from repro.ssl import losses, networks
 
@@ -171,15 +171,13 @@ def _own(learner: Learner, z: Tensor, q: Tensor | None, t: Tensor | None, progre
     their line, for an exception, a loss that is no number of z, and one that is not finite at the first step."""
     own, method = learner.own, learner.method
     more = {name: value for name, value in (("q", q), ("t", t)) if value is not None}
-    with blamed(own.file), torch.random.fork_rng(devices=[z.device] if z.is_cuda else []):
+    with blamed(own.file, method.loss), torch.random.fork_rng(devices=[z.device] if z.is_cuda else []):
         torch.manual_seed(learner.seed + int(float(progress) * 2**40))
         value = method.loss(z, progress, **more)
-    if not isinstance(value, Tensor) or value.shape or not value.requires_grad:
-        found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        found = "a tensor without gradient" if isinstance(value, Tensor) and not value.shape else found
-        raise ReproError(f"{where(own, type(method).loss)}: the loss is {found}: return one number that depends on z.")
+        if value.shape or not value.requires_grad:
+            raise wrong(own, method.loss, f"has a loss of shape {tuple(value.shape)}, not one number with a gradient")
     if not progress and not math.isfinite(value.item()):
-        raise ReproError(f"{where(own, type(method).loss)}: the loss is {value.item()} at the first step: mend it.")
+        raise wrong(own, method.loss, f"has a loss that is {value.item()} at the first step")
     return value
 
 

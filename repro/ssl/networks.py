@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from repro.core.own import Own, blamed, load, where
+from repro.core.own import Own, blamed, load, wrong
 from repro.errors import ReproError
 
 BACKBONES = ("convnet", "convnet4", "resnet18", "resnet34", "resnet50", "pixels")
@@ -43,20 +43,12 @@ def backbone(name: str | Own, size: int) -> tuple[nn.Module, int]:
 
 
 def _own(own: Own, size: int) -> tuple[nn.Module, int]:
-    with blamed(own.file):
-        made = load(own)(size)
-    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module) and type(made[1]) is int):
-        raise ReproError(
-            f"{where(own)}: {own.name} must return (module, features), not {type(made).__name__}: mend it."
-        )
-    with blamed(own.file), torch.no_grad():
-        try:
-            shape = tuple(made[0].eval()(torch.zeros(2, 3, size, size)).shape)
-        except RuntimeError as e:  # in a layer of torch's, not in a line of theirs
-            raise ReproError(f"{where(own)}: {own.name}'s module fails on images (2, 3, {size}, {size}): {e}") from e
-    if shape != (2, made[1]):
-        raise ReproError(f"{where(own)}: {own.name} promises {made[1]} features, but two images give {shape}: mend it.")
-    return made[0].train(), made[1]
+    with blamed(own.file, made := load(own)), torch.no_grad():
+        net, features = made(size)
+        shape = tuple(net.eval()(torch.zeros(2, 3, size, size)).shape)
+    if shape != (2, features):
+        raise wrong(own, made, f"promises {features} features, but two images give {shape}")
+    return net.train(), features
 
 
 def _convnet(widths: tuple[int, ...]) -> tuple[nn.Module, int]:
