@@ -1,4 +1,4 @@
-"""The command line: run, measure, gallery, claims, new-claim, data, bench, doctor."""
+"""The command line: run, measure, gallery, claims, results, compare, new-claim, data, bench, doctor."""
 
 from __future__ import annotations
 
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "Say how many runs are stored, running, waiting or failed, also of other machines.")
     studies(status)
     _add_pages(add)
+    _add_results(add)
     data = add("data", _data, "List the data sets, or say of a folder how it is understood and what is wrong with it.")
     data.add_argument("action", choices=["list", "check"])
     data.add_argument("folder", nargs="?", type=Path, help="of class folders, for check")
@@ -130,6 +131,28 @@ def _add_pages(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--paper", default="", help="the paper's key in claims/registry.toml (default: a claim of your own)"
     )
     new.add_argument("--claim", default="", help="the claim in one sentence (default: the template's)")
+
+
+def _add_results(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands that give results as tables."""
+    table = add("results", _results, "Stored and committed runs as a table, one row a run.")
+    table.epilog = (
+        "Columns: notebook, profile, claims; the plans' labels (stack, variant, cell, ...); key, kind and the run's fields "
+        "(data, recipe, method and its knobs, backbone, lr, epochs, seed, ...), lists as JSON; metrics, "
+        "<probe>_<split>_<task> in percent; provenance (device, hardware, wall_seconds, ...). Curves stay in the store."
+    )
+    table.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="slugs or names (default: all)")
+    table.add_argument("--csv", type=Path, metavar="FILE", help="default: CSV on the standard output")
+    table.add_argument("--parquet", type=Path, metavar="FILE", help="needs pyarrow")
+    pair = add(
+        "compare", _compare, "Two runs or cells of a notebook: their difference over seeds with its 95 % interval."
+    )
+    pair.add_argument("notebook", metavar="NOTEBOOK", help="slug or name, e.g. augmentations")
+    for name, metavar in (("first", "A"), ("second", "B")):
+        pair.add_argument(name, metavar=metavar, help="a filter, as in stack=crop,method=SimCLR, or a run's key")
+    pair.add_argument("--column", default="", help="what is compared (default: linear probe, test, first task)")
+    for p in (table, pair):
+        p.add_argument("--profile", default="quick", help="smoke, quick, cpu, gpu or paper (default: quick)")
 
 
 def _slugs(names: list[str], there: list[str]) -> list[str]:
@@ -410,6 +433,38 @@ def _claims(args: argparse.Namespace) -> int:
         print(f"{args.readme}: {'updated' if changed else 'is current'}")
         return 0
     print(table.as_json(rows) if args.json else table.as_markdown(rows) if args.markdown else table.as_text(rows))
+    return 0
+
+
+def _table(names: list[str], profile: str):
+    """The runs of notebooks, all if none is named, as a frame. Raises ReproError where there is none."""
+    import pandas as pd
+
+    from repro.pages import notebook, results
+
+    slugs = _slugs(names, [slug for slug in claims.notebooks() if claims.of(slug)])
+    found = [t for slug in slugs if len(t := results.table(notebook.study(slug, profile)))]
+    if not found:
+        raise ReproError(f"No run is stored at profile {profile}: measure first, with `repro measure`.")
+    return pd.concat(found, ignore_index=True)
+
+
+def _results(args: argparse.Namespace) -> int:
+    from repro.pages import results
+
+    runs = _table(args.notebooks, args.profile)
+    if args.csv or args.parquet:
+        results.write(runs, args.csv, args.parquet)
+        print(f"{args.csv or args.parquet}: {_many(len(runs), 'run')}, {len(runs.columns)} columns")
+    else:
+        runs.to_csv(sys.stdout, index=False)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from repro.pages import results
+
+    print(results.compare(_table([args.notebook], args.profile), args.first, args.second, args.column))
     return 0
 
 
