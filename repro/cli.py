@@ -1,4 +1,4 @@
-"""The command line: run, measure, gallery, claims, new-claim, data, bench, doctor."""
+"""The command line: run, measure, gallery, claims, results, compare, new-claim, data, bench, doctor."""
 
 from __future__ import annotations
 
@@ -88,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
                 "--data", type=datasets.absolute, default="", help="another data set, or a folder of class folders"
             )
             p.add_argument("--seeds", type=int, default=0, help="runs a cell (default: the profile's)")
+            for name, what in (("method", "MyLoss"), ("recipe", "my_views"), ("backbone", "my_net")):
+                p.add_argument(f"--{name}", default="", help=f"one of your own, as in my_{name}.py:{what}")
 
     run = add("run", _run, "Measure, then execute the notebooks through papermill and build the gallery.")
     studies(run, own=False)  # its notebooks have these as parameters
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "Say how many runs are stored, running, waiting or failed, also of other machines.")
     studies(status)
     _add_pages(add)
+    _add_results(add)
     data = add("data", _data, "List the data sets, or say of a folder how it is understood and what is wrong with it.")
     data.add_argument("action", choices=["list", "check"])
     data.add_argument("folder", nargs="?", type=Path, help="of class folders, for check")
@@ -148,6 +151,28 @@ def _add_pages(add: Callable[..., argparse.ArgumentParser]) -> None:
     new.add_argument("--claim", default="", help="the claim in one sentence (default: the template's)")
 
 
+def _add_results(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands that give results as tables."""
+    table = add("results", _results, "Stored and committed runs as a table, one row a run.")
+    table.epilog = (
+        "Columns: notebook, profile, claims; the plans' labels (stack, variant, cell, ...); key, kind and the run's fields "
+        "(data, recipe, method and its knobs, backbone, lr, epochs, seed, ...), lists as JSON; metrics, "
+        "<probe>_<split>_<task> in percent; provenance (device, hardware, wall_seconds, ...). Curves stay in the store."
+    )
+    table.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="slugs or names (default: all)")
+    table.add_argument("--csv", type=Path, metavar="FILE", help="default: CSV on the standard output")
+    table.add_argument("--parquet", type=Path, metavar="FILE", help="needs pyarrow")
+    pair = add(
+        "compare", _compare, "Two runs or cells of a notebook: their difference over seeds with its 95 % interval."
+    )
+    pair.add_argument("notebook", metavar="NOTEBOOK", help="slug or name, e.g. augmentations")
+    for name, metavar in (("first", "A"), ("second", "B")):
+        pair.add_argument(name, metavar=metavar, help="a filter, as in stack=crop,method=SimCLR, or a run's key")
+    pair.add_argument("--column", default="", help="what is compared (default: linear probe, test, first task)")
+    for p in (table, pair):
+        p.add_argument("--profile", default="quick", help="smoke, quick, cpu, gpu or paper (default: quick)")
+
+
 def _slugs(names: list[str], there: list[str]) -> list[str]:
     """Slugs from slugs, notebook names or paths; all of `there` if none is given."""
     numbers = {part: slug for slug, name in claims.notebooks().items() for part in (name, name[:2])}
@@ -162,13 +187,14 @@ def _slugs(names: list[str], there: list[str]) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from repro.core import profiles
+    from repro.core import own, profiles
     from repro.pages import execute
 
     began = time.monotonic()
     given = dict(_pair(text) for text in args.given)
     if "data" in given:
         given["data"] = datasets.absolute(given["data"])
+    given |= {name: own.absolute(given[name]) for name in ("method", "recipe", "backbone") if name in given}
     args.profile = given.setdefault("profile", args.profile)
     profiles.profile(args.profile)
     if args.from_results:
@@ -207,9 +233,9 @@ def _run(args: argparse.Namespace) -> int:
     print(
         f"\nGallery: {page}\n{_many(len(jobs), 'notebook')} at profile {args.profile} in {time.monotonic() - began:.0f} s"
     )
-    own = {k: v for k, v in given.items() if k in ("data", "backbone", "seeds") and v not in ("", "0")}
-    if own:
-        said = ", ".join(f"{k} = {v}" for k, v in own.items())
+    names = ("data", "backbone", "seeds", "method", "recipe")
+    if changed := {k: v for k, v in given.items() if k in names and v not in ("", "0")}:
+        said = ", ".join(f"{k} = {v}" for k, v in changed.items())
         print(
             f"These verdicts are of {said}: table and gallery show them in place of the profile's own until the same "
             "command runs without."
@@ -314,7 +340,7 @@ def _measure(args: argparse.Namespace) -> int:
     began, to_go, large, share = time.monotonic(), 0, [], cluster.share(args.share)
     there = [slug for slug in claims.notebooks() if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
-    studies = [notebook.study(slug, args.profile, data=args.data, seeds=args.seeds) for slug in slugs]
+    studies = [notebook.study(slug, args.profile, **_own(args)) for slug in slugs]
     if not args.dry_run:
         notebook.require(studies, Store(args.store or places.store()))
     for study in studies:
@@ -356,12 +382,20 @@ def _measure(args: argparse.Namespace) -> int:
     return 0
 
 
+def _own(args: argparse.Namespace) -> dict:
+    """What a reader changed of the profile; a file of theirs by its whole path."""
+    from repro.core import own
+
+    named = {name: own.absolute(getattr(args, name)) for name in ("method", "recipe", "backbone")}
+    return {"data": args.data, "seeds": args.seeds, **named}
+
+
 def _planned(args: argparse.Namespace) -> dict[str, list]:
     """The specs of each notebook named, or of all."""
     from repro.pages import notebook
 
     slugs = _slugs(args.notebooks, [slug for slug in claims.notebooks() if claims.of(slug)])
-    return {s: list(notebook.study(s, args.profile, data=args.data, seeds=args.seeds).specs.values()) for s in slugs}
+    return {s: list(notebook.study(s, args.profile, **_own(args)).specs.values()) for s in slugs}
 
 
 def _submit(args: argparse.Namespace) -> int:
@@ -373,7 +407,7 @@ def _submit(args: argparse.Namespace) -> int:
     hours = sum(ledger.hours(s)[0] for s in specs if type(s).__name__ == "RunSpec")
     count, at_once = cluster.tasks(args.array, len(specs), hours, limit)
     words = [*args.notebooks, "--profile", args.profile, "--workers", str(args.workers or 1)]
-    words += ["--data", args.data] * bool(args.data) + ["--seeds", str(args.seeds)] * bool(args.seeds)
+    words += [w for name, value in _own(args).items() if value for w in (f"--{name}", str(value))]
     text = cluster.script(words, store, count, at_once, limit, args.further)
     if args.dry_run:
         print(text, end="")
@@ -423,6 +457,38 @@ def _claims(args: argparse.Namespace) -> int:
         print(f"{args.readme}: {'updated' if changed else 'is current'}")
         return 0
     print(table.as_json(rows) if args.json else table.as_markdown(rows) if args.markdown else table.as_text(rows))
+    return 0
+
+
+def _table(names: list[str], profile: str):
+    """The runs of notebooks, all if none is named, as a frame. Raises ReproError where there is none."""
+    import pandas as pd
+
+    from repro.pages import notebook, results
+
+    slugs = _slugs(names, [slug for slug in claims.notebooks() if claims.of(slug)])
+    found = [t for slug in slugs if len(t := results.table(notebook.study(slug, profile)))]
+    if not found:
+        raise ReproError(f"No run is stored at profile {profile}: measure first, with `repro measure`.")
+    return pd.concat(found, ignore_index=True)
+
+
+def _results(args: argparse.Namespace) -> int:
+    from repro.pages import results
+
+    runs = _table(args.notebooks, args.profile)
+    if args.csv or args.parquet:
+        results.write(runs, args.csv, args.parquet)
+        print(f"{args.csv or args.parquet}: {_many(len(runs), 'run')}, {len(runs.columns)} columns")
+    else:
+        runs.to_csv(sys.stdout, index=False)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from repro.pages import results
+
+    print(results.compare(_table([args.notebook], args.profile), args.first, args.second, args.column))
     return 0
 
 

@@ -42,7 +42,7 @@ def test_a_claim_is_made_measured_and_shown(tree):
     before = list(load().claims)
     written = do(tree, "repro", "new-claim", "C11", "projector_depth", "--paper", "small_projectors").splitlines()[:4]
     assert written == [
-        "repro/claims/registry.toml", "repro/claims/projector_depth.py", "notebooks/12_projector_depth.ipynb",
+        "repro/claims/registry.toml", "repro/claims/projector_depth.py", "notebooks/13_projector_depth.ipynb",
         "tests/test_claim_projector_depth.py",
     ]  # fmt: skip
     lines = [line for name in written if name.endswith(".py") for line in (tree / name).read_text().splitlines()]
@@ -54,14 +54,14 @@ def test_a_claim_is_made_measured_and_shown(tree):
 
     do(tree, "repro", "run", "projector_depth", "--profile", "smoke", "--workers", "1")
     table = do(tree, "repro", "claims", "--markdown", "--figures", str(tree / "build" / "figures"))
-    row = next(line for line in table.splitlines() if line.startswith("| [C11](notebooks/12_projector_depth.ipynb) "))
+    row = next(line for line in table.splitlines() if line.startswith("| [C11](notebooks/13_projector_depth.ipynb) "))
     assert "Accuracy rises with the number of layers of the projector." in row
     page = (tree / "build" / "gallery" / "smoke" / "projector_depth.html").read_text()
     assert 'id="figure-C11"' in page
     assert 'id="verdict-C11"' in page
     assert "projector_depth.html" in (tree / "build" / "gallery" / "index.html").read_text()
 
-    names = (written[2], "build/notebooks/smoke/12_projector_depth.ipynb")
+    names = (written[2], "build/notebooks/smoke/13_projector_depth.ipynb")
     made, executed = (nbformat.read(tree / name, 4).cells for name in names)
     texts = {
         c.source: c.outputs[0].text for c in executed if c.cell_type == "code" and c.outputs and "text" in c.outputs[0]
@@ -81,11 +81,11 @@ def test_a_claim_takes_its_place_among_those_of_its_letter(tmp_path):
     letters = [claim[0] for claim in load().claims]
     number = 1 + letters.count("A")
     new_claim.write(f"A{number}", "one_more", "democratizing", 'It "holds".', root=tmp_path)
-    new_claim.write("D1", "our_own", root=tmp_path)
+    new_claim.write("D2", "our_own", root=tmp_path)
     found = load(tmp_path / "repro" / "claims" / "registry.toml")
     assert [claim[0] for claim in found.claims] == sorted([*letters, "A", "D"])
     assert found.claims[f"A{number}"].claim == 'It "holds".'
-    assert (found.claims["D1"].paper, found.papers[""].title) == ("", "Claims of our own")
+    assert (found.claims["D2"].paper, found.papers[""].title) == ("", "Claims of our own")
     assert found.takeaways == load().takeaways
 
 

@@ -391,7 +391,7 @@ def test_text_fits_a_terminal(repository):
     wide = table.as_text(table.rows(repository({"A3": VERDICT}, "cpu")))
     assert max(map(len, wide.splitlines())) <= 120
     assert re.search(r"^id +claim +cpu +quick +gpu$", wide, re.MULTILINE)
-    shown = [line.split()[0] for line in text.splitlines() if re.match(r"[ABC]\d+ ", line)]
+    shown = [line.split()[0] for line in text.splitlines() if re.match(r"[A-D]\d+ ", line)]
     assert shown == IDS
 
 
@@ -423,7 +423,7 @@ def test_markdown(repository):
     root = repository({"A3": {**VERDICT, "data": "a|b"}})
     text = table.as_markdown(table.rows(root), root.parent / "notebooks")
     lines = text.splitlines()
-    body = [line for line in lines if re.match(r"\| \[?[ABC]\d+", line)]
+    body = [line for line in lines if re.match(r"\| \[?[A-D]\d+", line)]
     assert len(body) == len(IDS)
     # Every row has the header's three cells, even where a text holds a bar.
     assert {len(re.split(r"(?<!\\)\|", line)) for line in body} == {5}

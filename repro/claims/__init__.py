@@ -103,3 +103,8 @@ def of(slug: str) -> tuple[Claim, ...]:
         if e.name != f"repro.claims.{slug}":
             raise
         return ()
+
+
+def takes(slug: str) -> tuple[str, ...]:
+    """Which of method and recipe a reader may bring to a notebook: its module's TAKES."""
+    return getattr(importlib.import_module(f"repro.claims.{slug}"), "TAKES", ()) if of(slug) else ()

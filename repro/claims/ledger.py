@@ -65,8 +65,9 @@ def count(backbone: str, size: int) -> float:
 
     from repro.ssl import networks
 
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+    with torch.device("meta"):
         net, _ = networks.backbone(backbone, size)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
         net.eval()(torch.empty(1, 3, size, size))
     return float(counter.get_total_flops())
 

@@ -129,3 +129,8 @@ class Untrained:
 Trained = SimCLR | BarlowTwins | VICReg | BarlowMultiView | VICRegMultiView | BYOL | SimSiam | MoCo | InstanceSimCLR
 Method = Trained | MSR | SimSiamMSR | Supervised | Untrained
 METHODS = {m.__name__.lower(): m for m in get_args(Trained)}
+
+
+def named(method: object) -> str:
+    """A method's name: its class's, or that of a reader's own."""
+    return getattr(method, "name", type(method).__name__)

@@ -14,28 +14,32 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from repro.core import own
 from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, absolute, in_files, tasks
 from repro.core.methods import SimCLR
 from repro.core.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
 from repro.errors import ReproError
-from repro.views.recipe import preset
+from repro.views.recipe import Recipe, preset
 
 
 @dataclass(frozen=True)
 class Profile:
     """data: the pretraining set. backbone: see `repro.ssl.networks.BACKBONES`. size: pixels a side. epochs: of a standard
     run. seeds: runs a cell. precision: of the forward pass. looks: how often the seeds may be looked at
-    and more be added. judged: whether a verdict may be given at all."""
+    and more be added. judged: whether a verdict may be given at all. method, recipe: a reader's own, where a plan has a
+    place for them (`repro.core.own`); the recipe is that of the standard run."""
 
     name: str
     data: str
     size: int
-    backbone: str
+    backbone: str | own.Own
     epochs: int
     seeds: int
     precision: str = "float32"
     looks: int = 1
     judged: bool = True
+    method: own.Own | None = None
+    recipe: Recipe | None = None
 
     @property
     def small(self) -> bool:
@@ -57,15 +61,22 @@ PROFILES = {
 }
 
 
-def profile(name: str, data: str = "", backbone: str = "", seeds: int = 0) -> Profile:
-    """The profile `name`, with what a reader changed; "" and 0 keep the profile's own."""
+def profile(
+    name: str, data: str = "", backbone: str = "", seeds: int = 0, method: str = "", recipe: str = ""
+) -> Profile:
+    """The profile `name`, with what a reader changed; "" and 0 keep the profile's own. backbone, method and recipe may name
+    something in a file, as in "my_method.py:MyLoss"."""
     if name not in PROFILES:
         raise ReproError(f"Unknown profile {name!r}: choose one of {', '.join(PROFILES)}.")
     if seeds < 0:
         raise ReproError(
             f"seeds counts the runs of a cell and cannot be {seeds}: give 0 for the profile's own, or more."
         )
-    changes = {k: v for k, v in {"data": absolute(data), "backbone": backbone, "seeds": seeds}.items() if v}
+    changes = {
+        k: v for k, v in {"data": absolute(data), "backbone": own.backbone(backbone), "seeds": seeds}.items() if v
+    }
+    changes |= {"method": own.method(method)} if method else {}
+    changes |= {"recipe": own.recipe(recipe)} if recipe else {}
     if data and data not in EMBEDDED and PROFILES[name].size < 32:
         changes["size"] = 32  # a folder of images says little at 16 pixels
     return replace(PROFILES[name], **changes)
@@ -129,4 +140,4 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
             optimiser=Optimiser("lars", lr=1.0, eta=0.001),
             loading=Loading("ours", timed=False) if in_files(profile.data) else Loading(),
         )
-    return replace(spec, **changes)
+    return replace(spec, **({"recipe": profile.recipe} if profile.recipe else {}) | changes)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repro.core.methods import Method, SimCLR
+from repro.core.own import Own, blamed
 from repro.errors import ReproError
 from repro.views.recipe import Recipe, preset
 
@@ -149,8 +150,8 @@ class RunSpec:
 
     data: DataSpec = DataSpec()
     recipe: Recipe = field(default_factory=lambda: preset("simclr-small"))
-    method: Method = field(default_factory=SimCLR)
-    backbone: str = "convnet"
+    method: Method | Own = field(default_factory=SimCLR)
+    backbone: str | Own = "convnet"
     projector: Projector = Projector()
     optimiser: Optimiser = Optimiser()
     batch_size: int = 256
@@ -170,6 +171,9 @@ class RunSpec:
             raise ReproError(f"The data's fraction must lie in (0, 1], not {self.data.fraction}: correct it.")
         if self.precision not in ("float32", "bfloat16"):
             raise ReproError(f"Unknown precision {self.precision!r}: choose float32 or bfloat16.")
+        if isinstance(self.method, Own):
+            with blamed(self.method.file):  # a knob with the name of a run's field
+                flatten(self)
 
     @property
     def timed(self) -> bool:
@@ -249,7 +253,7 @@ def to_dict(spec: Any, defaults: bool = True) -> Any:
         out = {"type": type(spec).__name__}
         for f in dataclasses.fields(spec):
             value = getattr(spec, f.name)
-            if not defaults and value == _default(f):
+            if not defaults and (value == _default(f) or not f.compare):
                 continue
             if f.type in ("float", float) and type(value) is int:
                 value = float(value)  # equal specs have one key: 1 and 1.0 are equal, and JSON tells them apart
@@ -269,7 +273,8 @@ def _default(f: dataclasses.Field) -> Any:
 def key(spec: Any) -> str:
     """16 hex digits that name a spec, the same in every process.
 
-    Fields at their default are left out of the hash, so that a new option leaves the stored runs of old specs valid.
+    Fields at their default are left out of the hash, so that a new option leaves the stored runs of old specs valid; so
+    are those that do not count when specs are compared (where a reader's file lies).
     """
     text = json.dumps(to_dict(spec, defaults=False), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -305,6 +310,8 @@ def flatten(spec: Any) -> dict[str, Any]:
                 if inner == "options":
                     for option, option_value in v:
                         put(option, option_value)
+                elif value["type"] == "Own":  # a method's and a backbone's stand side by side
+                    put(f"{name}_{inner}", v)
                 elif isinstance(v, dict):
                     put(inner, json.dumps(v))
                 else:

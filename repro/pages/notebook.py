@@ -75,14 +75,19 @@ def study(
     seeds: int = 0,
     minutes: float = 0.0,
     results: str = "measure",
+    method: str = "",
+    recipe: str = "",
 ) -> Study:
     """A notebook's claims at a profile; "" and 0 keep the profile's own data, backbone and seeds.
 
+    backbone, method and recipe may name something in a file of the reader's, as in "my_method.py:MyLoss"; only a notebook
+    whose module says so (TAKES) has a place for the last two.
     results: "measure" runs what is not stored yet; "stored" reads the committed reference results and trains nothing.
     Raises ReproError for an unknown name or a value of the wrong type.
     """
     kinds = {"slug": str, "profile": str, "data": str, "backbone": str, "seeds": int, "minutes": (int, float)}
     given = {"slug": slug, "profile": profile, "data": data, "backbone": backbone, "seeds": seeds, "minutes": minutes}
+    kinds, given = kinds | {"method": str, "recipe": str}, given | {"method": method, "recipe": recipe}
     for name, kind in kinds.items():
         if not isinstance(given[name], kind) or isinstance(given[name], bool):
             wanted = "a number" if kind == (int, float) else {"str": "text", "int": "a whole number"}[kind.__name__]
@@ -91,8 +96,13 @@ def study(
         raise ReproError(f"The parameter results must be one of {', '.join(RESULTS)}, not {results!r}.")
     if minutes < 0:
         raise ReproError(f"The time budget cannot be {minutes} minutes: give 0 for none, or more.")
-    claims.of(slug)
-    return Study(slug, find_profile(profile, data, backbone, seeds), results == "stored", float(minutes))
+    for name, value in (("method", method), ("recipe", recipe)):
+        if value and name not in claims.takes(slug):
+            able = ", ".join(s for s in claims.notebooks() if name in claims.takes(s))
+            raise ReproError(f"{slug} has no place for a {name} of your own: choose from {able}.")
+    return Study(
+        slug, find_profile(profile, data, backbone, seeds, method, recipe), results == "stored", float(minutes)
+    )
 
 
 def costs(study: Study) -> None:
@@ -290,7 +300,9 @@ def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
     missing = wanted - len(mine)
     if missing:
         reason = f"{missing} of {wanted} runs are missing: run it again to go on"
-        return Verdict(stats.NOT_JUDGED, None, None, None, "", 0, "", study.profile.backbone, f"Not judged: {reason}.")
+        return Verdict(
+            stats.NOT_JUDGED, None, None, None, "", 0, "", str(study.profile.backbone), f"Not judged: {reason}."
+        )
     found = claim.judge(mine)
     word, reason = stats.judged(found.verdict, study.profile.name, found.seeds)
     if word != found.verdict:

@@ -28,6 +28,7 @@ from repro.core.methods import (
     VICReg,
     VICRegMultiView,
 )  # fmt: skip
+from repro.core.own import Own, blamed, made_of, wrong
 from repro.errors import ReproError
 from repro.ssl import losses, networks
 
@@ -45,19 +46,28 @@ def beta_at(method: MSR | SimSiamMSR, progress: float | Tensor) -> float | Tenso
     return method.beta * {"cosine": down, "fixed": 1.0, "linear": 1 - progress, "rising": 1 - down}[method.decay]
 
 
+def predicts(method: Method) -> bool:
+    return isinstance(method, PREDICTOR) or getattr(method, "predictor", False)
+
+
+def targets(method: Method) -> bool:
+    return isinstance(method, TARGET) or getattr(method, "target", False)
+
+
 class Learner(nn.Module):
     """backbone, projector and, where the method has them, predictor, EMA target and queue."""
 
-    def __init__(self, backbone: nn.Module, features: int, projector, method: Method):
+    def __init__(self, backbone: nn.Module, features: int, projector, method: Method | Own):
         super().__init__()
-        self.method, self.features = method, features
+        self.own, self.seed = (method if isinstance(method, Own) else None), torch.initial_seed()
+        self.method, self.features = made_of(method), features
         self.backbone = backbone
         # SimSiam needs the batch norm at its projector's output (Chen & He 2021, Table 3)
         self.projector = networks.mlp(features, projector, last_norm=isinstance(method, (SimSiam, SimSiamMSR)))
         dim = projector.dim if projector.layers else features
-        if isinstance(method, PREDICTOR):
+        if predicts(self.method):
             self.predictor = networks.mlp(dim, type(projector)(2, projector.width, dim))
-        if isinstance(method, TARGET):
+        if targets(self.method):
             self.target = copy.deepcopy(nn.Sequential(backbone, self.projector)).requires_grad_(False)
         if isinstance(method, MoCo):
             self.register_buffer("queue", torch.randn(method.queue, dim))
@@ -87,10 +97,10 @@ def loss(
     h = networks.each_view(learner.backbone, views, joint)
     z = networks.each_view(learner.projector, h, joint).float()
     q = t = None
-    if isinstance(method, PREDICTOR):
+    if predicts(method):
         q = networks.each_view(learner.predictor, z, joint).float()
-    if isinstance(method, (*TARGET, SimSiamMSR)):
-        target = learner.target if isinstance(method, TARGET) else nn.Sequential(learner.backbone, learner.projector)
+    if targets(method) or isinstance(method, SimSiamMSR):
+        target = learner.target if targets(method) else nn.Sequential(learner.backbone, learner.projector)
         with torch.no_grad():
             t = networks.each_view(target, weak, joint).float()
     # autocast would round the losses' products, too, to 8 bits
@@ -123,6 +133,8 @@ def _value(
 ) -> Tensor:
     """The loss of projections z, predictions q and targets t, (V, B, D) each where the method has them."""
     method = learner.method
+    if learner.own:
+        return _own(learner, z, q, t, progress)
     if isinstance(method, Supervised):
         value = F.cross_entropy(z.flatten(0, 1), labels.repeat(len(z)), ignore_index=-1)
         return torch.where((labels >= 0).any(), value, 0.0)  # the mean over a batch without labels is not a number
@@ -154,11 +166,26 @@ def _value(
     return (directions[0] + directions[1]) / 2
 
 
+def _own(learner: Learner, z: Tensor, q: Tensor | None, t: Tensor | None, progress: float | Tensor) -> Tensor:
+    """A reader's loss, whose random numbers depend on the run's seed and the step alone. Raises ReproError, which names
+    their line, for an exception, a loss that is no number of z, and one that is not finite at the first step."""
+    own, method = learner.own, learner.method
+    more = {name: value for name, value in (("q", q), ("t", t)) if value is not None}
+    with blamed(own.file, method.loss), torch.random.fork_rng(devices=[z.device] if z.is_cuda else []):
+        torch.manual_seed(learner.seed + int(float(progress) * 2**40))
+        value = method.loss(z, progress, **more)
+        if value.shape or not value.requires_grad:
+            raise wrong(own, method.loss, f"has a loss of shape {tuple(value.shape)}, not one number with a gradient")
+    if not progress and not math.isfinite(value.item()):
+        raise wrong(own, method.loss, f"has a loss that is {value.item()} at the first step")
+    return value
+
+
 @torch.no_grad()
 def after_step(learner: Learner, progress: float) -> None:
     """What a method does after an optimiser step: move the EMA target. progress: share of the run done, in [0, 1]."""
-    if isinstance(learner.method, TARGET):
-        rate = learner.method.ema
+    if targets(learner.method):
+        rate = getattr(learner.method, "ema", 0.99)
         if isinstance(learner.method, RISING):
             rate = 1 - (1 - rate) * (math.cos(math.pi * progress) + 1) / 2
         online = [*learner.backbone.parameters(), *learner.projector.parameters()]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from repro.core.own import Own, blamed, load, wrong
 from repro.errors import ReproError
 
 BACKBONES = ("convnet", "convnet4", "resnet18", "resnet34", "resnet50", "pixels")
 
 
-def backbone(name: str, size: int) -> tuple[nn.Module, int]:
+def backbone(name: str | Own, size: int) -> tuple[nn.Module, int]:
     """A backbone for images of `size` pixels a side, and the number of its features.
 
     convnet: three strided 3x3 convolutions, for 16-32 px on a CPU. convnet4: four, down to 2 x 2 fields of 32 px, for
     photographs on a CPU. resnet18/34/50: torchvision's, with the small-image stem (3x3, stride 1, padding 1, no
     max-pool) up to 64 px. pixels: the image itself, the floor of every probe; above 64 px its mean over 32 x 32 fields,
-    since a large set's features must find room.
+    since a large set's features must find room. A reader's own is tried on two images.
     """
+    if isinstance(name, Own):
+        return _own(name, size)
     if name == "convnet":
         return _convnet((16, 64, 128))
     if name == "convnet4":
@@ -37,6 +40,15 @@ def backbone(name: str, size: int) -> tuple[nn.Module, int]:
             net.maxpool = nn.Identity()
         return net, features
     raise ReproError(f"Unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}.")
+
+
+def _own(own: Own, size: int) -> tuple[nn.Module, int]:
+    with blamed(own.file, made := load(own)), torch.no_grad():
+        net, features = made(size)
+        shape = tuple(net.eval()(torch.zeros(2, 3, size, size)).shape)
+    if shape != (2, features):
+        raise wrong(own, made, f"promises {features} features, but two images give {shape}")
+    return net.train(), features
 
 
 def _convnet(widths: tuple[int, ...]) -> tuple[nn.Module, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from repro.core.methods import Untrained
+from repro.core.methods import Untrained, named
 from repro.core.spec import DataSpec, Loading, Optimiser, Probes, RunSpec, key
 from repro.errors import ReproError
 from repro.ssl import engine, feed
@@ -53,7 +53,7 @@ def fits(spec: RunSpec) -> bool:
 def what_fits(spec: RunSpec) -> str:
     """One sentence about a run that ran out of memory: the largest batch, halved again and again, that does fit."""
     batch, found = spec.batch_size, False
-    name = f"{type(spec.method).__name__} with {spec.backbone} at {spec.data.size} px"
+    name = f"{named(spec.method)} with {spec.backbone} at {spec.data.size} px"
     if isinstance(spec.method, Untrained):
         return f"{name} ran out of memory: free the device of other programs, or measure with fewer --workers."
     while batch >= 2 and not (found := fits(replace(spec, batch_size=batch))):
@@ -125,6 +125,6 @@ def _describe(spec: RunSpec) -> str:
         stored = f", stored at {way.stored} px" if way.stored else ""
         source = f"through {way.name}{stored}{', growing' if way.ramp else ''}{', fast' if way.fast else ''}"
     return (
-        f"{type(spec.method).__name__} {spec.backbone} {spec.recipe.name} {spec.data.size} px, images {source}, projector "
+        f"{named(spec.method)} {spec.backbone} {spec.recipe.name} {spec.data.size} px, images {source}, projector "
         f"{projector.layers} x {projector.width} to {projector.dim}"
     )

@@ -1,0 +1,87 @@
+"""Results as a table: one row a run with flat columns, and two cells of it compared over seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from repro import stats
+from repro.claims import kit
+from repro.core import places, store
+from repro.core.spec import key
+from repro.errors import ReproError
+from repro.pages.notebook import Study
+
+LEFT_OUT = ("curves", "epoch_seconds", "epoch_cpu_seconds", "versions")
+
+
+def table(study: Study) -> pd.DataFrame:
+    """The runs of a study that are in the store, else among the committed results, in the plan's order."""
+    where, path = store.Store(places.store()), places.reference() / study.profile.name / study.slug / "runs.jsonl"
+    committed = {r.key: r for r in store.load(path)} if path.exists() else {}
+    told: dict[str, dict[str, Any]] = {}
+    for claim in study.claims:
+        plan = study.plan(claim)
+        for name in map(key, plan):
+            mine = told.setdefault(name, {"notebook": study.slug, "profile": study.profile.name, "claims": ""})
+            mine |= {k: v for k, v in plan.labels.get(name, {}).items() if k not in mine}
+            mine["claims"] = f"{mine['claims']} {claim.id}".strip()
+    runs = store.frame(filter(None, (where.get(k) if k in where else committed.get(k) for k in told)))
+    labels = pd.DataFrame([told[k] for k in runs["key"]])
+    runs = runs.drop(columns=[c for c in (*LEFT_OUT, *labels) if c in runs])
+    return pd.concat([labels, runs.map(lambda v: json.dumps(v) if isinstance(v, (list, tuple, dict)) else v)], axis=1)
+
+
+def write(runs: pd.DataFrame, csv: Path | None, parquet: Path | None) -> None:
+    """Raises ReproError where the file cannot be written, or pandas has nothing to write Parquet by."""
+    try:
+        runs.to_csv(csv, index=False) if csv else runs.to_parquet(parquet, index=False)
+    except ImportError:
+        raise ReproError(
+            "Parquet needs pyarrow, which is not installed: `pip install pyarrow`, or take --csv."
+        ) from None
+    except OSError as e:
+        raise ReproError(f"{csv or parquet} cannot be written ({e}): choose another place.") from e
+
+
+def compare(runs: pd.DataFrame, first: str, second: str, column: str = "") -> str:
+    """Each cell's mean, and their difference with its interval, paired over the seeds that both have.
+
+    first, second: a run's key, or a filter such as "stack=crop,method=SimCLR" that leaves one run a seed. column: the
+    linear probe's test accuracy on the first task if none is named. Raises ReproError for a filter that leaves none, or
+    several cells, and says in what these differ.
+    """
+    column = column or kit.column(runs)
+    if column not in runs:
+        raise ReproError(f"There is no column {column!r}: choose from {', '.join(c for c in runs if '_test' in c)}.")
+    a, b = (_cell(runs, text).set_index("seed")[column].astype(float) for text in (first, second))
+    if len(a) == len(b) == 1:  # two runs, of whatever seeds
+        b.index = a.index
+    both = pd.concat([a, b], axis=1, join="inner").dropna().to_numpy()
+    if not len(both):
+        raise ReproError(f"{first} and {second} have no seed in common: measure more.")
+    found, (left, right) = stats.paired(both[:, 0], both[:, 1]), both.mean(0)
+    return f"{first}: {left:.2f}\n{second}: {right:.2f}\n{column}, difference, {found.n} seeds: {found.text(2)}"
+
+
+def _cell(runs: pd.DataFrame, text: str) -> pd.DataFrame:
+    found = runs if "=" in text else runs[runs["key"].str.startswith(text)]
+    for name, _, value in (part.partition("=") for part in text.split(",") if "=" in text):
+        if name not in runs:
+            raise ReproError(
+                f"There is no column {name!r} to filter by: the first line of `repro results` has them all."
+            )
+        found = found[[str(x) == value or (isinstance(x, (int, float)) and f"{x:g}" == value) for x in found[name]]]
+    if found.empty:
+        raise ReproError(f"No run has {text}: `repro results` shows those that there are.")
+    if found["seed"].duplicated().any():
+        settings = found.loc[:, : "loading" if "loading" in found else "seed"].drop(
+            columns=["claims", "cell", "key", "seed"]
+        )
+        differ = {c: list(dict.fromkeys(settings[c].astype(str))) for c in settings}
+        said = "; ".join(f"{c} ({', '.join(values[:6])})" for c, values in differ.items() if len(values) > 1)
+        raise ReproError(f"{text} leaves {found['cell'].nunique()} cells: say also {said}.")
+    return found
