@@ -33,7 +33,7 @@ from repro import claims
 from repro.pages import explore
 
 words = {}
-for slug in claims.notebooks():
+for slug in [slug for slug in claims.notebooks() if slug != "your_own_method"]:  # a reader's file may import what it will
     study = repro.study(slug, "quick", results="stored")
     runs = repro.measure(study)
     words[slug] = {c.id: repro.judge(study, runs, c.id).verdict for c in study.claims}
@@ -53,7 +53,7 @@ def test_stored_results_are_judged_and_drawn_without_torch(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert list(found) == list(claims.notebooks())
+    assert list(found) == [slug for slug in claims.notebooks() if slug != "your_own_method"]
     for slug, words in found.items():
         file = ROOT / "figures/quick" / slug / "verdicts.json"
         committed = {k: v["verdict"] for k, v in json.loads(file.read_text()).items()} if file.exists() else {}

@@ -117,13 +117,13 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
         return _digits(size or 16, name, limit if name == "digits-placed" else 0)
     if datasets.is_prepared(name):
         return _from_prepared(name, size, limit)
-    check(name)
+    require(name)
     if name in DATASETS:
         return _from_folder(root() / name, size, title(name), limit)
     return _from_folder(Path(name), size, folder.title(Path(name)), limit)
 
 
-def check(name: str) -> None:
+def require(name: str) -> None:
     """Raise ReproError that says what to do if a data set is not there, or not whole."""
     from repro.data import prepared
 

@@ -96,6 +96,7 @@ def study(
         raise ReproError(f"The parameter results must be one of {', '.join(RESULTS)}, not {results!r}.")
     if minutes < 0:
         raise ReproError(f"The time budget cannot be {minutes} minutes: give 0 for none, or more.")
+    claims.of(slug)
     for name, value in (("method", method), ("recipe", recipe)):
         if value and name not in claims.takes(slug):
             able = ", ".join(s for s in claims.notebooks() if name in claims.takes(s))
@@ -258,14 +259,14 @@ def take_up(where: store.Store, study: Study) -> None:
 
 def require(studies: list[Study], where: store.Store) -> None:
     """Raise ReproError for data that a run needs which is not stored, before any is measured."""
-    from repro.data import check
+    from repro.data import require as there
 
     names = set()
     for study in studies:
         take_up(where, study)
         names |= {name for k, s in study.specs.items() if k not in where for name in sweep.data_names(s)}
     for name in sorted(names):
-        check(name)
+        there(name)
 
 
 def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
