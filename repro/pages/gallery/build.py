@@ -24,7 +24,7 @@ from repro.claims.registry import ClaimEntry, Registry, load
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
 from repro.figures import SIGNS, VERDICTS
-from repro.pages import forest, verdicts
+from repro.pages import forest, table, verdicts
 from repro.pages.gallery.render import inline, marks, render
 
 MARKER = ".repro-gallery"  # only a folder that holds it is ever replaced
@@ -175,6 +175,11 @@ def _profiles(wanted: str | Sequence[str], figures_root: Path, runs_root: Path) 
     return [p for p in PROFILES if p in names]
 
 
+def _strongest_first(profiles: Sequence[str]) -> list[str]:
+    """As the README's table has them, the rest after them."""
+    return sorted(profiles, key=lambda p: table.SHOWN.index(p) if p in table.SHOWN else len(table.SHOWN))
+
+
 def _swap(tmp: Path, out: Path) -> None:
     """Put `tmp` in the place of `out`. Should this stop between the two renames, the old gallery lies beside."""
     old = None
@@ -284,7 +289,7 @@ def _write(out: Path, sources: Sources) -> None:
             after=pages[profile, order[i + 1]] if i + 1 < len(order) else None,
         )
         _put(out / profile / f"{slug}.html", text)
-    drawn = [p for p in sources.profiles if forest.save(sources.figures, p, out / p)]
+    drawn = [p for p in _strongest_first(sources.profiles) if forest.save(sources.figures, p, out / p)]
     forests = {p: _figure(out / p / "forest.json") for p in drawn}
     _put(out / "index.html", env.get_template("index.html").render(root="", forests=forests, **_index(pages, sources)))
 
@@ -390,6 +395,7 @@ def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, An
         "papers": papers,
         "counts": counts,
         "profiles": sources.profiles,
+        "standing": _strongest_first(sources.profiles),
         "titles": sources.titles,
         "pages": pages,
         "start": first[0] if first else None,
