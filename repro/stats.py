@@ -123,11 +123,6 @@ class Optimum:
         return self.inside > 0.5
 
 
-def p_text(p: float) -> str:
-    """Return ``"p = 0.012"``, or ``"p not defined"`` where too few seeds were compared."""
-    return "p not defined" if math.isnan(p) else f"p = {p:.3g}" if p >= 0.001 else "p < 0.001"
-
-
 # ---------------------------------------------------------------------------------------------------- intervals
 
 

@@ -28,7 +28,7 @@ from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import DetectSpec, RunSpec, key
 from repro.stats import Part
 
-CARRIES = 10.0  # points by which tuned SSL must beat both floors before data may carry a claim
+CARRIES = 10.0  # points by which tuned SSL must beat both floors before a stand-in may carry a claim
 CELL = 5.0  # points by which each cell that is compared must beat the random encoder
 Panel = Callable[[Any], None]
 
@@ -245,8 +245,9 @@ def verdict(
     word = stats.NOT_JUDGED if few or any(why) else stats.combine(words)
     said = [f"Not judged: {'; '.join(filter(None, why))}."] * any(why) + [finding]
     if word == stats.INCONCLUSIVE and (open_parts := [p for p, w in zip(parts, words) if w == word and p.needed]):
-        p = max(open_parts, key=lambda p: p.needed)
-        said.append(f"About {p.needed if p.needed <= stats.MANY else f'more than {stats.MANY}'} seeds would decide it.")
+        needed = max(p.needed for p in open_parts)
+        many = f"About {needed}" if needed <= stats.MANY else f"More than {stats.MANY}"
+        said.append(f"{many} seeds would decide it.")
     rows = frame if on else trained(frame)
     on = on or " and ".join(sorted(rows["data_title"].unique()))
     backbone = backbone or " and ".join(sorted(rows["backbone"].unique()))
@@ -269,7 +270,7 @@ def _numbers(effect: stats.Interval) -> list[float | None]:
 def evidence_of(rows: pd.DataFrame) -> str:
     """The class of evidence of runs by their data: photographs, or made-up images."""
     names = set(rows["data"].dropna()) if "data" in rows else set()
-    return "photographs" if names and not names & {*datasets.EMBEDDED, "coco-scenes"} else "stand-in"
+    return "photographs" if names and not names & {*datasets.EMBEDDED, datasets.COCO_SCENES} else "stand-in"
 
 
 def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:

@@ -367,7 +367,7 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
             mark = store.scratch(name) / "data_id"
             if mark.exists() and differ(mark.read_text(), data_id):
                 store.done(name)  # a checkpoint of other images
-            write_atomic(store.scratch(name) / "data_id", data_id)
+            write_atomic(mark, data_id)
         try:
             if kind == "RunSpec":
                 scratch = store.scratch(name)
