@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, function, text: str) -> argparse.ArgumentParser:
-        p = commands.add_parser(name, help=text, description=text)
+        p = commands.add_parser(name, help=text.replace("%", "%%"), description=text)
         p.set_defaults(command=function)
         return p
 

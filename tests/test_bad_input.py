@@ -107,6 +107,15 @@ def test_one_sentence(said, tmp_path, words, part):
     assert part in said(*words)
 
 
+def test_help_is_there_for_every_command(capsys):
+    commands = next(a for a in cli._parser()._actions if a.choices).choices
+    for words in ([], *([name] for name in commands)):
+        with pytest.raises(SystemExit) as ended:
+            cli._parser().parse_args([*words, "--help"])
+        assert ended.value.code == 0
+        assert "usage: repro" in capsys.readouterr().out
+
+
 def test_it_is_so_for_a_process_too(tmp_path):
     end = subprocess.run(
         [sys.executable, "-m", "repro", "measure", "--profile", "laptop"],
