@@ -89,6 +89,7 @@ class Probes:
     pairs: every so many steps, and before the first, the alignment of clean and of destroyed pairs (MSR's premise),
         among the curves; 0 for never.
     sgd: a published recipe of a linear probe by SGD, "moco" or "mean-shift" (`repro.ssl.probes.SGD_RECIPES`).
+    lost: of a supervised run, by recipes of two views: how often it reads the first right and the second wrong.
     """
 
     tasks: tuple[str, ...] = ()
@@ -108,6 +109,7 @@ class Probes:
     sgd: str = ""
     converged: bool = False
     redrawn: bool = False
+    lost: tuple[Recipe, ...] = ()
 
     def __post_init__(self) -> None:
         if self.sgd not in ("", "moco", "mean-shift"):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro import data
-from repro.core.methods import Untrained
+from repro.core.methods import Supervised, Untrained
 from repro.core.spec import RunSpec
 from repro.loader.loader import Images
 from repro.ssl import engine, feed, probes, spectra
@@ -77,6 +77,9 @@ def read(
             metrics |= {f"{name}_{s}_{task}": v for s, v in scores.items() if final or not s.startswith("test")}
     if final and wanted.spectrum and not isinstance(spec.method, Untrained):
         metrics["projection_rank"] = spectra.effective_rank(projections_of(learner, dataset).cpu().numpy())
+    if final and isinstance(spec.method, Supervised):
+        for recipe in wanted.lost:
+            metrics[f"lost_{recipe.name}_test_{tasks[0]}"] = _lost(spec, learner, dataset, tasks[0], recipe)
     return metrics
 
 
@@ -209,6 +212,18 @@ def _views_of(
     for index in torch.arange(len(images)).split(count):
         views = feed.make_views(images[index].to(device), recipe, seed, epoch, index.to(device))
         yield (views * 255).round().to(torch.uint8)
+
+
+@torch.no_grad()
+def _lost(spec: RunSpec, learner: Learner, dataset: data.Dataset, task: str, recipe: Recipe) -> float:
+    """Of test images whose first view the run's own classifier reads right, the share in percent whose second view it reads
+    wrong."""
+    learner.eval()
+    views = _view_features(spec, learner.backbone, dataset, dataset.test.images, recipe, 2)
+    read = torch.cat([learner.projector(h).argmax(-1) for h in views], 1)
+    learner.train()
+    first, second = read == dataset.test.labels[task].to(read.device)
+    return 100 * (1 - second[first].double().mean().item())
 
 
 # --- protocols --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,208 @@
+"""What the papers say in passing: claims A18 to A21 and B13 of two of them, C11 of the third.
+
+Each is a handful of cells and a contrast or two between them; many cells are other notebooks' runs. `STATEMENTS` is the
+whole of it: judge and draw are the same for all.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from repro import figures
+from repro.bench.specs import ViewsSpec
+from repro.claims import Claim, Drawing, Verdict, augmentations, kit, msr_beta_decay, multi_augmentation
+from repro.claims.kit import Plan, by, drawing, verdict
+from repro.core.methods import BYOL
+from repro.core.profiles import Profile, base
+from repro.core.spec import RunSpec, key
+from repro.stats import Part, eq, noninf, paired, ratio, sup
+from repro.views.recipe import Recipe, preset
+
+Values = dict[str, np.ndarray]  # by a cell's name, a number a seed
+
+
+@dataclass(frozen=True)
+class Statement:
+    """plan(profile): the cells, by the label `what`. contrasts(values): the parts of the verdict. read(frame): the cells'
+    values, the linear probe's test accuracy if none is given; those of time have their own `unit`."""
+
+    plan: Callable[[Profile], Plan]
+    contrasts: Callable[[Values], list[Part]]
+    read: Callable[[pd.DataFrame], Values] | None = None
+    unit: str = ""
+
+
+def _cells(profile: Profile, cells: dict[str, RunSpec]) -> Plan:
+    plan = Plan(profile)
+    for what, spec in cells.items():
+        plan.add(spec, what=what)
+    return plan.floors(next(iter(cells.values())))
+
+
+# --- A: FFCV-SSL ------------------------------------------------------------------------------------------------------
+
+
+def plan_cost(profile: Profile) -> Plan:
+    """A18: notebook 02's times of making views."""
+    timed = next(s for s in augmentations.plan(profile, ("SimCLR",)) if isinstance(s, ViewsSpec))
+    return Plan(profile).add(timed)
+
+
+def cost(values: Values) -> list[Part]:
+    return [sup("views, all over crop+gray", ratio(values["all"], values["crop+gray"]), 1.2, 1.0, "ratio")]
+
+
+def _costs(frame: pd.DataFrame) -> Values:
+    return {s: frame[f"cost_{s}"].to_numpy(float) for s in ("crop", "crop+gray", "crop+jitter", "all")}
+
+
+def plan_byol(profile: Profile) -> Plan:
+    """A19: BYOL in notebook 07's recipe, on three of notebook 02's stacks."""
+    spec = msr_beta_decay.standard(profile, BYOL(msr_beta_decay.SCALES[profile.name].ema), "AA")
+    crop = spec.recipe.views[0].crop
+    return _cells(profile, {s: spec.but(recipe=preset(s, crop=crop)) for s in ("crop", "crop+gray", "all")})
+
+
+def byol(values: Values) -> list[Part]:
+    gray = values["crop+gray"]
+    return [
+        sup("crop+gray over crop", paired(gray, values["crop"]), 1.0),
+        noninf("crop+gray against all", paired(gray, values["all"]), 2.0),
+    ]
+
+
+def plan_branch(profile: Profile) -> Plan:
+    """A20: SimCLR with crops, and gray on neither, one or both branches."""
+    spec = base(profile)
+    both = preset("crop+gray", crop=spec.recipe.views[0].crop)
+    crop, gray = replace(both.views[0], gray=0.0), both.views[1]
+    recipes = {
+        "neither": preset("crop", crop=crop.crop),
+        "one": Recipe("gray on one branch", (crop, gray)),
+        "both": both,
+    }
+    return _cells(profile, {name: spec.but(recipe=recipe) for name, recipe in recipes.items()})
+
+
+def branch(values: Values) -> list[Part]:
+    one = values["one"]
+    return [
+        sup("gray on one branch over none", paired(one, values["neither"]), 1.0),
+        noninf("gray on one branch against both", paired(one, values["both"]), 1.0),
+    ]
+
+
+def plan_projector(profile: Profile) -> Plan:
+    """A21: SimCLR with the profile's projector and with none."""
+    spec = base(profile)
+    return _cells(profile, {"projector": spec, "none": spec.but(layers=0)})
+
+
+def projector(values: Values) -> list[Part]:
+    return [sup("projector over none", paired(values["projector"], values["none"]), 3.0)]
+
+
+# --- B: MSR -----------------------------------------------------------------------------------------------------------
+
+
+def staged_cost(values: Values) -> list[Part]:
+    return [
+        eq("four staged views over two aggressive", ratio(values["staged"]), 0.25, 1.0, unit="ratio"),
+        sup(
+            "four independent views over four staged", ratio(values["independent"], values["staged"]), 1.2, 1.0, "ratio"
+        ),
+    ]
+
+
+def _staged_costs(frame: pd.DataFrame) -> Values:
+    return {
+        n: frame[f"views_{way}_ratio"].to_numpy(float) for n, way in (("staged", "msr"), ("independent", "independent"))
+    }
+
+
+# --- C: small projectors ----------------------------------------------------------------------------------------------
+
+
+def plan_samples(profile: Profile) -> Plan:
+    """C11: notebook 10's runs of two views on a quarter, half and all of the images, at equal epochs."""
+    whole = multi_augmentation.plan_fractions(profile)
+    plan = Plan(whole.profile)
+    for run in whole:
+        known = whole.labels[key(run)]
+        if known.get("views", 2) == 2 and known.get("times", 1) == 1:  # the floors have neither
+            plan.append(run)
+            plan.labels[key(run)] = {"cell": known["cell"]}
+            if "share" in known:
+                plan.labels[key(run)]["what"] = f"{100 * known['share']:g} %"
+    return plan
+
+
+def samples(values: Values) -> list[Part]:
+    shares = sorted(values, key=lambda what: float(what.split()[0]))
+    return [
+        sup(f"{more} of the images over {less}", paired(values[more], values[less]), 0.5)
+        for less, more in itertools.pairwise(shares)
+    ]
+
+
+# --- judge and draw ---------------------------------------------------------------------------------------------------
+
+STATEMENTS = {
+    "A18": Statement(plan_cost, cost, _costs, "times cropping's"),
+    "A19": Statement(plan_byol, byol),
+    "A20": Statement(plan_branch, branch),
+    "A21": Statement(plan_projector, projector),
+    "B13": Statement(msr_beta_decay.plan_time, staged_cost, _staged_costs, "times two aggressive views'"),
+    "C11": Statement(plan_samples, samples),
+}
+
+
+def _values(frame: pd.DataFrame, statement: Statement) -> Values:
+    return statement.read(frame) if statement.read else by(frame, "what")
+
+
+def judge(frame: pd.DataFrame, statement: Statement) -> Verdict:
+    """Each contrast is a part; cells that accuracy is compared of must beat the random encoder."""
+    values = _values(frame, statement)
+    parts = statement.contrasts(values)
+    finding = f"{'; '.join(f'{p.name}: {p.effect.mean:.2f}' for p in parts)}."
+    if statement.read:
+        return verdict(frame, parts, finding, on=_images(frame), backbone="no network")
+    return verdict(frame, parts, finding, cannot=kit.cannot_carry(frame) or kit.at_floor(frame, values))
+
+
+def _images(frame: pd.DataFrame) -> str:
+    known = frame["data_title"].dropna().unique() if "data_title" in frame else ()
+    return " and ".join(known) or f"random images of {int(frame['size'].iloc[0])} pixels"
+
+
+def draw(frame: pd.DataFrame, statement: Statement) -> Drawing:
+    values = _values(frame, statement)
+    fig, ax = figures.figure(height=3.2, width=5.6)
+    for i, cell in enumerate(values.values()):
+        kit.dots(ax, i, cell, i)
+    ax.set_xticks(range(len(values)), values)
+    ax.set_xlim(-0.6, len(values) - 0.4)
+    if statement.read:
+        ax.axhline(1, color=figures.muted(), linewidth=0.9)
+        ax.set_ylabel(f"time to make the views,\n{statement.unit} (×)")
+    else:
+        kit.floors(ax, frame)
+        ax.set_ylabel(kit.label(frame))
+    unit = " times" if statement.read else " %"
+    alt = f"A dot a seed, with means and 95 % intervals: {'; '.join(f'{k} {v.mean():.1f}{unit}' for k, v in values.items())}."
+    if statement.read:
+        table = pd.DataFrame({"seed": frame["seed"], **values})
+        return Drawing(fig, table.reset_index(drop=True), alt)
+    return drawing(fig, frame.assign(what=frame["what"].fillna("floor")), ["what", "method", "lr"], alt)
+
+
+CLAIMS = tuple(
+    Claim(id, s.plan, partial(judge, statement=s), partial(draw, statement=s)) for id, s in STATEMENTS.items()
+)
