@@ -1,4 +1,4 @@
-"""The command line: run, measure, gallery, claims, results, compare, new-claim, data, bench, doctor."""
+"""The command line: run, measure, gallery, claims, results, compare, weights, probe, new-claim, data, bench, doctor."""
 
 from __future__ import annotations
 
@@ -169,7 +169,17 @@ def _add_results(add: Callable[..., argparse.ArgumentParser]) -> None:
     for name, metavar in (("first", "A"), ("second", "B")):
         pair.add_argument(name, metavar=metavar, help="a filter, as in stack=crop,method=SimCLR, or a run's key")
     pair.add_argument("--column", default="", help="what is compared (default: linear probe, test, first task)")
-    for p in (table, pair):
+    kept = add("weights", _weights, "Trained backbones, of runs kept with --keep-weights: list them, or export one.")
+    kept.add_argument("action", choices=["list", "export"])
+    kept.add_argument("run", nargs="?", default="", metavar="RUN", help="a key, or its beginning, for export")
+    kept.add_argument("--to", nargs=2, metavar=("FORMAT", "FILE"), help="torchvision, timm or safetensors, and a file")
+    kept.add_argument("--store", type=places.given, help="folder of stored runs (default: build/store)")
+    probe = add("probe", _probe, "Probe a torchvision, timm or safetensors checkpoint by the notebooks' protocols.")
+    probe.add_argument("--weights", type=Path, required=True, metavar="FILE", help="a state_dict, or safetensors")
+    probe.add_argument("--backbone", default="resnet18", help="what it is of, or my_net.py:net (default: resnet18)")
+    probe.add_argument("--data", type=datasets.absolute, default="", help="a data set (default: the profile's)")
+    probe.add_argument("--imagenet-norm", action="store_true", help="normalise images by ImageNet's statistics")
+    for p in (table, pair, probe):
         p.add_argument("--profile", default="quick", help="smoke, quick, cpu, gpu or paper (default: quick)")
 
 
@@ -489,6 +499,30 @@ def _compare(args: argparse.Namespace) -> int:
     from repro.pages import results
 
     print(results.compare(_table([args.notebook], args.profile), args.first, args.second, args.column))
+    return 0
+
+
+def _weights(args: argparse.Namespace) -> int:
+    from repro.core.store import Store
+    from repro.ssl import weights
+
+    where = Store(args.store or places.store())
+    if args.action == "list":
+        print(
+            "\n".join(map(weights.line, weights.kept(where))) or "No run has weights: `repro measure --keep-weights`."
+        )
+        return 0
+    if not args.run or not args.to or args.to[0] not in weights.FORMATS:
+        raise ReproError(f"Say what goes where: `repro weights export RUN --to {'|'.join(weights.FORMATS)} FILE`.")
+    file = Path(args.to[1])
+    print(f"{file}, with its model card {weights.export(args.run, args.to[0], file, where)}")
+    return 0
+
+
+def _probe(args: argparse.Namespace) -> int:
+    from repro.pages import results
+
+    print(results.probe(args.weights, args.backbone, args.profile, args.data, args.imagenet_norm))
     return 0
 
 

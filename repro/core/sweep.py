@@ -25,6 +25,7 @@ from typing import Any
 from repro.core import places, stopping
 from repro.core.io import write_atomic
 from repro.core.lock import alone
+from repro.core.methods import Untrained
 from repro.core.progress import Progress
 from repro.core.provenance import commit, machine
 from repro.core.spec import key, to_dict
@@ -110,7 +111,7 @@ def measure(
         store.get(k)  # raises for a damaged run before the work, not after it
         if store.left(k):  # by a process that was killed when its run was already stored
             store.done(k)
-    missing = {k: s for k, s in wanted.items() if k not in store}
+    missing = {k: s for k, s in wanted.items() if k not in store or (keep_weights and _lacks_weights(s, k, store))}
     starts = {k: s for k, s in _starts(missing.values()).items() if not store.weights(k).exists()}
     missing = {k: s for k, s in missing.items() if k not in starts}
     many = workers or default_workers()
@@ -181,7 +182,12 @@ def _starts(specs: Iterable[Any]) -> dict[str, Any]:
 
 
 def _trains(spec: Any) -> bool:
-    return type(spec).__name__ == "RunSpec" and type(spec.method).__name__ != "Untrained"
+    return type(spec).__name__ == "RunSpec" and not isinstance(spec.method, Untrained)
+
+
+def _lacks_weights(spec: Any, name: str, store: Store) -> bool:
+    """Whether a stored run was made without keeping its weights; a diverged one has none."""
+    return _trains(spec) and not store.weights(name).exists() and not store.get(name).metrics.get("diverged")
 
 
 def default_workers() -> int:

@@ -1,4 +1,4 @@
-"""Results as a table: one row a run with flat columns, and two cells of it compared over seeds."""
+"""Results as a table: one row a run with flat columns, two cells of it compared over seeds, a reader's weights beside it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pandas as pd
 
 from repro import stats
 from repro.claims import kit
-from repro.core import places, store
+from repro.core import own, places, profiles, store, sweep
 from repro.core.spec import key
 from repro.errors import ReproError
-from repro.pages.notebook import Study
+from repro.pages.notebook import Study, study
 
 LEFT_OUT = ("curves", "epoch_seconds", "epoch_cpu_seconds", "versions")
 
@@ -85,3 +85,20 @@ def _cell(runs: pd.DataFrame, text: str) -> pd.DataFrame:
         said = "; ".join(f"{c} ({', '.join(values[:6])})" for c, values in differ.items() if len(values) > 1)
         raise ReproError(f"{text} leaves {found['cell'].nunique()} cells: say also {said}.")
     return found
+
+
+def probe(weights: Path, backbone: str, profile: str, data: str = "", imagenet: bool = False) -> str:
+    """A file of weights read by the linear and the kNN probe of a profile, and stored; below it the same backbone at random
+    weights, and of notebook 00 what is stored or committed: SimCLR's runs and raw pixels, at the same data and labels."""
+    from repro.core.methods import Untrained
+    from repro.ssl.weights import method
+
+    spec = profiles.base(profiles.profile(profile, data)).but(backbone=own.backbone(backbone), knn=True)
+    specs = [spec.but(method=m) for m in (method(weights, imagenet), Untrained())]
+    mine = store.frame(sweep.measure(specs, store.Store(places.store()), workers=1))
+    found = pd.concat([mine, table(study("start_here", profile, data))], ignore_index=True)
+    found["backbone"] = found["backbone"].map(str)
+    scores = [c for c in mine if c.startswith(("linear_test_", "knn_test_"))]
+    rows = found.groupby(["method", "backbone"], sort=False)
+    text = rows[scores].mean().join(rows.size().rename("seeds")).round(2).to_string()
+    return f"{mine['data_title'].iloc[0]}, accuracy in percent\n{text}"

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from repro import data
-from repro.core.methods import Supervised, Untrained
+from repro.core.methods import Loaded, Supervised, Untrained
 from repro.core.spec import RunSpec
 from repro.core.store import Result
 from repro.errors import DoesNotFit, ReproError
-from repro.ssl import checkpoint, engine, feed, pairs, probing, trial
+from repro.ssl import checkpoint, engine, feed, pairs, probing, trial, weights
 from repro.ssl.methods import Learner
 from repro.ssl.step import Step, build
 
@@ -56,6 +56,9 @@ def _run(spec: RunSpec, scratch: Path | None, tick: Tick, checkpoint_seconds: fl
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
     tasks = _tasks(spec, dataset)
     learner = build(spec, dataset.train.images.shape[-1], device)
+    if isinstance(spec.method, Loaded):
+        net, dataset = weights.put_in(spec, dataset)
+        learner.backbone = net.to(device, memory_format=torch.channels_last)
     if isinstance(spec.method, Untrained):
         return Result({"diverged": 0.0, **probing.read(spec, learner, dataset, tasks, final=True)})
     online = None
