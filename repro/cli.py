@@ -111,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     studies(submit)
     submit.add_argument("--array", default="auto", metavar="K%%N", help="K tasks, N at once (default: by the plan)")
     submit.add_argument("--time", default="60", help="time limit of a task, as sbatch takes it (default: 60 minutes)")
+    submit.add_argument("--gpus-per-run", type=int, default=0, help="GPUs that train each run together (default: one)")
+    submit.add_argument("--nodes", type=int, default=1, help="nodes on which these GPUs are (default: 1)")
     submit.add_argument("--dry-run", action="store_true", help="print the script; further options are sbatch's own")
     status = add("status", _status, "Say how many runs are stored, running, waiting or failed, also of other machines.")
     studies(status)
@@ -347,6 +349,13 @@ def _measure(args: argparse.Namespace) -> int:
     from repro.core.store import Store, export, frame
     from repro.pages import notebook
 
+    if cluster.several():
+        from repro.ssl import ranks
+
+        ranks.start()
+        if ranks.rank():
+            return ranks.follow()
+        args.workers = 1
     began, to_go, large, share = time.monotonic(), 0, [], cluster.share(args.share)
     there = [slug for slug in claims.notebooks() if claims.of(slug)]
     slugs = _slugs(args.notebooks, there)
@@ -415,10 +424,10 @@ def _submit(args: argparse.Namespace) -> int:
     specs = [s for mine in _planned(args).values() for s in mine]
     limit, store = cluster.minutes(args.time), args.store or places.store()
     hours = sum(ledger.hours(s)[0] for s in specs if type(s).__name__ == "RunSpec")
-    count, at_once = cluster.tasks(args.array, len(specs), hours, limit)
+    count, at_once = cluster.tasks(args.array, len(specs), hours / max(1, args.gpus_per_run), limit)
     words = [*args.notebooks, "--profile", args.profile, "--workers", str(args.workers or 1)]
     words += [w for name, value in _own(args).items() if value for w in (f"--{name}", str(value))]
-    text = cluster.script(words, store, count, at_once, limit, args.further)
+    text = cluster.script(words, store, count, at_once, limit, args.further, args.nodes, args.gpus_per_run)
     if args.dry_run:
         print(text, end="")
         return 0

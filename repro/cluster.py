@@ -7,6 +7,7 @@ is made once because the store says which are there, and because a worker claims
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 import shutil
@@ -62,23 +63,32 @@ def minutes(text: str) -> int:
     return total
 
 
-def script(measure: Sequence[str], store: Path, count: int, at_once: int, limit: int, options: Sequence[str]) -> str:
-    """The sbatch script. measure: the words after `repro measure`; limit: minutes; options: further ones of sbatch."""
+def script(
+    measure: Sequence[str], store: Path, count: int, at_once: int, limit: int, options: Sequence[str],
+    nodes: int = 1, gpus: int = 0,
+) -> str:  # fmt: skip
+    """The sbatch script. measure: the words after `repro measure`; limit: minutes; options: further ones of sbatch; gpus:
+    that train each run together, on so many nodes; 0 for a run a process. Raises ReproError for unequal nodes."""
+    if nodes < 1 or gpus < 0 or gpus % nodes or (nodes > 1 and not gpus):
+        raise ReproError(f"{gpus} GPUs a run cannot be shared equally by {nodes} nodes: correct one of them.")
     margin = max(1, min(5, limit // 10))  # in which checkpoints are written
-    command = [sys.executable, "-m", "repro", "measure", *measure, "--store", str(store)]
+    command = shlex.join([sys.executable, "-m", "repro", "measure", *measure, "--store", str(store)])
+    if gpus:  # srun does not take the cores of a task over from sbatch
+        command = f"srun ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} {command}"
     lines = [
         "#!/usr/bin/env bash",
         "#SBATCH --job-name=repro",
         f"#SBATCH --array=0-{count - 1}%{at_once}",
         f"#SBATCH --time={limit}",
         "#SBATCH --requeue --open-mode=append",
+        *[f"#SBATCH --nodes={nodes} --ntasks-per-node={gpus // nodes} --gpus-per-node={gpus // nodes}"] * bool(gpus),
         f"#SBATCH --output={store}/slurm/%A_%a.log",
         *(f"#SBATCH {option}" for option in _joined(options)),
         "",
         "# SIGTERM (a time limit, a preemption, scontrol requeue) reaches all processes: the measuring ones write their",
         "# checkpoints, and this shell waits for them.",
         "trap : TERM",
-        f'{shlex.join(command)} --share "$SLURM_ARRAY_TASK_ID/{count}" --minutes {limit - margin}',
+        f'{command} --share "$SLURM_ARRAY_TASK_ID/{count}" --minutes {limit - margin}',
         "code=$?",
         f"# {AGAIN}: the minutes are spent, and runs are left",
         f'if [ $code = {AGAIN} ]; then scontrol requeue "$SLURM_JOB_ID"; fi',
@@ -113,6 +123,19 @@ def submit(text: str, store: Path) -> str:
     if done.returncode:
         raise ReproError(f"sbatch refuses {path}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.strip()
+
+
+def several() -> bool:
+    """Whether torchrun or srun started this process as one of several that train a run together. srun's variables are
+    given torchrun's names; the first node leads, at a port that is the job's own."""
+    env = os.environ
+    if "RANK" not in env and int(env.get("SLURM_STEP_NUM_TASKS") or 1) > 1:
+        first = re.sub(r"\[(\d+)[^]]*\]", r"\1", env["SLURM_STEP_NODELIST"]).split(",")[0]
+        env |= {
+            "RANK": env["SLURM_PROCID"], "LOCAL_RANK": env["SLURM_LOCALID"], "WORLD_SIZE": env["SLURM_STEP_NUM_TASKS"],
+            "MASTER_ADDR": first, "MASTER_PORT": str(20_000 + int(env["SLURM_JOB_ID"]) % 10_000),
+        }  # fmt: skip
+    return "RANK" in env and int(env.get("WORLD_SIZE") or 1) > 1
 
 
 # --- how far ----------------------------------------------------------------------------------------------------------

@@ -31,10 +31,11 @@ def sigterm_as_ctrl_c():
 
 
 def setting(stop: threading.Event):
-    """Either sets `stop`, so that a run ends between two steps and can write its checkpoint; a second one interrupts."""
+    """Either sets `stop`, so that a run ends between two steps and can write its checkpoint; a second Ctrl-C interrupts. A
+    second SIGTERM does not: srun and torchrun pass on what reaches the whole group anyway."""
 
-    def handler(*_):
-        if stop.is_set():
+    def handler(number, _):
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
 

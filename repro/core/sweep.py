@@ -53,6 +53,7 @@ TRIED_BY = {  # kind of spec: the function that tries every distinct one of a li
     "DetectSpec": "repro.detection:trials",
 }
 DATA_TITLE, FINGERPRINT, CHANGED = "repro.data:title", "repro.data:fingerprint", "repro.data.content:changed"
+ALONE = "repro.ssl.ranks:alone"  # what is no training run is made by the leader of several processes alone
 DIED = (
     "A worker process died (was it killed, or out of memory?): run again to go on, with fewer --workers if memory is "
     "short; all finished runs are stored."
@@ -380,12 +381,16 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
                 with alone() if spec.timed else contextlib.nullcontext():
                     result = run(spec, scratch, tick, terms.checkpoint_seconds, keep)
                 weights = scratch / "weights.pt" if keep else None
-            elif kind == "DetectSpec":
-                start = store.weights(key(spec.start))
-                result = run(spec, start, store.scratch(name), tick, terms.checkpoint_seconds)
             else:
-                result = run(spec)
+                with _function(ALONE)():
+                    if kind == "DetectSpec":
+                        start = store.weights(key(spec.start))
+                        result = run(spec, start, store.scratch(name), tick, terms.checkpoint_seconds)
+                    else:
+                        result = run(spec)
         except Stopped:
+            if not over():  # another process of this run was told to stop
+                raise KeyboardInterrupt from None
             return False
         except (ReproError, RuntimeError) as e:
             store.sign(name, error=str(e))

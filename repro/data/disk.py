@@ -41,9 +41,10 @@ def loader(
     indices: Sequence[int],
     device: torch.device,
     fast: bool = False,
+    part: tuple[int, int] = (0, 1),
 ) -> Loader | PlainLoader:
     """The loader `through` ("ours" or "torchvision") of a .beton file; the rest as for `Loader`."""
-    rest = {"seed": seed, "indices": indices, "device": device}
+    rest = {"seed": seed, "indices": indices, "device": device, "part": part}
     if through == "ours":
         return Loader(file, recipe, batch, size, fast=fast, **rest)
     from repro.loader.plain import PlainLoader  # imports torchvision, which takes seconds

@@ -49,11 +49,22 @@ def ramp(start: int, end: int, first: int, last: int, to: int = 32) -> Callable[
     return size
 
 
-def order(seed: int, epoch: int, samples: np.ndarray, shuffle: bool, drop_last: bool, batch: int) -> list[np.ndarray]:
-    """The batches of sample numbers of one epoch; with drop_last all are full."""
+def order(
+    seed: int,
+    epoch: int,
+    samples: np.ndarray,
+    shuffle: bool,
+    drop_last: bool,
+    batch: int,
+    part: tuple[int, int] = (0, 1),
+) -> list[np.ndarray]:
+    """The batches of sample numbers of one epoch; with drop_last all are full. part: (i, n) for the i-th of n slices of
+    each batch, as equal as they can be: of a short last batch some have an image less, or none."""
     chosen = samples[permutation(seed, epoch, len(samples)).numpy()] if shuffle else samples
     stop = len(chosen) // batch * batch if drop_last else len(chosen)
-    return [chosen[i : i + batch] for i in range(0, stop, batch)]
+    batches = (chosen[i : min(i + batch, stop)] for i in range(0, stop, batch))
+    slices = [np.array_split(b, part[1])[part[0]] for b in batches]
+    return [s for s in slices if len(s)]
 
 
 class Loader:
@@ -62,8 +73,9 @@ class Loader:
     path: the file, or one that is open. recipe: the views; None gives one view for evaluation, the middle square
     (`central` of the shorter side), nothing random. size: pixels a side of the views, or a function of the epoch
     (`ramp`). seed: of order and views. workers: threads, 0 for one a core. shuffle: False takes the samples in their
-    order. indices: a part of the data set. fast: see `repro.loader.compiled.make_views`. device: where the batches are
-    handed over; a GPU gets them from pinned memory, while the next ones are made.
+    order. indices: a part of the data set. part: (i, n), the i-th of n processes that share every batch. fast: see
+    `repro.loader.compiled.make_views`. device: where the batches are handed over; a GPU gets them from pinned memory,
+    while the next ones are made.
 
     Raises ReproError for a missing, truncated or foreign file, and for options that cannot be.
     """
@@ -83,13 +95,14 @@ class Loader:
         fast: bool = False,
         device: str | torch.device = "cpu",
         central: float = 0.875,
+        part: tuple[int, int] = (0, 1),
     ):
         self.file = path if isinstance(path, beton.Beton) else beton.read(path)
         check(batch, workers)
         self.recipe, self.batch, self.seed, self.central = recipe, batch, seed, central
         self.size = size if callable(size) else lambda epoch: size
         self.workers = workers or cores()
-        self.shuffle, self.drop_last = shuffle, drop_last
+        self.shuffle, self.drop_last, self.part = shuffle, drop_last, part
         self.samples = samples(indices, len(self.file), self.file.path)
         self.fast, self.device = fast, torch.device(device)
         self.labels = {name: torch.from_numpy(values) for name, values in self.file.labels.items()}
@@ -104,7 +117,7 @@ class Loader:
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """The sample numbers of each batch of an epoch."""
-        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch)
+        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch, self.part)
 
     def __len__(self) -> int:
         return len(self.batches(0))

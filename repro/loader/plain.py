@@ -50,12 +50,13 @@ class PlainLoader:
         indices: Sequence[int] | None = None,
         device: str | torch.device = "cpu",
         central: float = 0.875,
+        part: tuple[int, int] = (0, 1),
     ):
         check(batch, workers)
         self.files, self.recipe, self.batch, self.seed, self.central = list(files), recipe, batch, seed, central
         self.size = size if callable(size) else lambda epoch: size
         self.workers = workers or cores()
-        self.shuffle, self.drop_last, self.device = shuffle, drop_last, torch.device(device)
+        self.shuffle, self.drop_last, self.part, self.device = shuffle, drop_last, part, torch.device(device)
         self.samples = samples(indices, len(self.files), "The list of files")
         self.labels = {name: torch.tensor(values) for name, values in labels.items()}
         if not self.batches(0):
@@ -64,7 +65,7 @@ class PlainLoader:
         self.loader: DataLoader | None = None
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch)
+        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch, self.part)
 
     def __len__(self) -> int:
         return len(self.batches(0))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from repro.errors import ReproError
+from repro.ssl import ranks
 from repro.views import batched
 
 WAYS = ("views", "graph", "compile")
@@ -33,7 +34,12 @@ def device() -> torch.device:
 def ways(device: torch.device) -> tuple[str, ...]:
     """The ways that $REPRO_ENGINE names, () on a CPU."""
     named = parse(os.environ.get("REPRO_ENGINE", ""))
-    return named if device.type == "cuda" else ()
+    if device.type != "cuda":
+        return ()
+    if ranks.world() > 1 and {"graph", "compile"} & {*named}:
+        _say("the steps of a run on several devices are neither captured nor compiled.")
+        return tuple(w for w in named if w == "views")
+    return named
 
 
 def parse(text: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from repro import data
 from repro.core.spec import RunSpec
 from repro.errors import ReproError
 from repro.loader import compiled
-from repro.ssl import engine
+from repro.ssl import engine, ranks
 from repro.views import batched
 from repro.views.draw import Params, permutation
 from repro.views.recipe import Recipe, View
@@ -42,8 +42,9 @@ def of(
     ways: tuple[str, ...] = (),
 ) -> Batches:
     """Yields (step, indices into `chosen` (B,), views (V, B, 3, size, size) float32 in [0, 1]) from step `first` on, as
-    the spec's loading has it. chosen: the numbers of the train images in use, sorted. ways: of the engine. What must be
-    compiled or written to files is before this returns. Raises ReproError if memory has no room for the images."""
+    the spec's loading has it; on several ranks, of this rank's slice of each batch. chosen: the numbers of the train
+    images in use, sorted. ways: of the engine. What must be compiled or written to files is before this returns. Raises
+    ReproError if memory has no room for the images."""
     two = dataset.train.images[chosen[:2]].to(device)
     make_views(two, spec.recipe, spec.seed, 0, torch.arange(2, device=device))
     if spec.loading.name != "memory":
@@ -67,8 +68,8 @@ def batches(spec: RunSpec, images: Tensor, first: int, steps: int, colours: Colo
     run makes its chunk again from the start, so that not even rounding depends on where it was stopped. colours: what
     makes the views' colours on a GPU in place of `batched.appearance`.
     """
-    n, batch = len(images), spec.batch_size
-    per_epoch = n // batch
+    n, batch = len(images), ranks.part(spec.batch_size)
+    per_epoch = n // spec.batch_size
     many = GPU_CHUNK // (len(spec.recipe.views) * images[0, 0].numel()) if images.is_cuda else CHUNK
     chunk = max(1, many // batch) * batch
     order_of, start_of, views = -1, -1, None
@@ -76,6 +77,7 @@ def batches(spec: RunSpec, images: Tensor, first: int, steps: int, colours: Colo
         epoch, position = divmod(step, per_epoch)
         if epoch != order_of:
             order, order_of, start_of = permutation(spec.seed, epoch, n, images.device), epoch, -1
+            order = order[: per_epoch * spec.batch_size].view(per_epoch, -1, batch)[:, ranks.place()].flatten()
         start = position * batch // chunk * chunk
         if images.is_cuda:  # the last chunk reaches back, so that all are of one shape and one compilation
             start = max(0, min(start, per_epoch * batch - chunk))
@@ -97,7 +99,7 @@ def batches_from_files(
     samples = chosen if way.stored or train.numbers is None else train.numbers[chosen]
     file = disk.beton_of(spec.data.name, way.stored, spec.data.options)
     rest = (spec.recipe, spec.batch_size, size, spec.seed, samples.numpy(), device)
-    source = disk.loader(file, way.name, *rest, way.fast)
+    source = disk.loader(file, way.name, *rest, way.fast, (ranks.place(), ranks.world()))
     samples = samples.to(device)
     compiled.warm_up()
 

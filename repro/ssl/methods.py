@@ -30,7 +30,7 @@ from repro.core.methods import (
 )  # fmt: skip
 from repro.core.own import Own, blamed, made_of, wrong
 from repro.errors import ReproError
-from repro.ssl import losses, networks
+from repro.ssl import losses, networks, ranks
 
 PREDICTOR = (BYOL, SimSiam, MSR, SimSiamMSR)
 TARGET = (BYOL, MoCo, MSR)
@@ -89,23 +89,27 @@ def loss(
 
     joint: all views in one forward, so that batch norm sees them together; else one forward a view, as the authors of
     Barlow Twins, VICReg, BYOL and SimSiam do. Projections and losses are in float32 whatever the precision of the
-    networks, under autocast as well. Raises ReproError for a number of views that the method does not take.
+    networks, under autocast as well. On several ranks B is a rank's share; the loss is that of the whole batch. Raises
+    ReproError for a number of views that the method does not take.
     """
     method = learner.method
     _check_views(method, len(views))
     weak, views = (views[:2], views[2:]) if isinstance(method, STAGED) else (views, views)
     h = networks.each_view(learner.backbone, views, joint)
-    z = networks.each_view(learner.projector, h, joint).float()
+    z = networks.wide(networks.each_view(learner.projector, h, joint))
     q = t = None
     if predicts(method):
-        q = networks.each_view(learner.predictor, z, joint).float()
+        q = networks.wide(networks.each_view(learner.predictor, z, joint))
     if targets(method) or isinstance(method, SimSiamMSR):
         target = learner.target if targets(method) else nn.Sequential(learner.backbone, learner.projector)
         with torch.no_grad():
-            t = networks.each_view(target, weak, joint).float()
+            t = networks.wide(networks.each_view(target, weak, joint))
     # autocast would round the losses' products, too, to 8 bits
     with torch.autocast("cuda" if z.is_cuda else "cpu", enabled=False):
-        value = _value(learner, z, q, t, progress, labels)
+        whole = [x if x is None else ranks.gather(x, 1) for x in (z, q, t)]
+        if isinstance(method, Supervised):
+            labels = ranks.gather(labels)
+        value = _value(learner, *whole, progress, labels)
     return value, h.detach()
 
 

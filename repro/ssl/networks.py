@@ -77,6 +77,11 @@ def mlp(features: int, projector, last_norm: bool = False) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def wide(x: Tensor) -> Tensor:
+    """In float32; what is wider, as in tests, stays so."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def each_view(module: nn.Module, x: Tensor, joint: bool) -> Tensor:
     """Apply a module to (V, B, ...): all views as one batch (joint), or one view after the other."""
     if joint:

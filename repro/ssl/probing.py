@@ -14,7 +14,7 @@ from repro import data
 from repro.core.methods import Supervised, Untrained
 from repro.core.spec import RunSpec
 from repro.loader.loader import Images
-from repro.ssl import engine, feed, probes, spectra
+from repro.ssl import engine, feed, networks, probes, spectra
 from repro.ssl.methods import Learner
 from repro.views.recipe import Recipe, View, repeat
 
@@ -111,7 +111,7 @@ class Online:
 
     def fit(self, features: Tensor, labels: Tensor) -> None:
         """A step on features (V, B, F) of images with labels (B,), -1 for one without."""
-        guess = self.net(features.float().flatten(0, 1))
+        guess = self.net(networks.wide(features).flatten(0, 1))
         loss = F.cross_entropy(guess, labels.repeat(len(features)), ignore_index=-1)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

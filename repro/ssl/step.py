@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from repro.core.spec import RunSpec
-from repro.ssl import engine, methods, networks, optim
+from repro.ssl import engine, methods, networks, optim, ranks
 
 Passes = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
@@ -24,6 +24,7 @@ def build(spec: RunSpec, size: int, device: torch.device | None = None) -> metho
         torch.manual_seed(spec.seed)
         backbone, features = networks.backbone(spec.backbone, size)
         learner = methods.Learner(backbone, features, spec.projector, spec.method)
+    ranks.synchronise(learner)
     return learner.to(device, memory_format=torch.channels_last) if device else learner
 
 
@@ -84,6 +85,7 @@ class Step:
             optimiser.zero_grad(set_to_none=True)
             if backward:
                 loss.backward()
+                ranks.sum_gradients(learner.trained())
             return loss.detach(), features
 
         if not {"graph", "compile"} & set(self.ways):

@@ -1,7 +1,8 @@
 """The one training loop: a RunSpec in, its numbers out.
 
 Everything random is a function of (seed, epoch, sample, view), so a run that was stopped at any step and resumed from its
-checkpoint gives, on a CPU, the same bits as one never stopped.
+checkpoint gives, on a CPU, the same bits as one never stopped. Several processes may train one run (`repro.ssl.ranks`),
+and another number of them may go on with it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from repro.core.methods import Loaded, Supervised, Untrained
 from repro.core.spec import RunSpec
 from repro.core.store import Result
 from repro.errors import DoesNotFit, ReproError
-from repro.ssl import checkpoint, engine, feed, pairs, probing, trial, weights
+from repro.ssl import checkpoint, engine, feed, pairs, probing, ranks, trial, weights
 from repro.ssl.methods import Learner
 from repro.ssl.step import Step, build
 
@@ -43,10 +44,14 @@ def run(
     Raises ReproError for a spec that cannot run, DoesNotFit where memory is short; a run whose loss is not finite returns
     with diverged = 1.
     """
+    if not isinstance(spec.method, Untrained):
+        ranks.call(run, spec, scratch)
     try:
         return _run(spec, scratch, tick, checkpoint_seconds, keep_weights)
     except torch.OutOfMemoryError:
         pass  # the exception holds the run's tensors until this block is left
+    if ranks.world() > 1:
+        raise ReproError(f"A batch of {spec.batch_size} ran out of memory on {ranks.world()} processes: take more.")
     raise DoesNotFit(trial.what_fits(spec))
 
 
@@ -60,13 +65,14 @@ def _run(spec: RunSpec, scratch: Path | None, tick: Tick, checkpoint_seconds: fl
         net, dataset = weights.put_in(spec, dataset)
         learner.backbone = net.to(device, memory_format=torch.channels_last)
     if isinstance(spec.method, Untrained):
-        return Result({"diverged": 0.0, **probing.read(spec, learner, dataset, tasks, final=True)})
+        with ranks.alone():
+            return Result({"diverged": 0.0, **probing.read(spec, learner, dataset, tasks, final=True)})
     online = None
     if spec.probes.online:
         online = probing.Online(learner.features, dataset.tasks[tasks[0]], spec.probes.online_norm, device)
-    read = functools.partial(probing.read, spec, learner, dataset, tasks, online=online)
+    read = functools.partial(ranks.by_leader(probing.read), spec, learner, dataset, tasks, online=online)
     result = _train(spec, learner, dataset, dataset.train.labels[tasks[0]], online, read,
-                    checkpoint.Checkpoint(scratch, checkpoint_seconds), tick)  # fmt: skip
+                    checkpoint.Checkpoint(scratch, checkpoint_seconds), ranks.together(tick))  # fmt: skip
     if keep_weights and scratch and not result.metrics["diverged"]:
         checkpoint.save(scratch / "weights.pt", learner.state_dict())
     return result
@@ -93,22 +99,30 @@ def _train(
     saved.parts = {"learner": learner, "optimiser": step.optimiser} | ({"online": online} if online else {})
     state = {"step": 0, "loss": torch.zeros(()), "curves": {"epoch": [], "loss": []}, "clock": {}} | saved.resume()
     curves, loss_sum, done = state["curves"], state["loss"].to(device), state["step"]
+    ranks.check_same(
+        done, f"The processes of this run do not see one checkpoint, {saved.path}: store on a shared disk."
+    )
     batches = feed.of(spec, dataset, chosen, device, done, steps, ways)
     if device.type == "cuda":
-        trial.find_convolutions(spec, dataset.train.images.shape[-1])
+        part = replace(spec, batch_size=ranks.part(spec.batch_size))
+        with ranks.alone():
+            trial.find_convolutions(part, dataset.train.images.shape[-1])
     watched = pairs.make(spec, dataset).to(device) if spec.probes.pairs else None
+    read_pairs = ranks.by_leader(pairs.read)
     if watched and not done:
-        pairs.read(learner, watched, curves, 0)
+        read_pairs(learner, watched, curves, 0)
     clock = Clock(state["clock"])
 
     def write() -> None:
+        if ranks.rank():
+            return
         with clock.paused(loss_sum):
             saved.write({"step": done, "loss": loss_sum, "curves": curves, "clock": clock.so_far})
 
     for number, index, views in batches:
         loss, features = step(views, labels[index], number, steps)
         if online:
-            online.fit(features, labels[index])
+            online.fit(ranks.gather(features, 1), ranks.gather(labels[index]))
         loss_sum += loss
         done, last = number + 1, number + 1 == steps
         if done % per_epoch == 0 or last:
@@ -118,20 +132,21 @@ def _train(
             loss_sum.zero_()
             with clock.paused():
                 clock.end_epoch()
-                if not (math.isfinite(curves["loss"][-1]) and _finite(learner)):
+                if ranks.agree(not (math.isfinite(curves["loss"][-1]) and _finite(learner))):
                     return Result({"diverged": 1.0, "steps_done": float(done)}, curves, clock.timing())
                 if spec.probes.every and epoch % spec.probes.every == 0 and not last:
                     probing.to_curves(curves, epoch, read(curves=curves, final=False))
         if watched and (done % spec.probes.pairs == 0 or last):
             with clock.paused(loss_sum):
-                pairs.read(learner, watched, curves, done)
+                read_pairs(learner, watched, curves, done)
         saved.after_step(functools.partial(tick, done, steps, (curves["loss"] or [math.nan])[-1]), write)
 
     scores = read(curves=curves, final=True)
     if spec.probes.every and curves["epoch"][-1] % spec.probes.every == 0:
         probing.to_curves(curves, curves["epoch"][-1], scores)
     metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1], **scores}
-    return Result(metrics, curves, clock.timing() | engine.used(device, ways))
+    several = {"world_size": ranks.world()} if ranks.world() > 1 else {}
+    return Result(metrics, curves, clock.timing() | engine.used(device, ways) | several)
 
 
 def _tasks(spec: RunSpec, dataset: data.Dataset) -> tuple[str, ...]:
@@ -156,6 +171,7 @@ def _fitting_batch(spec: RunSpec, title: str, images: int) -> tuple[RunSpec, int
             f"{title} has {images} images to train on, fewer than a batch of {spec.batch_size}: give a data set with more; "
             "of a folder without train/ and test/, seven in ten are trained on."
         )
+    ranks.part(spec.batch_size)
     return spec, images // spec.batch_size
 
 

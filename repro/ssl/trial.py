@@ -16,7 +16,7 @@ from torch import Tensor
 from repro.core.methods import Untrained, named
 from repro.core.spec import DataSpec, Loading, Optimiser, Probes, RunSpec, key
 from repro.errors import ReproError
-from repro.ssl import engine, feed
+from repro.ssl import engine, feed, ranks
 from repro.ssl.step import Step, build
 from repro.views.recipe import Recipe, View
 
@@ -26,8 +26,8 @@ def trial(spec: RunSpec, steps: int, views: Tensor | None = None) -> tuple[Step,
     the step and its last loss."""
     device, size = engine.device(), spec.data.size or 224
     step = Step(spec, build(spec, size, device))
-    generator = torch.Generator(device).manual_seed(0)
-    shape, byte = (spec.batch_size, 3, size, size), torch.uint8
+    generator = torch.Generator(device).manual_seed(ranks.place())
+    shape, byte = (ranks.part(spec.batch_size), 3, size, size), torch.uint8
     images = torch.randint(0, 256, shape, dtype=byte, device=device, generator=generator) if views is None else None
     for number in range(steps):
         made = views
