@@ -248,7 +248,7 @@ def test_a_loader_that_fails_is_named_instead_of_waited_for(tmp_path, monkeypatc
 
 
 def test_options_that_cannot_be():
-    with pytest.raises(ReproError, match="count must be 1 or more"):
+    with pytest.raises(ReproError, match="count must be a whole number from 1 on"):
         LoaderSpec(count=0)
     with pytest.raises(ReproError, match="odd number"):
         LoaderSpec(kernel=4)
@@ -283,10 +283,10 @@ def test_the_parts_of_a_step_add_up_and_ratios_are_of_one_turn():
 def test_every_peer_trains(name):
     spec = step_engine.spec_of("convnet", 4, "float32")
     images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
-    peer = peers.Peer(spec, peers.WAYS[name], images, 1)
+    peer = peers.in_way(spec, peers.WAYS[name], images, 1)
     before = [p.clone() for p in peer.learner.trained()]
-    items = [peer.pictures[i] for i in range(4)]
-    peer._step([torch.stack(views) for views in zip(*items)])
+    items = [peer.pictures[i][0] for i in range(4)]
+    peer.step([torch.stack(views) for views in zip(*items)])
     assert all(torch.isfinite(p).all() for p in peer.learner.parameters())
     assert any(not torch.equal(a, b) for a, b in zip(before, peer.learner.trained()))
 

@@ -13,18 +13,8 @@ from repro.errors import ReproError
 
 def test_a_long_run_is_stored_and_read_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REPRO_STORE", str(tmp_path))
-    ask = [
-        "--profile",
-        "smoke",
-        "--epochs",
-        "2",
-        "--every",
-        "1",
-        "--methods",
-        "simclr",
-        "--out",
-        str(tmp_path / "runs.jsonl"),
-    ]
+    out = tmp_path / "runs.jsonl"
+    ask = f"--profile smoke --epochs 2 --every 1 --methods simclr --out {out}".split()
     assert long.main(ask) == 0
     first = capsys.readouterr().out
     assert "SimCLR" in first

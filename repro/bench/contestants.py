@@ -13,13 +13,15 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from repro.views.recipe import Recipe
+    from types import ModuleType
+
+    from repro.views.recipe import Recipe, View
 
 COLUMNS = ("crops", "+blur", "+gray", "+solarize", "+jitter")  # each on top of those before it, as in Table 2
 ALONE = ("blur alone", "gray alone", "solarize alone", "jitter alone")  # on every view, on top of crops
@@ -118,11 +120,23 @@ def decode(job: dict, column: str, views: int, workers: int) -> Epoch:
     return epoch
 
 
-class Pillow:
-    """A data set of torchvision transforms on Pillow images: an item is (column, views, number of the file)."""
+def augmentations(T: ModuleType, view: View, size: int, kernel: Sequence[int]) -> list:
+    """A view as transforms of `T`, either of torchvision's modules of them, on Pillow's images or tensors."""
+    jitter = T.ColorJitter(view.brightness, view.contrast, view.saturation, view.hue)
+    blur = T.GaussianBlur(tuple(kernel), view.sigma)
+    steps = [T.RandomResizedCrop(size, view.crop, view.ratio, antialias=True), T.RandomHorizontalFlip(view.flip)]
+    steps += [T.RandomApply([jitter], view.jitter)] * (view.jitter > 0)
+    steps += [T.RandomGrayscale(view.gray)] * (view.gray > 0)
+    steps += [T.RandomApply([blur], view.blur) if view.blur < 1 else blur] * (view.blur > 0)
+    return steps + [T.RandomSolarize(round(255 * view.threshold), view.solarize)] * (view.solarize > 0)
+
+
+class Files:
+    """A data set of the job's image files under torchvision's transforms, those on Pillow's images or the second ones on
+    uint8 tensors; an item is (column, views, number of the file)."""
 
     def __init__(self, job: dict):
-        self.job, self.known = job, {}
+        self.job, self.known, self.second = job, {}, job["name"] == "torchvision v2"
 
     def __len__(self) -> int:
         return len(self.job["files"])
@@ -131,45 +145,27 @@ class Pillow:
         column, views, number = item
         image, key = self.read(self.job["files"][number]), (column, views)
         if key not in self.known:
-            self.known[key] = [self.branch(chances(column, v % 2)) for v in range(views)]
+            self.known[key] = self.branches(recipe_of(self.job, column, views))
         return [branch(image) for branch in self.known[key]]
 
     def read(self, file: str):
+        if self.second:
+            from torchvision.io import ImageReadMode, decode_jpeg, read_file
+
+            return decode_jpeg(read_file(file), ImageReadMode.RGB)
         from PIL import Image
 
         with Image.open(file) as image:
             return image.convert("RGB")
 
-    def branch(self, p: dict[str, float]):
-        from torchvision import transforms as T
-
-        crop = T.RandomResizedCrop(self.job["size"])
-        return T.Compose([crop, *_augmentations(T, p, self.job["peer_kernel"]), T.PILToTensor()])
-
-
-class Tensors(Pillow):
-    """A data set of torchvision's second transforms on uint8 tensors, decoded by torchvision."""
-
-    def read(self, file: str):
-        from torchvision.io import ImageReadMode, decode_jpeg, read_file
-
-        return decode_jpeg(read_file(file), ImageReadMode.RGB)
-
-    def branch(self, p: dict[str, float]):
-        from torchvision.transforms import v2 as T
-
-        crop = T.RandomResizedCrop(self.job["size"], antialias=True)
-        return T.Compose([crop, *_augmentations(T, p, self.job["peer_kernel"])])
-
-
-def _augmentations(T, p: dict[str, float], kernel: list[int]) -> list:
-    """The steps after the crop, from either of torchvision's modules of transforms."""
-    blur = T.GaussianBlur(tuple(kernel), (0.1, 2.0))
-    steps = [T.RandomHorizontalFlip()]
-    steps += [T.RandomApply([T.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION, HUE)], p["jitter"])] * (p["jitter"] > 0)
-    steps += [T.RandomGrayscale(p["gray"])] * (p["gray"] > 0)
-    steps += [T.RandomApply([blur], p["blur"]) if p["blur"] < 1 else blur] * (p["blur"] > 0)
-    return steps + [T.RandomSolarize(128, p["solarize"])] * (p["solarize"] > 0)
+    def branches(self, recipe: Recipe) -> list:
+        if self.second:
+            from torchvision.transforms import v2 as T
+        else:
+            from torchvision import transforms as T
+        last = [] if self.second else [T.PILToTensor()]
+        steps = [augmentations(T, v, self.job["size"], self.job["peer_kernel"]) for v in recipe.views]
+        return [T.Compose(made + last) for made in steps]
 
 
 _feeds: dict[int, tuple[list, object]] = {}  # by workers, which stay: what is to be loaded next, and its DataLoader
@@ -181,11 +177,9 @@ def torchvision(job: dict, column: str, views: int, workers: int) -> Epoch:
 
     if workers not in _feeds:
         torch.manual_seed(0)
-        wanted, images = [], (Pillow if job["name"] == "torchvision" else Tensors)(job)
-        _feeds[workers] = (
-            wanted,
-            DataLoader(images, batch_sampler=wanted, num_workers=workers, persistent_workers=True),
-        )
+        wanted, images = [], Files(job)
+        loader = DataLoader(images, batch_sampler=wanted, num_workers=workers, persistent_workers=True)
+        _feeds[workers] = wanted, loader
     wanted, loader = _feeds[workers]
 
     def epoch() -> int:
@@ -251,7 +245,6 @@ def serve(job: dict) -> None:
             total += times.user + times.system
         return total
 
-    started = time.monotonic()
     epochs: dict[tuple, Epoch] = {}
     for line in sys.stdin:
         ask = json.loads(line)
@@ -266,13 +259,7 @@ def serve(job: dict) -> None:
             images += epochs[key]()
         seconds, cpu = time.monotonic() - begun, used() - cpu
         memory = sum(p.memory_full_info().uss for p in (here, *here.children(recursive=True)))
-        answer = {
-            "images": images,
-            "seconds": seconds,
-            "cpu": cpu,
-            "memory": memory,
-            "since": time.monotonic() - started,
-        }
+        answer = {"images": images, "seconds": seconds, "cpu": cpu, "memory": memory}
         print(json.dumps(answer), file=_answers, flush=True)
 
 

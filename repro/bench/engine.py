@@ -11,20 +11,18 @@ Times are of the wall; ratios are of measurements of one turn, and medians are p
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from repro.bench.clock import median
+from repro.bench.common import in_turn, now, options, ratio
 from repro.core.io import write_atomic
 from repro.core.lock import alone
 from repro.core.methods import METHODS, MSR, SimCLR
@@ -66,9 +64,9 @@ def ceiling(device: torch.device, precision: torch.dtype, side: int = 0, repeats
     a, b = (torch.randn(side, side, device=device).to(precision) for _ in range(2))
     seconds = []
     for _ in range(repeats + 2):
-        began = _now(device)
+        began = now(device, wall=True)
         torch.matmul(a, b)
-        seconds.append(_now(device) - began)
+        seconds.append(now(device, wall=True) - began)
     return 2 * side**3 / min(seconds[2:])
 
 
@@ -84,10 +82,10 @@ class Ours:
         self.colours = engine.colours(ways)
         self.labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
-    def run(self, steps: int, last: str, now: Callable[[Tensor], float] | None = None) -> float:
-        """Seconds of some steps that end with the part `last`, by the clock `now` of the images (default: the wall's)."""
-        now = now or (lambda images: _now(images.device))
-        began, first = now(self.images), self.done
+    def run(self, steps: int, last: str, wall: bool = False) -> float:
+        """Seconds of some steps that end with the part `last`, by the clock of `repro.bench.common`."""
+        device, first = self.images.device, self.done
+        began = now(device, wall)
         self.done += steps
         for _, index, views in feed.batches(self.spec, self.images, first, self.done, self.colours):
             if last == "forward":
@@ -96,7 +94,7 @@ class Ours:
                 self.step.gradients(views, self.labels[index], 0.5)
             elif last == "optimiser":
                 self.step(views, self.labels[index], 1, 2)
-        return now(self.images) - began
+        return now(device, wall) - began
 
 
 def measure(
@@ -105,62 +103,40 @@ def measure(
     steps: int,
     repeats: int,
     workers: int = 0,
-    say: Callable[[str], None] = lambda text: None,
     with_peers: bool = True,
     against: tuple[tuple[str, ...], ...] = (),
-    keep: Callable[[dict], None] = lambda found: None,
+    keep: Callable[[dict], None] = lambda measured: None,
 ) -> dict:
     """Seconds a step: for each of PARTS ours takes up to there, for each of the engine's ways `against` it, and for each
-    peer; a list over turns each. And what else the report needs. `say` hears of a peer that cannot run here and is left
-    out; `keep` gets what is there after each turn."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (steps * spec.batch_size, 3, size, size), dtype=torch.uint8, generator=generator)
+    peer; a list over turns each. And what else the report needs. A peer that cannot run here is left out, and that is said;
+    `keep` gets what is there after each turn."""
     from repro.bench import peers  # torchvision's transforms take a second to import
 
-    mine = Ours(spec, images.to(device))
-    number = max(steps, engine.WARM + 1)
-    paces = {part: functools.partial(_own_pace, mine, number, part) for part in PARTS}
+    device = engine.device()
+    generator = torch.Generator().manual_seed(0)
+    shape = (steps * spec.batch_size, 3, size, size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
+    number, ours = max(steps, engine.WARM + 1), Ours(spec, images)
+    paces = {part: functools.partial(_own_pace, ours, number, part) for part in PARTS}
     for ways in against if device.type == "cuda" else ():
-        other = Ours(spec, images.to(device), ways)
-        paces["ours, " + (", ".join(ways) or PLAIN)] = functools.partial(_own_pace, other, number, "optimiser")
-    others = peers.contestants(spec, images.to(device), workers, cores()) if with_peers else {}
+        name = f"ours, {', '.join(ways) or PLAIN}"
+        paces[name] = functools.partial(_own_pace, Ours(spec, images, ways), number, "optimiser")
+    others = peers.contestants(spec, images, workers, cores()) if with_peers else {}
     paces |= {name: functools.partial(_pace, peer, device) for name, peer in others.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in paces}
     forward, both = flops(spec, size)
-    precision = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
-    found = {
+    about = {
         **machine(), "commit": commit(), "backbone": spec.backbone, "size": size, "batch": spec.batch_size,
         "views": len(spec.recipe.views), "recipe": spec.recipe.name, "precision": spec.precision,
-        "ways": list(engine.ways(device)), "cores": cores(), "steps": steps, "seconds": seconds,
-        "flops_forward": forward, "flops": both,
-        "ceiling": ceiling(device, precision), "ceiling_float32": ceiling(device, torch.float32),
+        "ways": list(engine.ways(device)), "cores": cores(), "steps": steps, "flops_forward": forward, "flops": both,
+        "ceiling": ceiling(device, getattr(torch, spec.precision)), "ceiling_float32": ceiling(device, torch.float32),
         "workers": {name: peer.workers for name, peer in others.items()},
         "precisions": {name: str(peer.precision).split(".")[-1] for name, peer in others.items()},
     }  # fmt: skip
-    for turn in range(-1, repeats):  # the first warms up, compiles and captures, and is not counted
-        say(f"turn {turn + 1} of {repeats}")
-        for name, pace in list(paces.items()):
-            try:
-                if turn < 0 and name not in others:
-                    pace()
-                value = pace()
-            except (RuntimeError, OSError) as e:  # a peer's workers may lack shared memory, say
-                if name not in others:
-                    raise
-                say(f"{name} cannot run here and is left out: {e}")
-                for known in (others, paces, seconds, found["workers"], found["precisions"]):
-                    del known[name]
-                continue
-            if turn >= 0:
-                seconds[name].append(value)
-        if turn >= 0:
-            keep(found)
-    return found
+    return about | {"seconds": in_turn(paces, repeats, lambda taken: keep(about | {"seconds": taken}), others)}
 
 
-def _own_pace(mine: Ours, steps: int, last: str) -> float:
-    return mine.run(steps, last) / steps
+def _own_pace(ours: Ours, steps: int, last: str) -> float:
+    return ours.run(steps, last, wall=True) / steps
 
 
 def _pace(peer, device: torch.device) -> float:
@@ -168,57 +144,52 @@ def _pace(peer, device: torch.device) -> float:
     number = 2 * peer.workers
     walk = peer.steps(number)
     next(walk)
-    began = _now(device)
+    began = now(device, wall=True)
     for _ in walk:
         pass
-    return (_now(device) - began) / number
+    return (now(device, wall=True) - began) / number
 
 
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def summary(found: dict) -> dict[str, float]:
+def summary(measured: dict) -> dict[str, float]:
     """Medians over turns: views_s and share (of the ceiling) of our whole step; <part>_ms; <peer>_views_s and _ratio."""
-    seconds, count = found["seconds"], found["batch"] * found["views"]
+    seconds, count = measured["seconds"], measured["batch"] * measured["views"]
     whole = seconds["optimiser"]
     out = {"views_s": count / median(whole)}
-    out["share"] = out["views_s"] * found["flops"] / found["ceiling"]
+    out["share"] = out["views_s"] * measured["flops"] / measured["ceiling"]
     before = [0.0] * len(whole)
     for part in PARTS:
-        out[f"{part}_ms"] = 1000 * median([t - b for t, b in zip(seconds[part], before)])
+        out[f"{part}_ms"] = 1000 * median(t - b for t, b in zip(seconds[part], before))
         before = seconds[part]
-    for name in seconds:
-        if name not in PARTS:
-            out[f"{name}_views_s"] = count / median(seconds[name])
-            out[f"{name}_ratio"] = median([theirs / ours for theirs, ours in zip(seconds[name], whole)])
+    for name in [name for name in seconds if name not in PARTS]:
+        out[f"{name}_views_s"] = count / median(seconds[name])
+        out[f"{name}_ratio"] = ratio(seconds, name, "optimiser")
     return out
 
 
-def report(found: dict) -> str:
-    said = summary(found)
-    whole = 1000 * median(found["seconds"]["optimiser"])
-    ways = ", ".join(found["ways"]) or PLAIN
+def report(measured: dict) -> str:
+    numbers, seconds = summary(measured), measured["seconds"]
+    whole = 1000 * median(seconds["optimiser"])
+    flops, forward, ceilings = (measured[k] for k in ("flops", "flops_forward", "ceiling"))
     lines = [
-        f"SimCLR, {found['backbone']}, {found['size']} px, batch {found['batch']}, {found['views']} views, "
-        f"{found['precision']}, on {found['hardware']}; medians of {len(found['seconds']['views'])} turns of "
-        f"{found['steps']} steps",
-        f"a view costs {found['flops'] / 1e9:.3g} GFLOP forward and backward ({found['flops_forward'] / 1e9:.3g} forward)",
-        f"a matrix product runs at {found['ceiling'] / 1e12:.3g} TFLOP/s in {found['precision']}, at "
-        f"{found['ceiling_float32'] / 1e12:.3g} in float32",
+        f"SimCLR, {measured['backbone']}, {measured['size']} px, batch {measured['batch']}, {measured['views']} views, "
+        f"{measured['precision']}, on {measured['hardware']}; medians of {len(seconds['views'])} turns of "
+        f"{measured['steps']} steps",
+        f"a view costs {flops / 1e9:.3g} GFLOP forward and backward ({forward / 1e9:.3g} forward)",
+        f"a matrix product runs at {ceilings / 1e12:.3g} TFLOP/s in {measured['precision']}, at "
+        f"{measured['ceiling_float32'] / 1e12:.3g} in float32",
         "",
-        f"ours ({ways}): {said['views_s']:,.0f} views/s, {said['share']:.1%} of the matrix product's rate",
+        f"ours ({', '.join(measured['ways']) or PLAIN}): {numbers['views_s']:,.0f} views/s, {numbers['share']:.1%} of the "
+        "matrix product's rate",
         f"  a step takes {whole:.2f} ms:",
-        *(f"  {p:10} {said[f'{p}_ms']:8.2f} ms {said[f'{p}_ms'] / whole:6.1%}" for p in PARTS),
+        *(f"  {p:10} {numbers[f'{p}_ms']:8.2f} ms {numbers[f'{p}_ms'] / whole:6.1%}" for p in PARTS),
         "",
     ]
-    for name in [n for n in found["seconds"] if n not in PARTS]:
-        ratios = [t / o for t, o in zip(found["seconds"][name], found["seconds"]["optimiser"])]
-        how = f" ({found['precisions'][name]}, {found['workers'][name]} workers)" if name in found["workers"] else ""
+    for name in [n for n in seconds if n not in PARTS]:
+        ratios = [t / o for t, o in zip(seconds[name], seconds["optimiser"])]
+        workers = measured["workers"].get(name)
+        how = f" ({measured['precisions'][name]}, {workers} workers)" if workers else ""
         lines.append(
-            f"{name}{how}: {said[f'{name}_views_s']:,.0f} views/s; ours is {said[f'{name}_ratio']:.2f} times as fast "
+            f"{name}{how}: {numbers[f'{name}_views_s']:,.0f} views/s; ours is {numbers[f'{name}_ratio']:.2f} times as fast "
             f"({min(ratios):.2f} to {max(ratios):.2f})"
         )
     return "\n".join(lines)
@@ -245,41 +216,26 @@ def memory(spec: RunSpec, batches: tuple[int, ...] = (256, 512, 1024, 2048, 4096
 
 def main(argv: list[str]) -> int:
     """`repro bench engine`: views a second, the parts of a step, and the ratios to the peers."""
-    parser = argparse.ArgumentParser(prog="repro bench engine", description=__doc__.split("\n")[0])
     gpu = torch.cuda.is_available()
-    parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=32 if gpu else 2, help="of one turn")
-    parser.add_argument("--repeats", type=int, default=5 if gpu else 3, help="turns")
-    parser.add_argument("--workers", type=int, default=0, help="of every peer (default: as its recipe has it)")
-    parser.add_argument(
-        "--against", action="append", default=[], metavar="WAYS", help="the engine's other ways, in turn"
-    )
-    parser.add_argument("--no-peers", dest="peers", action="store_false", help="measure ours alone")
-    parser.add_argument("--precision", default="bfloat16" if gpu else "float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--memory", action="store_true", help="the memory of a step by method and batch instead")
-    parser.add_argument("--out", type=Path, help="also write what was measured, as JSON")
-    args = parser.parse_args(argv)
+    args = options(
+        argv, "engine", __doc__, backbone="resnet18", size=32, batch=512, steps=32 if gpu else 2, repeats=5 if gpu else 3,
+        workers=0, against=[], no_peers=False, memory=False, out=Path,
+        precision=("bfloat16", "float32") if gpu else ("float32", "bfloat16"),
+    )  # fmt: skip
     for name, least in (("size", 8), ("batch", 2), ("steps", 1), ("repeats", 1), ("workers", 0)):
         if getattr(args, name) < least:
             raise ReproError(f"{name} must be {least} or more, not {getattr(args, name)}: correct it.")
-    if not gpu:
-        torch.set_num_threads(1)
     spec = spec_of(args.backbone, args.batch, args.precision)
     if args.memory:
         print(memory(replace(spec, data=replace(spec.data, size=args.size))))
         return 0
 
-    def keep(found: dict) -> None:
+    def keep(measured: dict) -> None:
         if args.out:
-            write_atomic(args.out, json.dumps(found | {"summary": summary(found)}, indent=1) + "\n")
+            write_atomic(args.out, json.dumps(measured | {"summary": summary(measured)}, indent=1) + "\n")
 
+    ways = tuple(engine.parse(text) for text in args.against)
     with alone():
-        found = measure(
-            spec, args.size, args.steps, args.repeats, args.workers,
-            lambda text: print(text, file=sys.stderr, flush=True), args.peers,
-            tuple(engine.parse(text) for text in args.against), keep,
-        )  # fmt: skip
-    print(report(found))
+        measured = measure(spec, args.size, args.steps, args.repeats, args.workers, not args.no_peers, ways, keep)
+    print(report(measured))
     return 0

@@ -9,8 +9,8 @@ of our operation (`repro.loader.operations`); FFCV-SSL where --ffcv-ssl is the f
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -27,9 +27,11 @@ import numpy as np
 import pandas as pd
 
 from repro.bench import photographs
+from repro.bench.common import options
 from repro.bench.contestants import ALONE, COLUMNS, STOCK
 from repro.core import places
 from repro.core.lock import alone
+from repro.core.spec import whole
 from repro.core.store import Result
 from repro.cores import cores
 from repro.errors import ReproError
@@ -70,9 +72,7 @@ class LoaderSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("count", "size", "batch", "repeats"):
-            if getattr(self, name) < 1:
-                raise ReproError(f"{name} must be 1 or more, not {getattr(self, name)}: correct it.")
+        whole(self, count=1, size=1, batch=1, repeats=1)
         if self.kernel and self.kernel % 2 == 0:
             raise ReproError(f"The blur's kernel is an odd number of pixels, not {self.kernel}: correct it.")
 
@@ -99,16 +99,11 @@ def has_ffcv() -> bool:
 
 def absent(ffcv_ssl: str = "") -> list[str]:
     """A sentence for each thing that is not installed here, on what is measured without it."""
-    out = []
-    if not has_ffcv():
-        out.append(
-            "FFCV is not installed here, so its pipeline of our views is left out; our loader reads .beton files by itself."
-        )
-    if not ffcv_ssl:
-        out.append(
-            "FFCV-SSL is left out: name the folder of its package with --ffcv-ssl or $REPRO_FFCV_SSL to measure it."
-        )
-    return out
+    stock = (
+        "FFCV is not installed here, so its pipeline of our views is left out; our loader reads .beton files by itself."
+    )
+    ssl = "FFCV-SSL is left out: name the folder of its package with --ffcv-ssl or $REPRO_FFCV_SSL to measure it."
+    return [stock] * (not has_ffcv()) + [ssl] * (not ffcv_ssl)
 
 
 def measure(
@@ -120,11 +115,8 @@ def measure(
     """
     jpeg.library()  # without it there is nothing to measure, and it says so itself
     workers = spec.workers or cores()
-    names = [
-        *(NAMES if spec.peers else ("decode", "ours", "torchvision")),
-        *[STOCK] * stock,
-        *(SSL if ffcv_ssl else ()),
-    ]
+    few = ("decode", "ours", "torchvision")
+    names = [*(NAMES if spec.peers else few), *[STOCK] * stock, *(SSL if ffcv_ssl else ())]
     with alone(), tempfile.TemporaryDirectory() as scratch:
         if spec.images == "synthetic":
             files = photographs.synthetic(places.root() / "build" / "bench" / "photographs", spec.count, spec.seed)
@@ -288,77 +280,58 @@ def beside_ffcv() -> pd.DataFrame:
 
 def report(rows: pd.DataFrame, first: Sequence[float]) -> str:
     """The tables as text."""
-    out = []
-
-    def add(heading: str, table: pd.DataFrame, form: str) -> None:
-        text = table.to_string(float_format=lambda v: form.format(v), na_rep="")
-        out.append(f"{heading}\n{text}\n")
-
-    add("Images a second (median; two views an image)", medians(rows, "images_s"), "{:.0f}")
-    add("CPU milliseconds an image (median)", medians(rows, "cpu_ms"), "{:.2f}")
-    add("Share of the decoder's speed", share_of_limit(rows), "{:.2f}")
     peers = [n for n in rows["contestant"].unique() if n not in ("decode", "ours")]
-    for value, heading in (("images_s", "time"), ("cpu_ms", "CPU time")):
-        frame = pd.DataFrame({n: pd.DataFrame(ratios(rows, n, value), columns=COLUMNS).median() for n in peers}).T
-        frame = frame.dropna(how="all")
-        add(f"Ours is so many times as fast as (median of the turns' ratios, by {heading})", frame, "{:.2f}")
+
+    def over(value: str) -> pd.DataFrame:
+        frame = pd.DataFrame({n: pd.DataFrame(ratios(rows, n, value), columns=COLUMNS).median() for n in peers})
+        return frame.T.dropna(how="all")
+
+    tables = {
+        "Images a second (median; two views an image)": (medians(rows, "images_s"), "{:.0f}"),
+        "CPU milliseconds an image (median)": (medians(rows, "cpu_ms"), "{:.2f}"),
+        "Share of the decoder's speed": (share_of_limit(rows), "{:.2f}"),
+        "Ours is so many times as fast as (median of the turns' ratios, by time)": (over("images_s"), "{:.2f}"),
+        "Ours is so many times as fast as (median of the turns' ratios, by CPU time)": (over("cpu_ms"), "{:.2f}"),
+    }
+    out = [f"{name}\n{t.to_string(float_format=form.format, na_rep='')}\n" for name, (t, form) in tables.items()]
     full = rows[(rows["contestant"] == "ours") & (rows["column"] == COLUMNS[-1])]
     limit = rows[rows["contestant"] == "decode"]
     if (full["views"] != 2).any():
         cpu = full[full["workers"] == full["workers"].max()].groupby("views")["cpu_ms"].median()
-        out += [
-            "CPU time of views of an image, of two: " + ", ".join(f"{v} views {t / cpu[2]:.2f}" for v, t in cpu.items())
-        ]
-    if (full["workers"] != full["workers"].max()).any():
-        for what, part in (("ours", full[full["views"] == 2]), ("decode", limit)):
+        of_two = ", ".join(f"{v} views {t / cpu[2]:.2f}" for v, t in cpu.items())
+        out.append(f"CPU time of views of an image, of two: {of_two}")
+        for name, part in (("ours", full[full["views"] == 2]), ("decode", limit)):
             speed = part.groupby("workers")["images_s"].median()
-            out += [f"{what}, images a second by workers: " + ", ".join(f"{w}: {s:.0f}" for w, s in speed.items())]
-    of_decode = full[(full["views"] == 2)]["cpu_ms"].median() / limit["cpu_ms"].median()
-    mine = medians(rows, "cpu_ms").loc["ours", list(COLUMNS)]
-    out += [
-        f"Ours, full stack: {of_decode:.2f} times the CPU time of decoding alone",
-        f"Ours, slowest stack over fastest: {mine.max() / mine.min():.2f}",
+            by_workers = ", ".join(f"{w}: {s:.0f}" for w, s in speed.items())
+            out.append(f"{name}, images a second by workers: {by_workers}")
+    share = full[full["views"] == 2]["cpu_ms"].median() / limit["cpu_ms"].median()
+    stacks = medians(rows, "cpu_ms").loc["ours", list(COLUMNS)]
+    memory = rows.groupby("contestant", sort=False)["memory_mb"].median()
+    return "\n".join([
+        *out,
+        f"Ours, full stack: {share:.2f} times the CPU time of decoding alone",
+        f"Ours, slowest stack over fastest: {stacks.max() / stacks.min():.2f}",
         f"Seconds to the first batch in a new process: {np.median(first):.1f}",
-        "Memory of the loader's processes, MiB: "
-        + ", ".join(f"{n} {m:.0f}" for n, m in rows.groupby("contestant", sort=False)["memory_mb"].median().items()),
-    ]
-    return "\n".join(out)
+        f"Memory of the loader's processes, MiB: {', '.join(f'{n} {m:.0f}' for n, m in memory.items())}",
+    ])  # fmt: skip
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str]) -> int:
     """`repro bench loader`: measure and print the tables."""
-    parser = argparse.ArgumentParser(prog="repro bench loader", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--images", default="synthetic", metavar="FOLDER", help="JPEG photographs (default: synthetic ones)"
-    )
-    parser.add_argument("--count", type=int, default=256, help="images, at most (default: 256)")
-    parser.add_argument("--size", type=int, default=224, help="pixels a side of the views (default: 224)")
-    parser.add_argument("--batch", type=int, default=32, help="images a batch (default: 32)")
-    parser.add_argument("--workers", type=int, default=0, help="threads or processes (default: one a core)")
-    parser.add_argument("--repeats", type=int, default=5, help="turns (default: 5)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of one measurement, at least (default: 0.5)")
-    parser.add_argument(
-        "--kernel", type=int, default=0, help="pixels of the blur (default: the paper's code's, 5 by 9)"
-    )
-    parser.add_argument("--raw", action="store_true", help="store pixels instead of JPEGs, where a loader can")
-    parser.add_argument("--ffcv-ssl", default="", metavar="PATH", help="the folder that FFCV-SSL's package lies in")
-    parser.add_argument("--scaling", action="store_true", help="also over workers and over 2, 4 and 8 views")
-    parser.add_argument("--alone", action="store_true", help="also each augmentation alone")
-    parser.add_argument("--out", type=Path, help="write every measurement to this CSV file")
-    args = parser.parse_args(argv)
-    if args.ffcv_ssl and not (Path(args.ffcv_ssl) / "ffcv").is_dir():
-        raise ReproError(f"There is no package ffcv in {args.ffcv_ssl}: give the folder that holds it.")
-    fields = {k: v for k, v in vars(args).items() if k not in ("ffcv_ssl", "out")}
-    spec = LoaderSpec(**fields)
-    for sentence in absent(args.ffcv_ssl):
+    fields = {f.name: f.default for f in dataclasses.fields(LoaderSpec) if f.name not in ("peers", "seed")}
+    args = vars(options(argv, "loader", f"{__doc__}\n{LoaderSpec.__doc__}", **fields, ffcv_ssl="", out=Path))
+    ffcv_ssl, out = args.pop("ffcv_ssl"), args.pop("out")
+    if ffcv_ssl and not (Path(ffcv_ssl) / "ffcv").is_dir():
+        raise ReproError(f"There is no package ffcv in {ffcv_ssl}: give the folder that holds it.")
+    spec = LoaderSpec(**args)
+    for sentence in absent(ffcv_ssl):
         print(sentence, file=sys.stderr)
     say = functools.partial(print, file=sys.stderr, flush=True)
-    rows, first, images = measure(spec, args.ffcv_ssl, say, stock=has_ffcv())
+    rows, first, images = measure(spec, ffcv_ssl, say, stock=has_ffcv())
     frame = pd.DataFrame(rows)
-    if args.out:
-        frame.to_csv(args.out, index=False)
-    print(
-        f"{images} images, {title(spec)}, batch {spec.batch}, {frame['workers'].max()} workers, {spec.repeats} turns\n"
-    )
+    if out:
+        frame.to_csv(out, index=False)
+    workers = frame["workers"].max()
+    print(f"{images} images, {title(spec)}, batch {spec.batch}, {workers} workers, {spec.repeats} turns\n")
     print(report(frame, first))
     return 0

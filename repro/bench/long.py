@@ -12,12 +12,12 @@ read. Minutes are of training with making the views, probing apart; marks are pa
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from repro.bench.common import options
 from repro.claims import msr_beta_decay as msr
 from repro.claims.kit import tasks
 from repro.core import places, sweep
@@ -74,15 +74,18 @@ def report(runs: pd.DataFrame) -> pd.DataFrame:
 
 def main(argv: list[str]) -> int:
     """`repro bench long`: train what is not stored, and print a row a method."""
-    parser = argparse.ArgumentParser(prog="repro bench long", description=__doc__.split("\n")[0])
-    parser.add_argument("--profile", default="gpu")
-    parser.add_argument("--data", default="", help="another data set, or a folder of class folders")
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--every", type=int, default=10, help="epochs between two readings (default: 10)")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="METHOD")
-    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many; the same command goes on")
-    parser.add_argument("--out", type=Path, help="also write the runs to this file, as figures/ keeps them")
-    args = parser.parse_args(argv)
+    args = options(
+        argv,
+        "long",
+        __doc__,
+        profile="gpu",
+        data="",
+        epochs=200,
+        every=10,
+        methods=list(METHODS),
+        minutes=0.0,
+        out=Path,
+    )
     specs = plan(profile(args.profile, data=args.data), args.epochs, args.methods, args.every)
     records = sweep.measure(specs, Store(places.store()), 1, args.minutes)
     if records and args.out:

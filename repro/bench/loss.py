@@ -8,13 +8,14 @@ counts. The memory is what autograd keeps for the backward pass, which is the sa
 
 from __future__ import annotations
 
+import functools
+import statistics
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from repro.bench import command
-from repro.bench.clock import median, now
+from repro.bench.common import in_turn, now, options, ratio, show
 from repro.bench.specs import LossSpec
 from repro.core.store import Result
 from repro.ssl import losses
@@ -61,13 +62,9 @@ def run(spec: LossSpec) -> Result:
     for form, ways in WAYS.items():
         for way, loss in ways.items():
             metrics[f"{form}_{way}_mb"] = kept_bytes(loss, z) / 1e6
-        seconds = {way: [] for way in ways}
-        for _ in range(spec.repeats):
-            for way, loss in ways.items():  # in turn, so that a slow moment of the machine meets both
-                seconds[way].append(_seconds(loss, z))
-        for way, values in seconds.items():
-            timing[f"{form}_{way}_ms"] = 1000 * median(values)
-        timing[f"{form}_ratio"] = median([p / m for p, m in zip(seconds["pairs"], seconds["mean"])])
+        taken = in_turn({way: functools.partial(_seconds, loss, z) for way, loss in ways.items()}, spec.repeats)
+        timing |= {f"{form}_{way}_ms": 1000 * statistics.median(values) for way, values in taken.items()}
+        timing[f"{form}_ratio"] = ratio(taken, "pairs", "mean")
     return Result(metrics, timing=timing)
 
 
@@ -95,18 +92,16 @@ def _seconds(loss: Callable[[Tensor], Tensor], z: Tensor) -> float:
     """Forward and backward, repeated until the clock can be trusted."""
     z = z.detach().requires_grad_(True)
     loss(z).backward()  # warm
-    rounds, began = 0, now(z)
-    while True:
+    rounds, began, taken = 0, now(z.device), 0.0
+    while taken <= 0.004 and rounds < 50:
         loss(z).backward()
-        rounds += 1
-        taken = now(z) - began
-        if taken > 0.004 or rounds >= 50:
-            return taken / rounds
+        rounds, taken = rounds + 1, now(z.device) - began
+    return taken / rounds
 
 
 def main(argv: list[str]) -> int:
     """`repro bench loss`: a table of both ways by number of views."""
-    args = command.options(argv, "loss", __doc__, views=[2, 4, 8, 16], images=256, dim=256, repeats=9)
+    args = options(argv, "loss", __doc__, views=[2, 4, 8, 16], images=256, dim=256, repeats=9)
     rows = []
     for views in args.views:
         found = run(LossSpec(views, args.images, args.dim, args.repeats))
@@ -114,4 +109,4 @@ def main(argv: list[str]) -> int:
             ms = {f"{way} ms": found.timing[f"{form}_{way}_ms"] for way in ("mean", "pairs")}
             mb = {f"{way} MB": found.metrics[f"{form}_{way}_mb"] for way in ("mean", "pairs")}
             rows.append({"loss": form, "views": views, **ms, "ratio": found.timing[f"{form}_ratio"], **mb})
-    return command.show(f"forward and backward of {args.images} images, dimension {args.dim}", args.repeats, rows)
+    return show(f"forward and backward of {args.images} images, dimension {args.dim}", args.repeats, rows)

@@ -8,12 +8,13 @@ optimiser, target network. On a CPU the process's own clock counts, so that busy
 
 from __future__ import annotations
 
+import functools
+import statistics
 from dataclasses import replace
 
 import torch
 
-from repro.bench import command
-from repro.bench.clock import median, now
+from repro.bench.common import in_turn, options, ratio, show
 from repro.bench.engine import Ours
 from repro.bench.specs import StepSpec
 from repro.core.methods import BYOL, MSR, Method
@@ -21,6 +22,7 @@ from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.core.store import Result
 from repro.views.recipe import Recipe, preset
 
+KINDS = {"": "optimiser", "views_": "views"}  # what is timed: whole steps, and their views alone
 TURN = 16  # steps in a turn; on a CPU views are made for as many small batches at once
 
 
@@ -42,22 +44,15 @@ def run(spec: StepSpec) -> Result:
     shape = (TURN * spec.batch_size, 3, spec.size, spec.size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
     steps = {name: _step(spec, *way, images) for name, way in ways().items()}
-    seconds: dict[str, list[float]] = {f"{kind}{name}": [] for name in steps for kind in ("", "views_")}
-    for turn in range(-1, spec.repeats):  # the first warms up and is not counted
-        order = list(steps) if turn % 2 else list(steps)[::-1]  # a slow moment meets all
-        for kind, last in (("", "optimiser"), ("views_", "views")):
-            for name in order:
-                taken = steps[name].run(TURN, last, now)
-                if turn >= 0:
-                    seconds[f"{kind}{name}"].append(taken)
-
-    def ratio(a: str, b: str) -> float:
-        return median([x / y for x, y in zip(seconds[a], seconds[b])])
-
-    timing = {f"{name}_ms": 1000 * median(values) / TURN for name, values in seconds.items()}
-    for kind in ("", "views_"):
-        timing |= {f"{kind}{way}_ratio": ratio(f"{kind}{way}", f"{kind}byol") for way in ("msr", "independent")}
-    timing["staged_ratio"] = ratio("views_msr", "views_independent")
+    parts = {f"{kind}{name}": (steps[name], last) for kind, last in KINDS.items() for name in steps}
+    taken = in_turn(
+        {name: functools.partial(step.run, TURN, last) for name, (step, last) in parts.items()}, spec.repeats
+    )
+    timing = {f"{name}_ms": 1000 * statistics.median(values) / TURN for name, values in taken.items()}
+    timing |= {
+        f"{kind}{way}_ratio": ratio(taken, f"{kind}{way}", f"{kind}byol") for kind in KINDS for way in list(steps)[1:]
+    }
+    timing["staged_ratio"] = ratio(taken, "views_msr", "views_independent")
     parameters = sum(p.numel() for p in steps["msr"].step.learner.trained())
     return Result({"parameters": float(parameters)}, timing=timing)
 
@@ -72,7 +67,7 @@ def _step(spec: StepSpec, method: Method, recipe: Recipe, images: torch.Tensor) 
 
 def main(argv: list[str]) -> int:
     """`repro bench step`: milliseconds a step and of its views, and the ratios to BYOL in turn."""
-    args = command.options(
+    args = options(
         argv, "step", __doc__, backbone="convnet", size=16, batch=64, repeats=9, precision=("float32", "bfloat16")
     )
     found = run(StepSpec(args.backbone, args.size, args.batch, precision=args.precision, repeats=args.repeats)).timing
@@ -81,6 +76,6 @@ def main(argv: list[str]) -> int:
         ms = {"step ms": found[f"{name}_ms"], "views ms": found[f"views_{name}_ms"]}
         ratios = {"step / BYOL": found.get(f"{name}_ratio"), "views / BYOL": found.get(f"views_{name}_ratio")}
         rows.append({"method": type(method).__name__, "views": recipe.name, **ms, **ratios})
-    command.show(f"a step of {args.batch} images of {args.size} px, {args.backbone}", args.repeats, rows)
+    show(f"a step of {args.batch} images of {args.size} px, {args.backbone}", args.repeats, rows)
     print(f"staged views cost {found['staged_ratio']:.2f} of four independent ones")
     return 0

@@ -7,12 +7,15 @@ All stacks are timed in turn on the same images by the code that trains, and com
 
 from __future__ import annotations
 
+import functools
+import itertools
+import statistics
+
 import torch
 from torch import Tensor
 
 from repro import data
-from repro.bench import command
-from repro.bench.clock import median, now
+from repro.bench.common import in_turn, now, options, ratio, show
 from repro.bench.specs import ViewsSpec
 from repro.core.spec import DataSpec
 from repro.core.store import Result
@@ -25,37 +28,33 @@ def run(spec: ViewsSpec) -> Result:
     """Measure one spec; all that is measured is in `timing`."""
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
     images = dataset.train.images[: spec.count].to("cuda" if torch.cuda.is_available() else "cpu")
-    recipes = {name: preset(name, crop=spec.crop) for name in STACKS}
-    seconds: dict[str, list[float]] = {name: [] for name in STACKS}
-    for recipe in recipes.values():  # compiled before the clock runs
-        _seconds(images, recipe, spec.seed, 0)
-    for repeat in range(spec.repeats):
-        for name, recipe in recipes.items():  # in turn, so that a slow moment of the machine meets all
-            seconds[name].append(_seconds(images, recipe, spec.seed, repeat))
-    timing = {f"us_{name}": 1e6 * median(s) / (2 * len(images)) for name, s in seconds.items()}
-    first = seconds[STACKS[0]]
-    timing |= {f"cost_{name}": median([a / b for a, b in zip(s, first)]) for name, s in seconds.items()}
-    return Result({}, timing=timing)
+    taken = _in_turn(images, {name: preset(name, crop=spec.crop) for name in STACKS}, spec.repeats, spec.seed)
+    timing = {f"us_{name}": 1e6 * statistics.median(s) / (2 * len(images)) for name, s in taken.items()}
+    return Result({}, timing=timing | {f"cost_{name}": ratio(taken, name, STACKS[0]) for name in STACKS})
 
 
-def cost(spec: DataSpec, recipe: Recipe, plain: Recipe, images: int = 256, repeats: int = 5) -> float:
+def cost(spec: DataSpec, recipe: Recipe, plain: Recipe) -> float:
     """The median ratio of the time that one recipe's views take to that of another's, made in turn here and now."""
-    pixels = data.load(spec.name, spec.size, spec.options).train.images[:images]
-    for warm in (recipe, plain):
-        _seconds(pixels, warm, 0, 0)
-    return median([_seconds(pixels, recipe, 0, i) / _seconds(pixels, plain, 0, i) for i in range(repeats)])
+    images = data.load(spec.name, spec.size, spec.options).train.images[:256]
+    return ratio(_in_turn(images, {"recipe": recipe, "plain": plain}, 5), "recipe", "plain")
 
 
-def _seconds(images: Tensor, recipe: Recipe, seed: int, epoch: int) -> float:
+def _in_turn(images: Tensor, recipes: dict[str, Recipe], repeats: int, seed: int = 0) -> dict[str, list[float]]:
+    """Seconds that the views of images (N, 3, H, W) take by recipe, new ones in every turn."""
     index, colours = torch.arange(len(images), device=images.device), engine.colours(engine.ways(images.device))
-    began = now(images)
-    make_views(images, recipe, seed, epoch, index, colours)
-    return now(images) - began
+    epochs = itertools.count()
+
+    def seconds(recipe: Recipe) -> float:
+        began = now(images.device)
+        make_views(images, recipe, seed, next(epochs), index, colours)
+        return now(images.device) - began
+
+    return in_turn({name: functools.partial(seconds, recipe) for name, recipe in recipes.items()}, repeats)
 
 
 def main(argv: list[str]) -> int:
     """`repro bench views`: a table of the stacks' costs."""
-    args = command.options(argv, "views", __doc__, data="scenes", size=32, images=512, repeats=9)
+    args = options(argv, "views", __doc__, data="scenes", size=32, images=512, repeats=9)
     found = run(ViewsSpec(DataSpec(args.data, args.size), count=args.images, repeats=args.repeats)).timing
     rows = [{"stack": name, "µs a view": found[f"us_{name}"], "ratio": found[f"cost_{name}"]} for name in STACKS]
-    return command.show(f"two views of {args.images} images of {args.size} pixels", args.repeats, rows)
+    return show(f"two views of {args.images} images of {args.size} pixels", args.repeats, rows)

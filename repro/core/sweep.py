@@ -105,14 +105,17 @@ def measure(
     if workers < 0:
         raise ReproError(f"The number of workers cannot be {workers}: give 0 for one a core, or more.")
     wanted = {key(s): s for s in specs}
+    order = dict(
+        sorted(wanted.items(), key=lambda item: getattr(item[1], "seed", 0))
+    )  # all cells of a seed, then the next
     if share:
-        wanted = _own_first(wanted, *share)
+        order = _own_first(order, *share)
     ids = set_aside(wanted | _starts(wanted.values()), store)
     for k in [k for k in wanted if k in store]:
         store.get(k)  # raises for a damaged run before the work, not after it
         if store.left(k):  # by a process that was killed when its run was already stored
             store.done(k)
-    missing = {k: s for k, s in wanted.items() if k not in store or (keep_weights and _lacks_weights(s, k, store))}
+    missing = {k: s for k, s in order.items() if k not in store or (keep_weights and _lacks_weights(s, k, store))}
     starts = {k: s for k, s in _starts(missing.values()).items() if not store.weights(k).exists()}
     missing = {k: s for k, s in missing.items() if k not in starts}
     many = workers or default_workers()
