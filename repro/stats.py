@@ -37,19 +37,16 @@ RANDOM_ORDERS = 4999  # permutations, where there are too many to try all
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval over ``n`` seeds; ``low`` and ``high`` are NaN when n < 2.
+    """A mean with its 95 % confidence interval over ``n`` seeds; ``low`` and ``high`` are NaN when n < 2.
 
-    ``scale`` is that on which errors are symmetric: "linear", "log" (ratios) or "fisher" (correlations). ``df`` are the
-    degrees of freedom, n - 1 if 0.
+    ``scale`` is that on which errors are symmetric: "linear", "log" (ratios) or "fisher" (correlations).
     """
 
     mean: float
     low: float
     high: float
     n: int
-    level: float = 0.95
     scale: str = "linear"
-    df: int = 0
 
     def text(self, digits: int = 1) -> str:
         """Return ``"1.2 [0.8, 1.6]"``, ``"1.2 [no interval]"`` for a single seed, ``"not defined"`` for none."""
@@ -70,15 +67,11 @@ class Interval:
     def error(self) -> float:
         """Return the standard error of the mean, on the interval's scale."""
         on = SCALES[self.scale]
-        return (on(self.high) - on(self.low)) / 2 / st.t.ppf(0.5 + self.level / 2, self._df)
+        return (on(self.high) - on(self.low)) / 2 / st.t.ppf(0.975, self.n - 1)
 
     def distance(self, x: float) -> float:
         """Return how far the mean lies above x, on the interval's scale."""
         return SCALES[self.scale](self.mean) - SCALES[self.scale](x)
-
-    @property
-    def _df(self) -> int:
-        return self.df or self.n - 1
 
     def _tail(self, x: float, side: int) -> float:
         if self.n < 2 or math.isnan(self.low):
@@ -86,7 +79,7 @@ class Interval:
         distance, error = side * self.distance(x), self.error()
         if error == 0:
             return 0.0 if distance > 0 else 1.0
-        return float(st.t.sf(distance / error, self._df))
+        return float(st.t.sf(distance / error, self.n - 1))
 
 
 SCALES = {
@@ -105,28 +98,10 @@ class Trend:
     n: int
 
 
-@dataclass(frozen=True)
-class Optimum:
-    """Where the best cells of a grid lie, one a seed.
-
-    ``inside`` is the share of seeds whose best cell lies strictly inside the grid. ``edges`` names the sides where some
-    seed's best lies, as (axis, -1 or +1), the commonest first: there the grid wants one step more.
-    """
-
-    inside: float
-    edges: tuple[tuple[int, int], ...]
-    n: int
-
-    @property
-    def bracketed(self) -> bool:
-        """Whether the optimum is strictly inside the grid for more than half of the seeds."""
-        return self.inside > 0.5
-
-
 # ---------------------------------------------------------------------------------------------------- intervals
 
 
-def paired(a: ArrayLike, b: ArrayLike = 0.0, level: float = 0.95) -> Interval:
+def paired(a: ArrayLike, b: ArrayLike = 0.0) -> Interval:
     """Return the mean of a - b with its paired-t interval.
 
     ``a`` has shape (seeds,); ``b`` the same, or is one number. Pairs with a NaN are left out and ``n`` counts the rest.
@@ -137,7 +112,12 @@ def paired(a: ArrayLike, b: ArrayLike = 0.0, level: float = 0.95) -> Interval:
         raise ValueError(
             f"paired() compares two lists of equal length, one value a seed; got shapes {a.shape} and {b.shape}."
         )
-    return _t_interval(a - b, level)
+    x = (a - b)[np.isfinite(a - b)]
+    n, mean = len(x), float(x.mean()) if np.isfinite(a - b).any() else math.nan
+    if n < 2:
+        return Interval(mean, math.nan, math.nan, n)
+    half = float(st.t.ppf(0.975, n - 1) * x.std(ddof=1) / math.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
 
 
 def ratio(a: ArrayLike, b: ArrayLike = 1.0) -> Interval:
@@ -160,46 +140,28 @@ def correlation(each: ArrayLike) -> Interval:
     return Interval(math.tanh(z.mean), math.tanh(z.low), math.tanh(z.high), z.n, scale="fisher")
 
 
-def slope(x: ArrayLike, y: ArrayLike) -> Interval:
-    """Return the least-squares slope of y on x with its 95 % t interval (n - 2 degrees of freedom); ``n`` counts points."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"slope() needs two lists of equal length; got shapes {x.shape} and {y.shape}.")
-    keep = np.isfinite(x) & np.isfinite(y)
-    x, y = x[keep], y[keep]
-    if len(x) < 2 or np.ptp(x) == 0:
-        raise ValueError("slope() needs points at two or more different x.")
-    fit = st.linregress(x, y)
-    if len(x) == 2:  # a line through two points leaves nothing to estimate its error from
-        return Interval(float(fit.slope), math.nan, math.nan, 2)
-    half = float(st.t.ppf(0.975, len(x) - 2) * fit.stderr)
-    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, len(x), df=len(x) - 2)
-
-
 def p_largest(gains: ArrayLike) -> np.ndarray:
     """Return, for each column of ``gains`` (seeds, columns), the share of bootstraps in which its mean is largest.
 
     Seeds are resampled. The shares sum to 1; columns that tie share a bootstrap equally. Seeds with a NaN are left out.
     """
-    gains = _complete(np.asarray(gains, float), 2, "p_largest() needs gains of shape (seeds, columns)")
-    if len(gains) == 0:
-        return np.full(gains.shape[1], math.nan)
     means = _resampled_means(gains)
-    largest = means >= means.max(axis=1, keepdims=True) - 1e-12 * max(1.0, float(np.abs(gains).max()))
-    return (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)
+    largest = means >= means.max(axis=1, keepdims=True) - 1e-12 * max(1.0, float(np.abs(means).max()))
+    with np.errstate(invalid="ignore"):  # no seed at all
+        return (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)
 
 
 def mean_rank(gains: ArrayLike) -> np.ndarray:
     """Return, for each column of ``gains`` (seeds, columns), the mean over bootstraps of its rank, 1 for the largest
     mean; columns that tie share their ranks. Seeds as in ``p_largest``."""
-    gains = _complete(np.asarray(gains, float), 2, "mean_rank() needs gains of shape (seeds, columns)")
-    if len(gains) == 0:
-        return np.full(gains.shape[1], math.nan)
     return st.rankdata(-_resampled_means(gains), axis=1).mean(axis=0)
 
 
-def _resampled_means(gains: np.ndarray, n: int = 10_000) -> np.ndarray:
-    """(n, columns): the columns' means over resampled seeds."""
+def _resampled_means(gains: ArrayLike, n: int = 10_000) -> np.ndarray:
+    """(n, columns): the columns' means over resampled seeds; NaN where there is none."""
+    gains = _complete(np.asarray(gains, float), 2, "a bootstrap needs gains of shape (seeds, columns)")
+    if len(gains) == 0:
+        return np.full((1, gains.shape[1]), math.nan)
     draws = np.random.default_rng(0).integers(len(gains), size=(n, len(gains)))
     # Counting how often each seed was drawn turns n resampled means into one matrix product.
     weights = np.stack([np.bincount(row, minlength=len(gains)) for row in draws]) / len(gains)
@@ -422,8 +384,9 @@ def trend(levels: ArrayLike, values: ArrayLike) -> Trend:
     return Trend(rho, float(page.pvalue), len(values))
 
 
-def optimum(values: ArrayLike) -> Optimum:
-    """OPT: the argmax over a grid, seed by seed.
+def edges(values: ArrayLike) -> tuple[tuple[int, int], ...]:
+    """OPT: the sides of a grid on which some seed's best cell lies, as (axis, -1 or +1), the commonest first: there the
+    grid wants one step more.
 
     ``values`` has shape (seeds, cells) for a line or (seeds, rows, columns) for a plane. A NaN cell (a diverged run) is
     never the optimum, yet it is a cell of the grid: an optimum beside it is bracketed, by divergence. A seed without a
@@ -431,26 +394,19 @@ def optimum(values: ArrayLike) -> Optimum:
     """
     values = np.asarray(values, float)
     if values.ndim < 2 or 0 in values.shape[1:]:
-        raise ValueError(
-            f"optimum() needs values of shape (seeds, cells) or (seeds, rows, columns); got {values.shape}."
-        )
+        raise ValueError(f"edges() needs values of shape (seeds, cells) or (seeds, rows, columns); got {values.shape}.")
     grid = values.shape[1:]
-    values = values[np.isfinite(values).any(axis=tuple(range(1, values.ndim)))]
-    n = len(values)
-    if n == 0:
-        return Optimum(math.nan, (), 0)
-    filled = np.where(np.isfinite(values), values, -np.inf)
-    flat = filled.reshape(n, -1).argmax(axis=1)
-    cells = [np.unravel_index(f, grid) for f in flat]
+    flat = np.where(np.isfinite(values), values, -np.inf).reshape(len(values), -1)
+    flat = flat[np.isfinite(flat).any(axis=1)]
+    best = [np.unravel_index(i, grid) for i in flat.argmax(axis=1)] if len(flat) else []
     touched = Counter(
         (axis, side)
-        for cell in cells
+        for cell in best
         for axis, (i, size) in enumerate(zip(cell, grid))
         for side, edge in ((-1, 0), (+1, size - 1))
         if i == edge
     )
-    inside = sum(all(0 < i < size - 1 for i, size in zip(cell, grid)) for cell in cells)
-    return Optimum(inside / n, tuple(edge for edge, _ in touched.most_common()), n)
+    return tuple(edge for edge, _ in touched.most_common())
 
 
 def interaction(values: ArrayLike) -> float:
@@ -529,18 +485,6 @@ def crossing(x: ArrayLike, y: ArrayLike, level: float) -> float:
 
 
 # -------------------------------------------------------------------------------------------------------- helpers
-
-
-def _t_interval(x: np.ndarray, level: float) -> Interval:
-    if not 0 < level < 1:
-        raise ValueError(f"A confidence level lies between 0 and 1; got {level}.")
-    x = x[np.isfinite(x)]
-    n = len(x)
-    mean = float(x.mean()) if n else math.nan
-    if n < 2:
-        return Interval(mean, math.nan, math.nan, n, level)
-    half = float(st.t.ppf(0.5 + level / 2, n - 1) * x.std(ddof=1) / math.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n, level)
 
 
 def _spearman(ranks: np.ndarray) -> float:

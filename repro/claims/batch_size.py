@@ -308,7 +308,7 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
         (rates,) = got.levels
         tuned = np.array([got.test[i, rest.best] for i, rest in enumerate(others(got))])
         part = sup(f"{title}: tuned over {default:g}", paired(tuned, got.test[:, rates.index(default)]), 1.0)
-        parts.append(at_least(part) if stats.optimum(got.val.mean(0, keepdims=True)).edges else part)
+        parts.append(at_least(part) if stats.edges(got.val.mean(0, keepdims=True)) else part)
         defaults[f"{title} at {default:g}"] = got.test[:, rates.index(default)]
     titles = {runs["method"].iloc[0]: title for title, runs in kit.runs_by(frame, "sweep").items()}
     said = ", ".join(f"{title.partition(',')[0]} {part.effect.mean:.1f}" for title, part in zip(titles.values(), parts))

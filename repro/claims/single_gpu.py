@@ -152,7 +152,7 @@ def _edge(g: Grid, got: Cells) -> str:
     """Where the best cell lies on the edge of its grid; "" if it is inside."""
     sides = {(0, -1): f"the lowest {g.symbol}", (0, 1): f"the highest {g.symbol}",
              (1, -1): "the lowest learning rate", (1, 1): "the highest learning rate"}  # fmt: skip
-    return " and ".join(sides[e] for e in stats.optimum(got.val.mean(0, keepdims=True)).edges)
+    return " and ".join(sides[e] for e in stats.edges(got.val.mean(0, keepdims=True)))
 
 
 def _named(g: Grid, got: Cells, at: tuple[int, int]) -> str:
