@@ -13,13 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from repro import claims, cluster
 from repro.core import datasets, places, stopping
 from repro.core.io import disk_error
 from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError, Unfinished
+
+if TYPE_CHECKING:
+    from repro.core.store import Store
 
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
 PLACES = {"REPRO_STORE", "REPRO_DATA", "REPRO_FIGURES"}
@@ -96,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
     run.add_argument("--from-results", action="store_true", help="redraw from the committed results, train nothing")
     run.add_argument("--reference", action="store_true", help="write the results into figures/, to be committed")
+    run.set_defaults(keep_weights=False, until_decided=False, share="", out=None)
     measure = add("measure", _measure, "Measure the runs of notebooks without executing them (no Jupyter needed).")
     studies(measure)
     measure.add_argument(
@@ -200,7 +204,7 @@ def _slugs(names: list[str], there: list[str]) -> list[str]:
 
 def _run(args: argparse.Namespace) -> int:
     from repro.core import own, profiles
-    from repro.pages import execute
+    from repro.pages import execute, notebook, table
 
     began = time.monotonic()
     given = dict(_pair(text) for text in args.given)
@@ -221,14 +225,17 @@ def _run(args: argparse.Namespace) -> int:
     anywhere = set() if args.notebooks else set().union(*map(execute.parameters, slugs))
     jobs, large = [], {}
     for slug in slugs:
-        not_mine = anywhere - set(execute.parameters(slug))
-        jobs.append((slug, execute.check(slug, {k: v for k, v in given.items() if k not in not_mine})))
+        foreign = anywhere - set(execute.parameters(slug))
+        jobs.append((slug, execute.check(slug, {k: v for k, v in given.items() if k not in foreign})))
     if args.store:
         os.environ["REPRO_STORE"] = str(args.store)
     if args.reference:
         os.environ["REPRO_FIGURES"] = str(places.reference())
     if given.get("results") != "stored":
-        large = _measure_for(jobs, args, began)
+        studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
+        large, to_go = _measure_all(studies, args, began)
+        if to_go:
+            raise _unfinished(to_go)
     jobs = [(slug, mine) for slug, mine in jobs if slug not in large]
     if not jobs:
         raise DoesNotFit(*large.values())
@@ -239,8 +246,6 @@ def _run(args: argparse.Namespace) -> int:
     if args.reference and given.get("results") != "stored":
         _write_cost(args.profile)
     page = _build_gallery("all")
-    from repro.pages import table
-
     print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
     print(
         f"\nGallery: {page}\n{_many(len(jobs), 'notebook')} at profile {args.profile} in {time.monotonic() - began:.0f} s"
@@ -257,41 +262,49 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure_for(jobs: list[tuple[str, dict]], args: argparse.Namespace, began: float) -> dict[str, str]:
-    """Measure what the notebooks plan; a sentence for each that has runs which do not fit into memory."""
+def _measure_all(studies: list, args: argparse.Namespace, began: float) -> tuple[dict[str, str], int]:
+    """Measure what notebooks plan. Returns a sentence for each that has runs which do not fit into memory, and how many
+    runs of the others are left where the time budget is spent."""
     from repro.core import sweep
-    from repro.core.store import Store
+    from repro.core.store import Store, export, frame
     from repro.pages import notebook
 
-    large = {}
-    studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
-    notebook.require(studies, Store(places.store()))
+    where, share, large, to_go = Store(args.store or places.store()), cluster.share(args.share), {}, 0
+    notebook.require(studies, where)
     if args.profile == "cpu":
-        _tell_time(studies, args.workers)
-    for study in studies:
-        specs = list(study.specs.values())
-        if not specs:
-            continue
-        print(f"{claims.notebooks()[study.slug]}: measuring", file=sys.stderr, flush=True)
-        minutes = _left(args.minutes, began) or study.minutes
+        _tell_time(studies, where, args.workers)
+    for study in [study for study in studies if study.specs]:
+        specs, more, records = study.specs, study.specs, []
         try:
-            records = sweep.measure(specs, Store(places.store()), args.workers, minutes)
-        except DoesNotFit as e:  # the other notebooks can be made all the same
+            while more:
+                print(f"{study.slug}: {_many(len(specs), 'run')}", file=sys.stderr, flush=True)
+                minutes = _left(args.minutes, began) or study.minutes
+                records = sweep.measure(specs.values(), where, args.workers, minutes, args.keep_weights, share=share)
+                whole = args.until_decided and len(records) == len(specs)
+                more = notebook.next_look(study, frame(records)) if whole else {}
+                specs |= more
+            to_go += len(specs) - len(records)
+        except DoesNotFit as e:  # the other notebooks can be measured all the same
             large[study.slug] = str(e)
-            continue
-        missing = len(specs) - len(records)
-        if missing:
-            raise Unfinished(f"The time budget is spent with {missing} runs to go: run the same command to go on.")
-    return large
+            records = [where.get(k) for k in specs if k in where]
+        print(f"{study.slug}: {len(records)} of {_many(len(specs), 'run')} stored in {where.root}", flush=True)
+        if args.out:
+            export(records, args.out / args.profile / study.slug / "runs.jsonl")
+            runs = frame(records)
+            for claim in study.claims if len(records) == len(specs) else ():
+                print(f"{claim.id}: {notebook.judge(study, runs, claim.id).sentence}")
+    return large, to_go
 
 
-def _tell_time(studies: list, workers: int) -> None:
+def _unfinished(count: int) -> Unfinished:
+    return Unfinished(f"The time budget is spent with {_many(count, 'run')} to go: run the same command to go on.")
+
+
+def _tell_time(studies: list, where: Store, workers: int) -> None:
     """Say before the first run how long all of them take here."""
     from repro.claims import ledger
     from repro.core import sweep
-    from repro.core.store import Store
 
-    where = Store(places.store())
     missing = {k: s for study in studies for k, s in study.specs.items() if k not in where}
     if missing:
         hours = ledger.hours_here(missing.values(), workers or sweep.default_workers())
@@ -346,8 +359,6 @@ def _pair(text: str) -> tuple[str, str]:
 def _measure(args: argparse.Namespace) -> int:
     from repro.claims import ledger
     from repro.core import sweep
-    from repro.core.store import Store, export, frame
-    from repro.pages import notebook
 
     if cluster.several():
         from repro.ssl import ranks
@@ -356,48 +367,21 @@ def _measure(args: argparse.Namespace) -> int:
         if ranks.rank():
             return ranks.follow()
         args.workers = 1
-    began, to_go, large, share = time.monotonic(), 0, [], cluster.share(args.share)
-    there = [slug for slug in claims.notebooks() if claims.of(slug)]
-    slugs = _slugs(args.notebooks, there)
-    studies = [notebook.study(slug, args.profile, **_own(args)) for slug in slugs]
-    if not args.dry_run:
-        notebook.require(studies, Store(args.store or places.store()))
-    for study in studies:
-        specs = study.specs
-        if args.dry_run:
-            print(f"{study.slug}: {len(specs)} runs at profile {args.profile}")
-            for line in (*ledger.lines(specs.values()), *sweep.dry_run(specs.values())):
+    began, studies = time.monotonic(), _studies(args)
+    if args.dry_run:
+        for study in studies:
+            specs = study.specs.values()
+            print(f"{study.slug}: {_many(len(specs), 'run')} at profile {args.profile}")
+            for line in (*ledger.lines(specs), *sweep.dry_run(specs)):
                 print(f"  {line}")
-            continue
-        where = Store(args.store or places.store())
-        records, more = [], specs
-        try:
-            while more:
-                print(f"{study.slug}: {len(specs)} runs", file=sys.stderr, flush=True)
-                left = _left(args.minutes, began)
-                records = sweep.measure(specs.values(), where, args.workers, left, args.keep_weights, share=share)
-                whole = args.until_decided and len(records) == len(specs)
-                more = notebook.next_look(study, frame(records)) if whole else {}
-                specs |= more
-        except DoesNotFit as e:  # the other notebooks can be measured all the same
-            large.append(str(e))
-            records = [where.get(k) for k in specs if k in where]
-        else:
-            to_go += len(specs) - len(records)
-        print(f"{study.slug}: {len(records)} of {len(specs)} runs are stored in {where.root}")
-        if args.out:
-            export(records, args.out / args.profile / study.slug / "runs.jsonl")
-            if len(records) == len(specs):
-                runs = frame(records)
-                for claim in study.claims:
-                    print(f"{claim.id}: {notebook.judge(study, runs, claim.id).sentence}")
+        return 0
+    large, to_go = _measure_all(studies, args, began)
     if large:
-        raise DoesNotFit(*large)
-    if to_go:
-        if share and not (args.minutes and _left(args.minutes, began) <= 1e-3):
-            print(f"Other workers are at the {to_go} runs that are left.")
-            return 0
-        raise Unfinished(f"The time budget is spent with {to_go} runs to go: run the same command to go on.")
+        raise DoesNotFit(*large.values())
+    if to_go and args.share and not (args.minutes and _left(args.minutes, began) <= 1e-3):
+        print(f"Other workers are at the {_many(to_go, 'run')} left.")
+    elif to_go:
+        raise _unfinished(to_go)
     return 0
 
 
@@ -409,19 +393,19 @@ def _own(args: argparse.Namespace) -> dict:
     return {"data": args.data, "seeds": args.seeds, **named}
 
 
-def _planned(args: argparse.Namespace) -> dict[str, list]:
-    """The specs of each notebook named, or of all."""
+def _studies(args: argparse.Namespace) -> list:
+    """The notebooks named, or all, with what a reader changed of the profile."""
     from repro.pages import notebook
 
     slugs = _slugs(args.notebooks, [slug for slug in claims.notebooks() if claims.of(slug)])
-    return {s: list(notebook.study(s, args.profile, **_own(args)).specs.values()) for s in slugs}
+    return [notebook.study(slug, args.profile, **_own(args)) for slug in slugs]
 
 
 def _submit(args: argparse.Namespace) -> int:
     from repro.claims import ledger
     from repro.core.store import Store
 
-    specs = [s for mine in _planned(args).values() for s in mine]
+    specs = [s for study in _studies(args) for s in study.specs.values()]
     limit, store = cluster.minutes(args.time), args.store or places.store()
     hours = sum(ledger.hours(s)[0] for s in specs if type(s).__name__ == "RunSpec")
     count, at_once = cluster.tasks(args.array, len(specs), hours / max(1, args.gpus_per_run), limit)
@@ -441,11 +425,9 @@ def _status(args: argparse.Namespace) -> int:
     from repro.core.store import Store
 
     store = Store(args.store or places.store())
-    for slug, specs in _planned(args).items():
-        found = cluster.status(specs, store)
-        print(f"{slug}: {found.line()}")
-        for line in (*found.running, *found.failed):
-            print(f"  {line}")
+    for study in _studies(args):
+        now = cluster.status(study.specs.values(), store)
+        print("\n  ".join([f"{study.slug}: {now.line()}", *now.running, *now.failed]))
     return 0
 
 
