@@ -210,6 +210,9 @@ def test_a_measurement_from_end_to_end(tmp_path, monkeypatch):
 
 def test_an_ffcv_that_does_not_run_is_left_out_and_told(tmp_path, monkeypatch, capsys):
     class Stub(loader._Contestant):
+        def __init__(self, job):
+            self.name = job["name"]
+
         def __enter__(self):
             return self
 
@@ -242,7 +245,7 @@ def test_a_loader_that_fails_is_named_instead_of_waited_for(tmp_path, monkeypatc
     job = {"name": "torchvision", "files": [str(f) for f in files], "batch": 2, "size": 8, "peer_kernel": [3, 3]}
     with (
         loader._Contestant(job | {"files": [str(tmp_path / "missing.jpg")] * 2}) as broken,
-        pytest.raises(ReproError, match=r"The loader 'torchvision' ended while measuring 'crops' \(.*missing\.jpg"),
+        pytest.raises(ReproError, match=r"The loader 'torchvision' failed at 'crops' \(.*missing\.jpg"),
     ):
         broken.ask("crops", 2, 1, 0.01)
 

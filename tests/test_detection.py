@@ -325,7 +325,7 @@ def test_published_probes_report_the_last_epoch_and_the_best(tiny):
         found = train.run(tiny(method=Untrained(), probes={"sgd": name, "linear": False})).metrics
         assert found["sgd_test_shape"] <= found["sgd_test_best_shape"]
         assert set(found) == {"diverged", "sgd_val_shape", "sgd_test_shape", "sgd_test_best_shape"}
-    with pytest.raises(ReproError, match="choose moco or mean-shift"):
+    with pytest.raises(ReproError, match="choose from moco, mean-shift"):
         Probes(sgd="mocha")
 
 

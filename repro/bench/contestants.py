@@ -1,24 +1,17 @@
-"""The loaders that are compared, each in a process of its own that measures when it is told to.
-
-    python -m repro.bench.contestants '{"name": "ours", ...}'
-
-Each line on its standard input is a stack of augmentations with views and workers; each line it answers has the images,
-seconds, CPU seconds (of all its processes and threads) and memory of one measurement.
-"""
+"""The loaders that are compared, each in a process of its own that measures when it is asked to."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from types import ModuleType
 
     from repro.views.recipe import Recipe, View
@@ -233,45 +226,44 @@ CONTESTANTS = {
 }
 
 
-def serve(job: dict) -> None:
+def serve(pipe: Connection, job: dict) -> None:
+    """Answer each (column, views, workers, seconds) that comes through the pipe by the images, seconds, CPU seconds (of all
+    processes and threads) and memory of one measurement, or by a sentence on what went wrong, which is the last."""
+    for stream in (1, 2):  # what libraries print is for nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    os.environ["OMP_NUM_THREADS"] = "1"  # before any library starts its threads
+    if job["name"].startswith("FFCV-SSL"):
+        sys.path.insert(0, job["ffcv_ssl"])
+    warnings.simplefilter("ignore")
     import psutil
+    import torch
 
-    here = psutil.Process()
+    torch.set_num_threads(1)
+    here, epochs = psutil.Process(), {}
 
     def used() -> float:
-        total = time.process_time()  # finer than the hundredths of a second that are known of other processes
-        for process in here.children(recursive=True):
-            times = process.cpu_times()
-            total += times.user + times.system
-        return total
+        times = [process.cpu_times() for process in here.children(recursive=True)]
+        # of this one finer than the hundredths of a second that are known of other processes
+        return time.process_time() + sum(t.user + t.system for t in times)
 
-    epochs: dict[tuple, Epoch] = {}
-    for line in sys.stdin:
-        ask = json.loads(line)
-        key = (ask["column"], ask["views"], ask["workers"])
+    def measure(key: tuple[str, int, int], least: float) -> dict[str, float]:
         if key not in epochs:
             if job["name"].startswith("ours"):
                 epochs.clear()  # loaders keep the memory of their batches
             epochs[key] = CONTESTANTS[job["name"]](job, *key)
             epochs[key]()
         images, begun, cpu = 0, time.monotonic(), used()
-        while images == 0 or time.monotonic() - begun < ask["seconds"]:
+        while images == 0 or time.monotonic() - begun < least:
             images += epochs[key]()
         seconds, cpu = time.monotonic() - begun, used() - cpu
         memory = sum(p.memory_full_info().uss for p in (here, *here.children(recursive=True)))
-        answer = {"images": images, "seconds": seconds, "cpu": cpu, "memory": memory}
-        print(json.dumps(answer), file=_answers, flush=True)
+        return {"images": images, "seconds": seconds, "cpu": cpu, "memory": memory}
 
-
-if __name__ == "__main__":
-    # what libraries print must not come between the answers
-    _answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    job = json.loads(sys.argv[1])
-    if job["name"].startswith("FFCV-SSL"):
-        sys.path.insert(0, str(Path(job["ffcv_ssl"])))
-    warnings.simplefilter("ignore")
-    import torch
-
-    torch.set_num_threads(1)
-    serve(job)
+    try:
+        while True:
+            *key, seconds = pipe.recv()
+            pipe.send(measure(tuple(key), seconds))
+    except EOFError:  # nobody asks any more
+        return
+    except Exception as e:
+        pipe.send(f"{type(e).__name__}: {str(e).strip().splitlines()[-1] if str(e).strip() else 'no message'}")

@@ -14,8 +14,8 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import multiprocessing
 import os
-import select
 import subprocess
 import sys
 import tempfile
@@ -28,7 +28,7 @@ import pandas as pd
 
 from repro.bench import photographs
 from repro.bench.common import options
-from repro.bench.contestants import ALONE, COLUMNS, STOCK
+from repro.bench.contestants import ALONE, COLUMNS, STOCK, serve
 from repro.core import places
 from repro.core.lock import alone
 from repro.core.spec import whole
@@ -181,42 +181,34 @@ def _order(spec: LoaderSpec, names: Sequence[str], workers: int) -> Iterator[tup
 
 
 class _Contestant:
-    """A process of `repro.bench.contestants`, asked a line at a time."""
+    """A process that runs `repro.bench.contestants.serve`."""
 
     def __init__(self, job: dict):
-        self.name, self.job = job["name"], job
+        context = multiprocessing.get_context("spawn")  # a new Python, which has imported nothing
+        self.name, (self.pipe, theirs) = job["name"], context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, job))
+        self.process.start()
+        theirs.close()
 
     def __enter__(self) -> _Contestant:
-        self.errors = tempfile.TemporaryFile("w+")
-        command = [sys.executable, "-m", "repro.bench.contestants", json.dumps(self.job)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment
-        )
         return self
 
     def __exit__(self, *_) -> None:
         self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.errors.close()
+        self.process.join()
+        self.pipe.close()
 
     def ask(self, column: str, views: int, workers: int, seconds: float) -> dict:
-        ask = {"column": column, "views": views, "workers": workers, "seconds": seconds}
-        with contextlib.suppress(BrokenPipeError):  # the empty answer tells
-            self.process.stdin.write(json.dumps(ask) + "\n")
-            self.process.stdin.flush()
-        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
-        line = self.process.stdout.readline() if ready else ""
-        if not line:
-            self.errors.seek(0)
-            last = ([text for text in self.errors.read().splitlines() if text.strip()] or ["no message"])[-1]
-            what = "ended" if ready else "did not answer"
-            raise ReproError(
-                f"The loader {self.name!r} {what} while measuring {column!r} ({last}): mend it or leave it out."
-            )
-        return json.loads(line)
+        answer: dict | str = f"no answer for {PATIENCE:.0f} s"
+        try:
+            self.pipe.send((column, views, workers, seconds))
+            if self.pipe.poll(PATIENCE):
+                answer = self.pipe.recv()
+        except (EOFError, OSError):
+            answer = "its process died"
+        if isinstance(answer, str):
+            raise ReproError(f"The loader {self.name!r} failed at {column!r} ({answer}): mend it or leave it out.")
+        return answer
 
 
 _FIRST = """

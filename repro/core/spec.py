@@ -21,6 +21,22 @@ from repro.errors import ReproError
 from repro.views.recipe import Recipe, preset
 
 
+def whole(spec: Any, **least: int) -> None:
+    """Raise ReproError for a field that is no whole number from its least value on."""
+    for name, bound in least.items():
+        value = getattr(spec, name)
+        if not isinstance(value, int) or value < bound:
+            raise ReproError(f"{name} must be a whole number from {bound} on, not {value!r}: correct it.")
+
+
+def one_of(spec: Any, **choices: tuple[str, ...]) -> None:
+    """Raise ReproError for a field that has none of its values."""
+    for name, known in choices.items():
+        if getattr(spec, name) not in known:
+            kind, known = type(spec).__name__, ", ".join(filter(None, known))
+            raise ReproError(f"{kind} has {name} {getattr(spec, name)!r}: choose from {known}.")
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """A named data set, or the path of a folder of class folders.
@@ -112,8 +128,7 @@ class Probes:
     lost: tuple[Recipe, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.sgd not in ("", "moco", "mean-shift"):
-            raise ReproError(f"Unknown recipe of an SGD probe, {self.sgd!r}: choose moco or mean-shift.")
+        one_of(self, sgd=("moco", "mean-shift", ""))
 
 
 @dataclass(frozen=True)
@@ -137,8 +152,7 @@ class Loading:
     timed: bool = True
 
     def __post_init__(self) -> None:
-        if self.name not in ("memory", "ours", "torchvision"):
-            raise ReproError(f"Images are loaded from memory, or through ours or torchvision, not {self.name!r}.")
+        one_of(self, name=("memory", "ours", "torchvision"))
         if len(self.ramp) not in (0, 3) or (self.ramp and self.name == "memory"):
             raise ReproError("A ramp has three numbers (pixels, first and last epoch), and needs loading from files.")
         if self.fast and self.name != "ours":
@@ -166,13 +180,10 @@ class RunSpec:
     loading: Loading = Loading()
 
     def __post_init__(self) -> None:
-        whole(self, batch_size=2, epochs=1)  # a batch of one has no negatives and no variance
-        if self.steps < 0:
-            raise ReproError(f"steps must be 0 (all epochs) or positive, not {self.steps}: correct it and run again.")
+        whole(self, batch_size=2, epochs=1, steps=0)  # a batch of one has no negatives and no variance
         if not 0 < self.data.fraction <= 1:
             raise ReproError(f"The data's fraction must lie in (0, 1], not {self.data.fraction}: correct it.")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ReproError(f"Unknown precision {self.precision!r}: choose float32 or bfloat16.")
+        one_of(self, precision=("float32", "bfloat16"))
         if isinstance(self.method, Own):
             with blamed(self.method.file):  # a knob with the name of a run's field
                 flatten(self)
@@ -230,20 +241,9 @@ class DetectSpec:
 
     def __post_init__(self) -> None:
         whole(self, batch_size=1, steps=1)
-        for name, choices in (("task", "mask keypoint"), ("optimiser", "sgd adamw"), ("heads", "small full")):
-            if getattr(self, name) not in choices.split():
-                one, other = choices.split()
-                raise ReproError(f"A detector's {name} is {one} or {other}, not {getattr(self, name)!r}: choose one.")
+        one_of(self, task=("mask", "keypoint"), optimiser=("sgd", "adamw"), heads=("small", "full"))
         if not (self.schedule > 0 and self.lr > 0):
             raise ReproError(f"Schedule and rate must be positive, not {self.schedule} and {self.lr}: correct them.")
-
-
-def whole(spec: Any, **least: int) -> None:
-    """Raise ReproError for a field that is no whole number from its least value on."""
-    for name, bound in least.items():
-        value = getattr(spec, name)
-        if not isinstance(value, int) or value < bound:
-            raise ReproError(f"{name} must be a whole number from {bound} on, not {value!r}: correct it.")
 
 
 def to_dict(spec: Any, defaults: bool = True) -> Any:

@@ -45,21 +45,17 @@ def command(name: str) -> str:
 
 def table() -> list[tuple[str, str, str]]:
     """(name, title, state) of every data set that can be prepared or is: what is there, or the command that makes it."""
-    rows = []
-    others = (
-        sorted(p.name for p in root().iterdir() if p.is_dir() and p.name not in PREPARED) if root().is_dir() else []
-    )
-    for name in (*PREPARED, *others):
+    rows, folders = [], root().iterdir() if root().is_dir() else ()
+    for name in dict.fromkeys((*PREPARED, *sorted(p.name for p in folders if p.is_dir()))):
         there = datasets.records(name)
-        if name == "coco" and (root() / name / "annotations").is_dir():
+        if name == "coco" and datasets.is_coco(root() / name):
             rows.append((name, DATASETS[name].title, f"there: {(root() / name).resolve()}"))
         elif there:
-            title = next(iter(there.values())).get("title", name)
             parts = [
                 f"{s} {r['images']:,}, sha256 {r['sha256'][:8]}" if r else f"{s} without a record"
                 for s, r in there.items()
             ]
-            rows.append((name, title, "prepared: " + "; ".join(parts)))
+            rows.append((name, title(name) or name, f"prepared: {'; '.join(parts)}"))
         elif name in PREPARED:
             rows.append((name, DATASETS[name].title, f"missing: {command(name)}"))
     return rows
@@ -97,8 +93,7 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
         out = [*cut, parts[last]]
     else:
         out = [parts[s] for s in datasets.SPLITS]
-    about = there["train"]
-    return out, about["classes"], about.get("title", name)
+    return out, there["train"]["classes"], title(name) or name
 
 
 def _images(file: beton.Beton, size: int) -> Images:
