@@ -156,10 +156,11 @@ class Status:
 
     def line(self) -> str:
         parts = [f"{self.stored} stored" + f" ({self.diverged} diverged)" * bool(self.diverged)]
-        parts += [f"{len(self.running)} running"] * bool(self.running)
-        parts += [f"{self.stopped} stopped with a checkpoint"] * bool(self.stopped)
-        parts += [f"{self.waiting} waiting"] * bool(self.waiting)
-        parts += [f"{len(self.failed)} failed"] * bool(self.failed)
+        counts = {
+            "running": len(self.running), "stopped with a checkpoint": self.stopped, "waiting": self.waiting,
+            "failed": len(self.failed),
+        }  # fmt: skip
+        parts += [f"{count} {state}" for state, count in counts.items() if count]
         if math.isfinite(self.seconds) and self.seconds:
             parts.append(f"about {_duration(self.seconds)} left on one worker")
         return ", ".join(parts)

@@ -77,8 +77,7 @@ def test_the_report_has_every_number_that_must_hold():
     text = loader.report(rows(), [4.0, 3.0, 5.0])
     for part in (
         "Images a second", "CPU milliseconds", "Share of the decoder's speed", "Ours is so many times as fast",
-        "CPU time of views of an image, of two: 2 views 1.00, 4 views 1.3", "images a second by workers: 1:",
-        "times the CPU time of decoding alone", "slowest stack over fastest: 1.2", "first batch in a new process: 4.0",
+        "by views and workers", "first batch in a new process: 4.0",
     ):  # fmt: skip
         assert part in text
 
@@ -301,7 +300,7 @@ def test_a_step_is_measured_from_end_to_end(monkeypatch, capsys, tmp_path):
     assert step_engine.main([*options.split(), str(out)]) == 0
     text = capsys.readouterr().out
     for part in ("SimCLR, convnet, 16 px, batch 8", "GFLOP forward and backward", "ours (as it is written)", "optimiser",
-                 "solo-learn's way (bfloat16, 1 workers)", "times as fast"):  # fmt: skip
+                 "solo-learn's way (bfloat16, 1 workers)", "of ours"):  # fmt: skip
         assert part in text
     assert json.loads(out.read_text())["summary"]["views_s"] > 0
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -167,51 +168,45 @@ def summary(measured: dict) -> dict[str, float]:
 
 
 def report(measured: dict) -> str:
+    """What was measured in words, and a table: our step, each of its parts, and the peers."""
     numbers, seconds = summary(measured), measured["seconds"]
-    whole = 1000 * median(seconds["optimiser"])
-    flops, forward, ceilings = (measured[k] for k in ("flops", "flops_forward", "ceiling"))
-    lines = [
-        f"SimCLR, {measured['backbone']}, {measured['size']} px, batch {measured['batch']}, {measured['views']} views, "
-        f"{measured['precision']}, on {measured['hardware']}; medians of {len(seconds['views'])} turns of "
-        f"{measured['steps']} steps",
-        f"a view costs {flops / 1e9:.3g} GFLOP forward and backward ({forward / 1e9:.3g} forward)",
-        f"a matrix product runs at {ceilings / 1e12:.3g} TFLOP/s in {measured['precision']}, at "
-        f"{measured['ceiling_float32'] / 1e12:.3g} in float32",
-        "",
-        f"ours ({', '.join(measured['ways']) or PLAIN}): {numbers['views_s']:,.0f} views/s, {numbers['share']:.1%} of the "
-        "matrix product's rate",
-        f"  a step takes {whole:.2f} ms:",
-        *(f"  {p:10} {numbers[f'{p}_ms']:8.2f} ms {numbers[f'{p}_ms'] / whole:6.1%}" for p in PARTS),
-        "",
+    whole, flops, forward = median(seconds["optimiser"]), measured["flops"] / 1e9, measured["flops_forward"] / 1e9
+    rows = [
+        {"step": f"ours ({', '.join(measured['ways']) or PLAIN})", "ms": 1000 * whole, "views/s": numbers["views_s"]}
     ]
+    rows += [{"step": p, "ms": numbers[f"{p}_ms"], "of ours": numbers[f"{p}_ms"] / whole / 1000} for p in PARTS]
     for name in [n for n in seconds if n not in PARTS]:
-        ratios = [t / o for t, o in zip(seconds[name], seconds["optimiser"])]
         workers = measured["workers"].get(name)
         how = f" ({measured['precisions'][name]}, {workers} workers)" if workers else ""
-        lines.append(
-            f"{name}{how}: {numbers[f'{name}_views_s']:,.0f} views/s; ours is {numbers[f'{name}_ratio']:.2f} times as fast "
-            f"({min(ratios):.2f} to {max(ratios):.2f})"
-        )
-    return "\n".join(lines)
+        rows.append({"step": name + how, "views/s": numbers[f"{name}_views_s"], "of ours": numbers[f"{name}_ratio"]})
+    table = pd.DataFrame(rows).to_string(index=False, float_format="{:,.2f}".format, na_rep="")
+    return (
+        f"SimCLR, {measured['backbone']}, {measured['size']} px, batch {measured['batch']}, {measured['views']} views, "
+        f"{measured['precision']}, on {measured['hardware']}; medians of {len(seconds['views'])} turns of "
+        f"{measured['steps']} steps; the time of each step as a share of ours\n"
+        f"a view costs {flops:.3g} GFLOP forward and backward ({forward:.3g} forward); a matrix product runs at "
+        f"{measured['ceiling'] / 1e12:.3g} TFLOP/s ({measured['ceiling_float32'] / 1e12:.3g} in float32), and ours at "
+        f"{numbers['share']:.1%} of it\n\n{table}"
+    )
 
 
 def memory(spec: RunSpec, batches: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)) -> str:
     """The peak memory of a step by method and batch, on a GPU."""
     if not torch.cuda.is_available():
         raise ReproError("There is no GPU here whose memory could be measured: run it on a machine that has one.")
-    lines = [f"peak GB of a step, {spec.backbone}, {spec.data.size} px, {spec.precision}; - does not fit"]
-    lines += [f"{'batch':14}" + "".join(f"{b:>8}" for b in batches)]
-    for method in (*(make() for make in METHODS.values()), MSR()):
-        recipe = preset("msr") if isinstance(method, MSR) else preset("simclr-small")
-        if methods.VIEWS.get(type(method), 2) != 2:
-            continue
-        cells = []
+    rows = []
+    made = [*(make() for make in METHODS.values()), MSR()]
+    for method in [m for m in made if methods.VIEWS.get(type(m), 2) == 2]:
+        recipe, row = preset("msr" if isinstance(method, MSR) else "simclr-small"), {"method": type(method).__name__}
         for batch in batches:
             torch.cuda.reset_peak_memory_stats()
             fits = trial.fits(replace(spec, method=method, recipe=recipe, batch_size=batch))
-            cells.append(f"{torch.cuda.max_memory_allocated() / 1e9:8.1f}" if fits else f"{'-':>8}")
-        lines.append(f"{type(method).__name__:14}" + "".join(cells))
-    return "\n".join(lines)
+            row[batch] = torch.cuda.max_memory_allocated() / 1e9 if fits else float("nan")
+        rows.append(row)
+    table = pd.DataFrame(rows).to_string(index=False, float_format="{:.1f}".format, na_rep="-")
+    return (
+        f"peak GB of a step by batch, {spec.backbone}, {spec.data.size} px, {spec.precision}; - does not fit\n{table}"
+    )
 
 
 def main(argv: list[str]) -> int:

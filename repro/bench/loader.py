@@ -278,34 +278,21 @@ def report(rows: pd.DataFrame, first: Sequence[float]) -> str:
         frame = pd.DataFrame({n: pd.DataFrame(ratios(rows, n, value), columns=COLUMNS).median() for n in peers})
         return frame.T.dropna(how="all")
 
+    alike = (rows["contestant"] == "decode") | ((rows["contestant"] == "ours") & (rows["column"] == COLUMNS[-1]))
     tables = {
-        "Images a second (median; two views an image)": (medians(rows, "images_s"), "{:.0f}"),
-        "CPU milliseconds an image (median)": (medians(rows, "cpu_ms"), "{:.2f}"),
-        "Share of the decoder's speed": (share_of_limit(rows), "{:.2f}"),
-        "Ours is so many times as fast as (median of the turns' ratios, by time)": (over("images_s"), "{:.2f}"),
-        "Ours is so many times as fast as (median of the turns' ratios, by CPU time)": (over("cpu_ms"), "{:.2f}"),
+        "Images a second (median; two views an image)": medians(rows, "images_s"),
+        "CPU milliseconds an image (median)": medians(rows, "cpu_ms"),
+        "Share of the decoder's speed": share_of_limit(rows),
+        "Ours is so many times as fast as (median of the turns' ratios, by time)": over("images_s"),
+        "Ours is so many times as fast as (median of the turns' ratios, by CPU time)": over("cpu_ms"),
+        "The full stack and decoding alone, by views and workers (medians)": rows[alike]
+        .groupby(["contestant", "views", "workers"])[["images_s", "cpu_ms", "memory_mb"]]
+        .median(),
     }
-    out = [f"{name}\n{t.to_string(float_format=form.format, na_rep='')}\n" for name, (t, form) in tables.items()]
-    full = rows[(rows["contestant"] == "ours") & (rows["column"] == COLUMNS[-1])]
-    limit = rows[rows["contestant"] == "decode"]
-    if (full["views"] != 2).any():
-        cpu = full[full["workers"] == full["workers"].max()].groupby("views")["cpu_ms"].median()
-        of_two = ", ".join(f"{v} views {t / cpu[2]:.2f}" for v, t in cpu.items())
-        out.append(f"CPU time of views of an image, of two: {of_two}")
-        for name, part in (("ours", full[full["views"] == 2]), ("decode", limit)):
-            speed = part.groupby("workers")["images_s"].median()
-            by_workers = ", ".join(f"{w}: {s:.0f}" for w, s in speed.items())
-            out.append(f"{name}, images a second by workers: {by_workers}")
-    share = full[full["views"] == 2]["cpu_ms"].median() / limit["cpu_ms"].median()
-    stacks = medians(rows, "cpu_ms").loc["ours", list(COLUMNS)]
+    out = [f"{name}\n{table.to_string(float_format='{:.2f}'.format, na_rep='')}\n" for name, table in tables.items()]
     memory = rows.groupby("contestant", sort=False)["memory_mb"].median()
-    return "\n".join([
-        *out,
-        f"Ours, full stack: {share:.2f} times the CPU time of decoding alone",
-        f"Ours, slowest stack over fastest: {stacks.max() / stacks.min():.2f}",
-        f"Seconds to the first batch in a new process: {np.median(first):.1f}",
-        f"Memory of the loader's processes, MiB: {', '.join(f'{n} {m:.0f}' for n, m in memory.items())}",
-    ])  # fmt: skip
+    out.append(f"Memory of the loaders' processes, MiB: {', '.join(f'{n} {m:.0f}' for n, m in memory.items())}")
+    return "\n".join([*out, f"Seconds to the first batch in a new process: {np.median(first):.1f}"])
 
 
 def main(argv: list[str]) -> int:

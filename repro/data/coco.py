@@ -17,7 +17,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +27,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from repro.core.datasets import COCO_SCENES as SCENES
+from repro.core.datasets import root
+from repro.core.io import disk_error
 from repro.data import scenes
 from repro.errors import ReproError
 
@@ -110,13 +112,11 @@ class Annotated:
 
 def decode(segmentation: list | dict, height: int, width: int) -> np.ndarray:
     """A mask (height, width) uint8 of 0 and 1 from polygons or a run-length code."""
-    mask = masks()
+    mask, code = masks(), segmentation
     if isinstance(segmentation, list):
         code = mask.merge(mask.frPyObjects(segmentation, height, width))
-    else:
-        code = segmentation
-        if isinstance(code["counts"], list):
-            code = mask.frPyObjects(code, height, width)
+    elif isinstance(segmentation["counts"], list):
+        code = mask.frPyObjects(segmentation, height, width)
     return mask.decode(code)
 
 
@@ -215,38 +215,25 @@ def _fits(thing: dict, sizes: dict[int, tuple[int, int]], categories: dict[int, 
 def load(name: str, split: str, kind: str, options: tuple[tuple[str, float], ...] = (), size: int = 0) -> Annotated:
     """A split by the data set's name: "coco-scenes" (made anew, of `size` pixels), "coco" (below the folder of prepared
     sets) or a folder's path. options: "images", how many train images at most; half as many for val."""
-    limit = int(dict(options).get("images", 0))
-    unknown = set(dict(options)) - {"images"}
-    if unknown:
+    if unknown := set(dict(options)) - {"images"}:
         raise ReproError(f"Data in COCO's format have no option {min(unknown)!r}: only images, how many at most.")
+    limit = int(dict(options).get("images", 0))
     if name == SCENES:
-        return read(_made(size or 64, limit or 256), split, kind)
-    found = read(_place(name), split, kind)
+        return read(Path(_made(size or 64, limit or 256).name), split, kind)
+    whole = read(root() / "coco" if name == "coco" else Path(name), split, kind)
     if not limit:
-        return found
-    with_objects = [i for i in found.images if found.objects.get(i["id"])]
+        return whole
+    with_objects = [i for i in whole.images if whole.objects.get(i["id"])]
     kept = with_objects[: limit if split == "train" else max(1, limit // 2)]
-    ids = {i["id"] for i in kept}
-    objects = {i: things for i, things in found.objects.items() if i in ids}
-    return Annotated(found.file, found.folder, kept, objects, found.categories, found.keypoints, found.sigmas)
-
-
-def _place(name: str) -> Path:
-    from repro.data import root
-
-    return root() / "coco" if name == "coco" else Path(name)
+    return replace(whole, images=kept, objects={i["id"]: whole.objects[i["id"]] for i in kept})
 
 
 @functools.lru_cache(maxsize=2)
-def _made(size: int, images: int) -> Path:
+def _made(size: int, images: int) -> tempfile.TemporaryDirectory:
     """The generated set, in a folder that goes with this process."""
-    keep = tempfile.TemporaryDirectory(prefix="coco-scenes-")
-    _KEPT.append(keep)
-    write_scenes(Path(keep.name), images, max(16, images // 2), size)
-    return Path(keep.name)
-
-
-_KEPT: list[tempfile.TemporaryDirectory] = []
+    folder = tempfile.TemporaryDirectory(prefix="coco-scenes-")
+    write_scenes(Path(folder.name), images, max(16, images // 2), size)
+    return folder
 
 
 def write_scenes(folder: Path, train: int = 256, val: int = 128, size: int = 64) -> None:
@@ -260,7 +247,7 @@ def write_scenes(folder: Path, train: int = 256, val: int = 128, size: int = 64)
             (folder / f"{split}2017").mkdir(exist_ok=True)
             _write_split(folder, split, count, size, number)
     except OSError as e:
-        raise ReproError(f"{folder} cannot be written ({e.strerror}): free some space or choose another.") from e
+        raise disk_error(e, folder) from e
 
 
 def _write_split(folder: Path, split: str, count: int, size: int, seed: int) -> None:

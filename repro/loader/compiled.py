@@ -88,73 +88,22 @@ def counter(start, sample):
     return _mix(start + sample * GOLDEN)
 
 
-@intrinsic
-def _filter_row(typingctx, red, green, blue, line, first, weight, taps, size):
-    """Resample one row of interleaved RGB to `size` pixels (rounded up to 4) of three planar rows.
-
-    red, green, blue, line, weight: float32 1-D; first: int64 1-D. Pixel x is the sum over k < taps of
-    weight[x * taps + k] times the pixel first[x] + k of `line`. Here because the compiler does not find the vectors
-    itself: a pixel is loaded as a vector of 4 (the fourth is its neighbour's red), and four sums are transposed to
-    three vectors of 4 pixels.
-    """
-    signature = types.void(red, green, blue, line, first, weight, types.int64, types.int64)
-
-    def codegen(context, builder, signature, args):
-        arrays = [context.make_array(t)(context, builder, a).data for t, a in zip(signature.args[:6], args[:6])]
-        *planes, line, first, weight = arrays
-        taps, size = args[6:]
-        number = ir.IntType(64)
-        four = ir.VectorType(ir.FloatType(), 4)
-
-        def load4(pointer):
-            return builder.load(builder.bitcast(pointer, four.as_pointer()), align=4)
-
-        def shuffle(a, b, lanes):
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), 4), [ir.Constant(ir.IntType(32), i) for i in lanes])
-            return builder.shuffle_vector(a, b, mask)
-
-        with cgutils.for_range_slice(builder, number(0), size, number(4), intp=number) as (x, _):
-            sums = []
-            starts, weights = [], []
-            for lane in range(4):
-                pixel = builder.add(x, number(lane))
-                offset = builder.mul(builder.load(builder.gep(first, [pixel])), number(3))
-                starts.append(builder.gep(line, [offset]))
-                weights.append(builder.gep(weight, [builder.mul(pixel, taps)]))
-                sums.append(cgutils.alloca_once(builder, four))
-                builder.store(ir.Constant(four, [0.0] * 4), sums[-1])
-            with cgutils.for_range(builder, taps) as loop:
-                for start, w, total in zip(starts, weights, sums):
-                    one = builder.load(builder.gep(w, [loop.index]))
-                    splat = builder.insert_element(ir.Constant(four, ir.Undefined), one, ir.IntType(32)(0))
-                    splat = shuffle(splat, splat, (0, 0, 0, 0))
-                    pixel = load4(builder.gep(start, [builder.mul(loop.index, number(3))]))
-                    product = builder.fmul(splat, pixel, flags=["fast"])
-                    builder.store(builder.fadd(builder.load(total), product, flags=["fast"]), total)
-            a, b, c, d = (builder.load(total) for total in sums)
-            ab, cd = shuffle(a, b, (0, 4, 1, 5)), shuffle(c, d, (0, 4, 1, 5))  # a0 b0 a1 b1
-            blue_ab, blue_cd = shuffle(a, b, (2, 6, 3, 7)), shuffle(c, d, (2, 6, 3, 7))
-            rows = shuffle(ab, cd, (0, 1, 4, 5)), shuffle(ab, cd, (2, 3, 6, 7)), shuffle(blue_ab, blue_cd, (0, 1, 4, 5))
-            for plane, row in zip(planes, rows):
-                pointer = builder.gep(plane, [x])
-                builder.store(row, builder.bitcast(pointer, four.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
 class _Vector:
-    """_LANES numbers in a register while the machine code is written, so that formulas there read as elsewhere."""
+    """Some numbers in a register while the machine code is written, so that formulas there read as elsewhere."""
 
-    kind = ir.VectorType(ir.FloatType(), _LANES)
+    lanes = _LANES
+    kind = ir.VectorType(ir.FloatType(), lanes)
 
     def __init__(self, builder, value):
         self.builder = builder
-        self.value = ir.Constant(self.kind, [float(value)] * _LANES) if isinstance(value, (int, float)) else value
+        self.value = ir.Constant(self.kind, [float(value)] * self.lanes) if isinstance(value, (int, float)) else value
+
+    def _of(self, other):
+        return type(self)(self.builder, getattr(other, "value", other)).value
 
     def _join(self, operation, other, swap=False):
-        a, b = self.value, _Vector(self.builder, getattr(other, "value", other)).value
-        return _Vector(self.builder, getattr(self.builder, operation)(*((b, a) if swap else (a, b)), flags=["fast"]))
+        a, b = self.value, self._of(other)
+        return type(self)(self.builder, getattr(self.builder, operation)(*((b, a) if swap else (a, b)), flags=["fast"]))
 
     def __add__(self, other):
         return self._join("fadd", other)
@@ -170,14 +119,14 @@ class _Vector:
 
     def where(self, comparison, bound, other):
         """Itself where it compares so with `bound`, else `other`."""
-        bound, other = (_Vector(self.builder, getattr(v, "value", v)).value for v in (bound, other))
-        mask = self.builder.fcmp_ordered(comparison, self.value, bound, flags=["fast"])
-        return _Vector(self.builder, self.builder.select(mask, self.value, other, flags=["fast"]))
+        return self._chosen(self.builder.fcmp_ordered(comparison, self.value, self._of(bound), flags=["fast"]), other)
 
     def where_equal(self, one, two, other):
         """Itself where `one` and `two` are equal, else `other`."""
-        mask = self.builder.fcmp_ordered("==", one.value, two.value, flags=["fast"])
-        return _Vector(self.builder, self.builder.select(mask, self.value, other.value, flags=["fast"]))
+        return self._chosen(self.builder.fcmp_ordered("==", one.value, two.value, flags=["fast"]), other)
+
+    def _chosen(self, mask, other):
+        return type(self)(self.builder, self.builder.select(mask, self.value, self._of(other), flags=["fast"]))
 
     def max(self, other):
         return self.where(">", other, other)
@@ -193,12 +142,12 @@ class _Vector:
 
     def taken(self, other, lanes):
         """The numbers `lanes` of its own and then of `other`'s."""
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), list(lanes))
-        return _Vector(self.builder, self.builder.shuffle_vector(self.value, other.value, lanes))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), list(lanes))
+        return type(self)(self.builder, self.builder.shuffle_vector(self.value, other.value, lanes))
 
     def shifted(self, other, by):
         """Without its first `by` numbers, but with those of `other` behind it."""
-        return self.taken(other, range(by, by + _LANES))
+        return self.taken(other, range(by, by + self.lanes))
 
     @classmethod
     def load(cls, builder, data, offset):
@@ -210,16 +159,60 @@ class _Vector:
         """One number of `data` in every lane."""
         one = builder.load(builder.gep(data, [offset]))
         one = builder.insert_element(ir.Constant(cls.kind, ir.Undefined), one, ir.IntType(32)(0))
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
-        return cls(builder, builder.shuffle_vector(one, one, lanes))
+        return cls(builder, one).taken(cls(builder, one), [0] * cls.lanes)
 
     def store(self, data, offset):
         pointer = self.builder.bitcast(self.builder.gep(data, [offset]), self.kind.as_pointer())
         self.builder.store(self.value, pointer, align=4)
 
 
+class _Four(_Vector):
+    lanes = 4
+    kind = ir.VectorType(ir.FloatType(), lanes)
+
+
 def _data(context, builder, signature, args, which):
+    """Where the data of some of the arguments, which are arrays, lie."""
     return [context.make_array(signature.args[i])(context, builder, args[i]).data for i in which]
+
+
+@intrinsic
+def _filter_row(typingctx, red, green, blue, line, first, weight, taps, size):
+    """Resample one row of interleaved RGB to `size` pixels (rounded up to 4) of three planar rows.
+
+    red, green, blue, line, weight: float32 1-D; first: int64 1-D. Pixel x is the sum over k < taps of
+    weight[x * taps + k] times the pixel first[x] + k of `line`. Here because the compiler does not find the vectors
+    itself: a pixel is loaded as a vector of 4 (the fourth is its neighbour's red), and four sums are transposed to
+    three vectors of 4 pixels.
+    """
+    signature = types.void(red, green, blue, line, first, weight, types.int64, types.int64)
+
+    def codegen(context, builder, signature, args):
+        *planes, line, first, weight = _data(context, builder, signature, args, range(6))
+        (taps, size), number = args[6:], ir.IntType(64)
+        with cgutils.for_range_slice(builder, number(0), size, number(4), intp=number) as (x, _):
+            starts, weights, sums = [], [], []
+            for lane in range(4):
+                pixel = builder.add(x, number(lane))
+                offset = builder.mul(builder.load(builder.gep(first, [pixel])), number(3))
+                starts.append(builder.gep(line, [offset]))
+                weights.append(builder.gep(weight, [builder.mul(pixel, taps)]))
+                sums.append(cgutils.alloca_once(builder, _Four.kind))
+                builder.store(_Four(builder, 0.0).value, sums[-1])
+            with cgutils.for_range(builder, taps) as loop:
+                for start, w, total in zip(starts, weights, sums):
+                    pixel = _Four.load(builder, start, builder.mul(loop.index, number(3)))
+                    product = _Four.spread(builder, w, loop.index) * pixel
+                    builder.store((_Four(builder, builder.load(total)) + product).value, total)
+            a, b, c, d = (_Four(builder, builder.load(total)) for total in sums)
+            ab, cd = a.taken(b, (0, 4, 1, 5)), c.taken(d, (0, 4, 1, 5))  # a0 b0 a1 b1
+            rows = ab.taken(cd, (0, 1, 4, 5)), ab.taken(cd, (2, 3, 6, 7))
+            blues = a.taken(b, (2, 6, 3, 7)).taken(c.taken(d, (2, 6, 3, 7)), (0, 1, 4, 5))
+            for plane, row in zip(planes, (*rows, blues)):
+                row.store(plane, x)
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 def _by_half(builder, half, make):
@@ -921,29 +914,25 @@ def _to_bytes(source, n, out):
         out[i] = np.uint8(np.int32(source[i] * _F(255) + _HALF))
 
 
+def _call(builder, function, result, arguments):
+    """Call the C function at the address `function`: numba does not cache functions that know a library's symbols."""
+    kind = ir.FunctionType(result, [a.type for a in arguments])
+    return builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
+
+
 @intrinsic
 def _decompress(typingctx, function, handle, data, offset, length, out, width, height, flags):
-    """Call libjpeg-turbo's tjDecompress2 at the address `function`, for tight RGB rows; 0, or what went wrong.
-
-    By address, because numba does not cache functions that know a library's symbols.
-    """
+    """Call libjpeg-turbo's tjDecompress2 at the address `function`, for tight RGB rows; 0, or what went wrong."""
     word = types.int64
     signature = types.int32(word, word, data, word, word, out, word, word, word)
 
     def codegen(context, builder, signature, args):
-        function, handle, data, offset, length, out, width, height, flags = args
-        source, target = (
-            context.make_array(t)(context, builder, a).data
-            for t, a in ((signature.args[2], data), (signature.args[5], out))
-        )
-        pointer, word, integer = ir.IntType(8).as_pointer(), ir.IntType(64), ir.IntType(32)
-        kind = ir.FunctionType(integer, [pointer, pointer, word, pointer, integer, integer, integer, integer, integer])
-        values = [
-            builder.inttoptr(handle, pointer), builder.gep(source, [offset]), length, target,
-            builder.trunc(width, integer), integer(0), builder.trunc(height, integer), integer(0),
-            builder.trunc(flags, integer),
-        ]  # fmt: skip
-        return builder.call(builder.inttoptr(function, kind.as_pointer()), values)
+        function, handle, _, offset, length, _, *numbers = args
+        (source, target), integer = _data(context, builder, signature, args, (2, 5)), ir.IntType(32)
+        width, height, flags = (builder.trunc(n, integer) for n in numbers)
+        handle, source = builder.inttoptr(handle, ir.IntType(8).as_pointer()), builder.gep(source, [offset])
+        arguments = [handle, source, length, target, width, integer(0), height, integer(0), flags]
+        return _call(builder, function, integer, arguments)
 
     return signature, codegen
 
@@ -955,12 +944,10 @@ def _pread(typingctx, function, handle, out, at, length, offset):
     signature = word(word, word, out, word, word, word)
 
     def codegen(context, builder, signature, args):
-        function, handle, out, at, length, offset = args
-        pointer, word, integer = ir.IntType(8).as_pointer(), ir.IntType(64), ir.IntType(32)
-        target = builder.gep(context.make_array(signature.args[2])(context, builder, out).data, [at])
-        kind = ir.FunctionType(word, [integer, pointer, word, word])
-        values = [builder.trunc(handle, integer), target, length, offset]
-        return builder.call(builder.inttoptr(function, kind.as_pointer()), values)
+        function, handle, _, at, length, offset = args
+        (target,) = _data(context, builder, signature, args, (2,))
+        arguments = [builder.trunc(handle, ir.IntType(32)), builder.gep(target, [at]), length, offset]
+        return _call(builder, function, ir.IntType(64), arguments)
 
     return signature, codegen
 
