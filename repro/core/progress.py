@@ -1,4 +1,4 @@
-"""Progress of long work: one line that renews itself in a terminal and in a notebook, and a line now and then in a log."""
+"""Progress of long work: a bar in a terminal, one line that renews itself in a notebook."""
 
 from __future__ import annotations
 
@@ -15,68 +15,78 @@ class Progress:
     """
 
     def __init__(self, total: int, stored: int, quiet: bool = False):
-        self.total, self.stored, self.quiet = total, stored, quiet or total == stored
+        self.total, self.stored, self.quiet = total, stored, quiet
         self.measured: set[str] = set()
         self.too_large: list[str] = []
-        self.message, self.within, self.fraction, self.handle = "", "", 0.0, None
-        self.began = self.drawn = time.monotonic()
+        self.began, self.message, self.fraction = time.monotonic(), "", 0.0
+        self.bar = self.handle = None
+        self.drawn, self.live = 0.0, True
 
     def __enter__(self) -> Progress:
-        if not self.quiet and _in_notebook():
+        if self.quiet or self.total == self.stored:
+            return self
+        if _in_notebook():
             from IPython.display import display
 
             self.handle = display(self._bundle(), display_id=True, raw=True)
+        else:
+            from tqdm import tqdm
+
+            self.live = sys.stderr.isatty()  # a log gets a line every ten seconds, not two a run
+            every = 0.1 if self.live else 10.0
+            shown = {"unit": "run", "file": sys.stderr, "dynamic_ncols": True, "mininterval": every}
+            self.bar = tqdm(total=self.total, initial=self.stored, **shown)
         return self
 
     def __exit__(self, *_) -> None:
-        self.fraction, self.within = 0.0, ""
-        self._show(every=0.0, end="\n")
+        self.fraction = 0.0
+        self._show(force=True)
+        if self.bar is not None:
+            self.bar.close()
 
     def hear(self, event: str | DoesNotFit) -> None:
         """A run is stored, by its key, which several processes may say; or it does not fit into memory."""
         if isinstance(event, DoesNotFit):
             self.too_large.append(str(event))
             self.note(str(event))
-        else:
+        elif event not in self.measured:
             self.measured.add(event)
             self.fraction = 0.0
-            self._show()
+            if self.bar is not None:
+                self.bar.update()
+            self._show(force=True)
 
     def step(self, step: int, steps: int, loss: float) -> None:
         """Within a run, where runs are measured one after the other."""
-        self.fraction, self.within = step / steps, f", step {step}/{steps}, loss {loss:.3f}"
+        self.fraction = step / steps
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"step {step}/{steps}, loss {loss:.3f}", refresh=False)
         self._show()
 
     def note(self, message: str) -> None:
         self.message = message
-        self._show(every=0.0, end="\n")
+        if self.bar is not None:
+            self.bar.write(message, file=sys.stderr)
+        self._show(force=True)
 
-    def _show(self, every: float = 0.5, end: str = "") -> None:
-        live = self.handle is not None or sys.stderr.isatty()
-        now = time.monotonic()
-        if self.quiet or now - self.drawn < (every if live else 20 * every):
+    def _show(self, force: bool = False) -> None:
+        if time.monotonic() - self.drawn < 0.5 and not force:
             return
-        self.drawn = now
+        self.drawn = time.monotonic()
         if self.handle is not None:
             self.handle.update(self._bundle(), raw=True)
-        else:
-            line = self._text() + self.within
-            print(f"\r\x1b[K{line}" if live else line, end=end if live else "\n", file=sys.stderr, flush=True)
-
-    def _ready(self) -> float:
-        return self.stored + len(self.measured) + self.fraction
-
-    def _text(self) -> str:
-        seconds, left = time.monotonic() - self.began, self.total - self._ready()
-        text = f"{int(self._ready())} of {self.total} runs stored, {len(self.measured)} of them measured now in {seconds:.0f} s"
-        if left and self._ready() > self.stored:
-            text += f", about {seconds * left / (self._ready() - self.stored) / 60:.0f} min left"
-        return text + f" ({self.message})" * bool(self.message)
+        elif self.bar is not None and self.live:
+            self.bar.refresh()
 
     def _bundle(self) -> dict[str, str]:
-        text = self._text()
-        bar = f'<progress value="{self._ready() / self.total:.3f}" aria-label="runs stored"></progress> '
-        return {"text/plain": text, "text/html": f"<p>{bar * (self._ready() < self.total)}{text}</p>"}
+        ready = self.stored + len(self.measured)
+        seconds = time.monotonic() - self.began
+        text = f"{ready} of {self.total} runs stored, {len(self.measured)} of them measured now in {seconds:.0f} s"
+        if self.message:
+            text += f" ({self.message})"
+        share = (ready + self.fraction) / max(1, self.total)
+        bar = "" if ready == self.total else f'<progress value="{share:.3f}" aria-label="runs stored"></progress> '
+        return {"text/plain": text, "text/html": f"<p>{bar}{text}</p>"}
 
 
 def _in_notebook() -> bool:
