@@ -252,9 +252,9 @@ def _run(args: argparse.Namespace) -> int:
     )
     names = ("data", "backbone", "seeds", "method", "recipe")
     if changed := {k: v for k, v in given.items() if k in names and v not in ("", "0")}:
-        said = ", ".join(f"{k} = {v}" for k, v in changed.items())
+        values = ", ".join(f"{k} = {v}" for k, v in changed.items())
         print(
-            f"These verdicts are of {said}: table and gallery show them in place of the profile's own until the same "
+            f"These verdicts are of {values}: table and gallery show them in place of the profile's own until the same "
             "command runs without."
         )
     if large:
@@ -468,10 +468,10 @@ def _table(names: list[str], profile: str):
     from repro.pages import notebook, results
 
     slugs = _slugs(names, [slug for slug in claims.notebooks() if claims.of(slug)])
-    found = [t for slug in slugs if len(t := results.table(notebook.study(slug, profile)))]
-    if not found:
+    tables = [t for slug in slugs if len(t := results.table(notebook.study(slug, profile)))]
+    if not tables:
         raise ReproError(f"No run is stored at profile {profile}: measure first, with `repro measure`.")
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _results(args: argparse.Namespace) -> int:

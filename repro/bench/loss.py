@@ -104,9 +104,9 @@ def main(argv: list[str]) -> int:
     args = options(argv, "loss", __doc__, views=[2, 4, 8, 16], images=256, dim=256, repeats=9)
     rows = []
     for views in args.views:
-        found = run(LossSpec(views, args.images, args.dim, args.repeats))
+        measured = run(LossSpec(views, args.images, args.dim, args.repeats))
         for form in WAYS:
-            ms = {f"{way} ms": found.timing[f"{form}_{way}_ms"] for way in ("mean", "pairs")}
-            mb = {f"{way} MB": found.metrics[f"{form}_{way}_mb"] for way in ("mean", "pairs")}
-            rows.append({"loss": form, "views": views, **ms, "ratio": found.timing[f"{form}_ratio"], **mb})
+            ms = {f"{way} ms": measured.timing[f"{form}_{way}_ms"] for way in ("mean", "pairs")}
+            mb = {f"{way} MB": measured.metrics[f"{form}_{way}_mb"] for way in ("mean", "pairs")}
+            rows.append({"loss": form, "views": views, **ms, "ratio": measured.timing[f"{form}_ratio"], **mb})
     return show(f"forward and backward of {args.images} images, dimension {args.dim}", args.repeats, rows)

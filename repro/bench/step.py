@@ -70,12 +70,12 @@ def main(argv: list[str]) -> int:
     args = options(
         argv, "step", __doc__, backbone="convnet", size=16, batch=64, repeats=9, precision=("float32", "bfloat16")
     )
-    found = run(StepSpec(args.backbone, args.size, args.batch, precision=args.precision, repeats=args.repeats)).timing
+    timing = run(StepSpec(args.backbone, args.size, args.batch, precision=args.precision, repeats=args.repeats)).timing
     rows = []
     for name, (method, recipe) in ways().items():
-        ms = {"step ms": found[f"{name}_ms"], "views ms": found[f"views_{name}_ms"]}
-        ratios = {"step / BYOL": found.get(f"{name}_ratio"), "views / BYOL": found.get(f"views_{name}_ratio")}
+        ms = {"step ms": timing[f"{name}_ms"], "views ms": timing[f"views_{name}_ms"]}
+        ratios = {"step / BYOL": timing.get(f"{name}_ratio"), "views / BYOL": timing.get(f"views_{name}_ratio")}
         rows.append({"method": type(method).__name__, "views": recipe.name, **ms, **ratios})
     show(f"a step of {args.batch} images of {args.size} px, {args.backbone}", args.repeats, rows)
-    print(f"staged views cost {found['staged_ratio']:.2f} of four independent ones")
+    print(f"staged views cost {timing['staged_ratio']:.2f} of four independent ones")
     return 0

@@ -55,6 +55,6 @@ def _in_turn(images: Tensor, recipes: dict[str, Recipe], repeats: int, seed: int
 def main(argv: list[str]) -> int:
     """`repro bench views`: a table of the stacks' costs."""
     args = options(argv, "views", __doc__, data="scenes", size=32, images=512, repeats=9)
-    found = run(ViewsSpec(DataSpec(args.data, args.size), count=args.images, repeats=args.repeats)).timing
-    rows = [{"stack": name, "µs a view": found[f"us_{name}"], "ratio": found[f"cost_{name}"]} for name in STACKS]
+    timing = run(ViewsSpec(DataSpec(args.data, args.size), count=args.images, repeats=args.repeats)).timing
+    rows = [{"stack": name, "µs a view": timing[f"us_{name}"], "ratio": timing[f"cost_{name}"]} for name in STACKS]
     return show(f"two views of {args.images} images of {args.size} pixels", args.repeats, rows)

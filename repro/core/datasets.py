@@ -54,8 +54,8 @@ PREPARED = tuple(name for name, known in DATASETS.items() if not known.embedded)
 
 def root() -> Path:
     """The folder of prepared data sets: $REPRO_DATA, else ./data, else the checkout's data/."""
-    if told := os.environ.get("REPRO_DATA"):
-        return places.given(told)
+    if given := os.environ.get("REPRO_DATA"):
+        return places.given(given)
     return Path("data").absolute() if Path("data").is_dir() else places.root() / "data"
 
 

@@ -43,10 +43,10 @@ def absolute(text: str) -> str:
     file, _, name = text.rpartition(":")
     if ".py" not in text:
         return text
-    found = next((p for p in (Path(file).expanduser(), places.notebooks() / file) if p.is_file()), None)
-    if found is None or not name:
+    path = next((p for p in (Path(file).expanduser(), places.notebooks() / file) if p.is_file()), None)
+    if path is None or not name:
         raise ReproError(f"There is no file {file or name}: name it and what is in it, as in my_method.py:MyLoss.")
-    return f"{found.resolve()}:{name}"
+    return f"{path.resolve()}:{name}"
 
 
 def find(text: str) -> tuple[Own, Any]:

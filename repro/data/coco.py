@@ -105,8 +105,8 @@ class Annotated:
             "labels": torch.tensor(labels, dtype=torch.int64),
         }
         if self.keypoints:
-            found = np.stack(points) if points else np.empty((0, len(self.keypoints), 3), np.float32)
-            return out | {"keypoints": torch.from_numpy(found)}
+            visible = np.stack(points) if points else np.empty((0, len(self.keypoints), 3), np.float32)
+            return out | {"keypoints": torch.from_numpy(visible)}
         return out | {"masks": torch.from_numpy(np.stack(masks) if masks else np.empty(shape, np.uint8))}
 
 
@@ -140,10 +140,10 @@ def read(folder: Path, split: str, kind: str) -> Annotated:
             f"{folder} is not a folder in COCO's format: it needs annotations/ with {KINDS[kind]}_{split}2017.json, and "
             f"the images in {split}2017/."
         )
-    found = sorted(notes.glob(f"{KINDS[kind]}_{split}*.json"))
-    if not found:
+    files = sorted(notes.glob(f"{KINDS[kind]}_{split}*.json"))
+    if not files:
         raise ReproError(f"{notes} lacks {KINDS[kind]}_{split}2017.json: complete the download.")
-    file = found[0]
+    file = files[0]
     named = file.stem.removeprefix(f"{KINDS[kind]}_")
     pictures = next((p for p in (folder / named, folder / "images" / named, folder / split) if p.is_dir()), None)
     if pictures is None:
@@ -161,8 +161,8 @@ def read(folder: Path, split: str, kind: str) -> Annotated:
         raise ReproError(f"{file} cannot be read ({e.strerror}): check its permissions.") from e
     except (ValueError, KeyError, TypeError, AssertionError) as e:
         raise ReproError(f"{file} is not an annotation file of COCO's format ({e!r}): download it again.") from e
-    for what, found in (("images", sizes), ("categories", categories), ("objects", objects)):
-        if not found:
+    for what, listed in (("images", sizes), ("categories", categories), ("objects", objects)):
+        if not listed:
             raise ReproError(f"{file} lists no {what}: give one that does.")
     if missing:
         raise ReproError(
@@ -285,8 +285,8 @@ def _write_split(folder: Path, split: str, count: int, size: int, seed: int) -> 
         )
     categories = [{"id": i, "name": name} for i, name in enumerate(names, 1)]
     arrow = categories[names.index("arrow")] | {"keypoints": list(POINTS), "sigmas": [0.1] * len(POINTS)}
-    for kind, found, known in (("instances", things, categories), ("person_keypoints", arrows, [arrow])):
-        content = {"images": images, "annotations": found, "categories": known}
+    for kind, objects, known in (("instances", things, categories), ("person_keypoints", arrows, [arrow])):
+        content = {"images": images, "annotations": objects, "categories": known}
         (folder / "annotations" / f"{kind}_{split}2017.json").write_text(json.dumps(content))
 
 

@@ -35,18 +35,18 @@ def fingerprint(name: str) -> str:
             status = path.stat()
             state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
             if known.get(of, [])[:3] == state:
-                found = known[of][3]
+                hashed = known[of][3]
             else:
                 with path.open("rb") as f:
-                    found = hashlib.file_digest(f, "sha256").hexdigest()[:16]
+                    hashed = hashlib.file_digest(f, "sha256").hexdigest()[:16]
         except OSError as e:
             raise ReproError(f"The file {tree.shown(path)} cannot be read ({e.strerror}): mend or remove it.") from e
         if began - max(state[1:]) > SETTLED:
-            now[of] = [*state, found]
-        return found
+            now[of] = [*state, hashed]
+        return hashed
 
     with ThreadPoolExecutor(4) as pool:
-        manifest = "".join(sorted(f"{found} {of}\n" for of, found in zip(files, pool.map(digest, files.items()))))
+        manifest = "".join(sorted(f"{hashed} {of}\n" for of, hashed in zip(files, pool.map(digest, files.items()))))
     identity = hashlib.sha256(manifest.encode()).hexdigest()[:16]
     with contextlib.suppress(ReproError):  # where nothing can be written it only takes longer
         if now != known:
@@ -62,7 +62,7 @@ def changed(before: str, now: str) -> str:
         lists = [_kept(f"{identity}.txt").read_text(encoding="utf-8").splitlines() for identity in (before, now)]
     except OSError:
         return ""
-    old, new = ({of: found for found, _, of in (line.partition(" ") for line in lines)} for lines in lists)
+    old, new = ({of: hashed for hashed, _, of in (line.partition(" ") for line in lines)} for lines in lists)
     return f"{sum(old.get(of) != new.get(of) for of in old | new)} of {len(old | new)} files"
 
 
@@ -79,8 +79,8 @@ def _files(name: str) -> dict[str, Path | str]:
         out = {}
         for split, about in datasets.records(name).items():
             file = folder / f"{split}.beton"
-            told = about.get("sha256", "") if about.get("bytes") == file.stat().st_size else ""
-            out[file.name] = told or file
+            recorded = about.get("sha256", "") if about.get("bytes") == file.stat().st_size else ""
+            out[file.name] = recorded or file
         return out
     if name not in datasets.DATASETS:
         folder = Path(name)

@@ -1051,25 +1051,25 @@ def make_views(
         elif _decompress(decoder[0], decoder[1], data, offsets[i], lengths[i], scratch, width, height, decoder[2]) != 0:
             return i
         for v in range(views):
-            mine, parent = planes[v if staged else 0], int(recipe[v, _PARENT])
+            colours, parent = planes[v if staged else 0], int(recipe[v, _PARENT])
             if parent >= 0:
-                _copy_planes(planes[parent], n, mine)
+                _copy_planes(planes[parent], n, colours)
             state = counter(starts[v], samples[i])
             count = _view(
-                image, width, drawn[v], order[v], factors[v], sigma[v], recipe[v], state, size, fast, mine, work
+                image, width, drawn[v], order[v], factors[v], sigma[v], recipe[v], state, size, fast, colours, work
             )
             to, painted = v * view_step + i * image_step, 0
             sums, steps, numbers = work[-3:]
             if len(bytes_out) and not staged:
                 painted = n // _BLOCK * _BLOCK
-                _paint_bytes(mine[0], mine[1], mine[2], painted, steps, numbers, count, bytes_out[to], n)
+                _paint_bytes(colours[0], colours[1], colours[2], painted, steps, numbers, count, bytes_out[to], n)
             if painted < n:
-                _paint(mine[0], mine[1], mine[2], painted, n, steps, numbers, count, sums)
+                _paint(colours[0], colours[1], colours[2], painted, n, steps, numbers, count, sums)
             for c in range(3):
                 if len(bytes_out):
-                    _to_bytes(mine[c, painted:], n - painted, bytes_out[to, c * n + painted : (c + 1) * n])
+                    _to_bytes(colours[c, painted:], n - painted, bytes_out[to, c * n + painted : (c + 1) * n])
                 else:
-                    _copy(mine[c], n, floats_out[to, c * n : (c + 1) * n])
+                    _copy(colours[c], n, floats_out[to, c * n : (c + 1) * n])
     return -1
 
 

@@ -25,12 +25,12 @@ def library() -> ctypes.CDLL:
     built = [p for folder in (ffcv.submodule_search_locations if ffcv else ()) for p in Path(folder).glob("_libffcv*")]
     for name in ("libturbojpeg.so.0", "libturbojpeg.0.dylib", "turbojpeg.dll", *map(str, built)):
         try:
-            found = ctypes.CDLL(name)
-            found.tjInitDecompress.restype = ctypes.c_void_p
+            turbo = ctypes.CDLL(name)
+            turbo.tjInitDecompress.restype = ctypes.c_void_p
         except (OSError, AttributeError):
             continue
-        found.tjDestroy.argtypes = [ctypes.c_void_p]
-        return found
+        turbo.tjDestroy.argtypes = [ctypes.c_void_p]
+        return turbo
     raise ReproError(
         "There is no libjpeg-turbo to decode JPEGs: install your system's libturbojpeg package, or use the torchvision "
         "loader, which needs none."
@@ -58,13 +58,13 @@ def decodes(data: bytes, width: int, height: int) -> bool:
     it is."""
     if not data.endswith(b"\xff\xd9"):
         return False
-    found, decoder = library(), Decoder()
+    turbo, decoder = library(), Decoder()
     handle = ctypes.c_void_p(int(decoder.address[1]))
     sizes = [ctypes.c_int() for _ in range(4)]
-    if found.tjDecompressHeader3(handle, data, ctypes.c_ulong(len(data)), *map(ctypes.byref, sizes)) != 0:
+    if turbo.tjDecompressHeader3(handle, data, ctypes.c_ulong(len(data)), *map(ctypes.byref, sizes)) != 0:
         return False
     if (sizes[0].value, sizes[1].value) != (width, height):
         return False
     out = ctypes.create_string_buffer(3 * width * height)
     length = ctypes.c_ulong(len(data))
-    return found.tjDecompress2(handle, data, length, out, width, 0, height, 0, 0) == 0
+    return turbo.tjDecompress2(handle, data, length, out, width, 0, height, 0, 0) == 0
