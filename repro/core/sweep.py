@@ -105,9 +105,8 @@ def measure(
     if workers < 0:
         raise ReproError(f"The number of workers cannot be {workers}: give 0 for one a core, or more.")
     wanted = {key(s): s for s in specs}
-    order = dict(
-        sorted(wanted.items(), key=lambda item: getattr(item[1], "seed", 0))
-    )  # all cells of a seed, then the next
+    # all cells of a seed, then those of the next
+    order = dict(sorted(wanted.items(), key=lambda item: getattr(item[1], "seed", 0)))
     if share:
         order = _own_first(order, *share)
     ids = set_aside(wanted | _starts(wanted.values()), store)
