@@ -1,6 +1,7 @@
 # make reproduce [PROFILE=quick] [NOTEBOOKS="batch_size small_projectors"]
 #                                  everything: install, measure, execute the notebooks (all, or those named), draw, build the gallery
 # make test                        what CI runs
+# make reading                     the files of an afternoon's reading, with their lines
 # make same                        the net under a change: same plans, same verdicts and figures, byte for byte
 PROFILE ?= quick
 NOTEBOOKS ?=
@@ -8,7 +9,12 @@ REPRO = .venv/bin/repro
 export OMP_NUM_THREADS ?= 1
 export PYTHONWARNINGS ?= ignore::FutureWarning
 
-.PHONY: reproduce test lab gallery bench redraw same same-update clean
+# in the order of reading: a run as a value, views, one training loop, what counts as evidence, a claim
+READING = repro/core/spec.py repro/core/methods.py repro/core/profiles.py repro/core/sweep.py repro/core/store.py \
+    repro/views/recipe.py repro/views/draw.py repro/ssl/train.py repro/ssl/step.py repro/ssl/feed.py repro/ssl/methods.py \
+    repro/ssl/networks.py repro/ssl/losses.py repro/stats.py repro/claims/kit.py repro/claims/start_here.py
+
+.PHONY: reproduce test lab gallery bench redraw reading same same-update clean
 
 build/.ready: pyproject.toml uv.lock .ci/setup
 	@.ci/setup
@@ -35,6 +41,9 @@ test: build/.ready
 	.venv/bin/pytest tests -n 2 --dist loadfile
 	REPRO_STORE=$(CURDIR)/build/nbval/store REPRO_FIGURES=$(CURDIR)/build/nbval/figures .venv/bin/pytest notebooks -n 2 --dist loadfile \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -o filterwarnings=default
+
+reading:
+	@wc -l $(READING)
 
 same: build/.ready  ## nothing changed: every plan's keys, and the committed runs' verdicts and figures, byte for byte
 	@.venv/bin/python tests/same.py

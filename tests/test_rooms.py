@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,34 @@ def test_a_room_says_what_it_imports_and_who_needs_it(name):
     said = importlib.import_module(f"repro.{name}").__doc__
     assert "May import" in said
     assert "first reader" in said.lower()
+
+
+HOUSE, READING = 21_400, 3_500  # lines of repro/, and of an afternoon's reading: the first may only fall
+
+
+def lines(paths) -> int:
+    return sum(len(p.read_text().splitlines()) for p in paths)
+
+
+def test_the_house_grows_no_more():
+    assert lines(MODULES) <= HOUSE
+
+
+def test_an_afternoon_is_enough_to_read_the_core():
+    makefile = (PACKAGE.parent / "Makefile").read_text()
+    listed = re.search(r"(?m)^READING = ((?:.*\\\n)*.*)$", makefile)[1].replace("\\\n", " ").split()
+    assert {room(name_of(PACKAGE.parent / path)) for path in listed} == {"core", "views", "ssl", "stats", "claims"}
+    assert lines(PACKAGE.parent / path for path in listed) <= READING
+
+
+def test_no_function_is_longer_than_a_screen():
+    """But for a table of options, and the kernel that numba compiles as a whole."""
+    long = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60:
+                long[f"{name_of(path)}.{node.name}"] = node.end_lineno - node.lineno + 1
+    assert long.keys() <= {"repro.cli._parser", "repro.loader.compiled.make_views"}, long
 
 
 def offends(patterns: list[str], banned: set[str]) -> list[str]:

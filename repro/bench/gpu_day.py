@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from repro import claims, cluster
+from repro import claims
 from repro.claims import ledger
 from repro.core import places
 from repro.core.io import write_atomic
@@ -151,7 +151,7 @@ def run(part: Part, left: float, log: Path) -> str:
             _end(process)
         out.seek(begin)
         printed = [text.strip("= ") for text in out.read().splitlines() if text.strip()] or ["it printed nothing"]
-    how = {0: "", cluster.AGAIN: "", None: "; stopped by the time limit"}
+    how = {0: "", os.EX_TEMPFAIL: "", None: "; stopped by the time limit"}
     return printed[-1][:300] + how.get(code, f"; ended with code {code}")
 
 

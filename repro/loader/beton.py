@@ -60,13 +60,11 @@ class Beton:
             raise ReproError(f"The file {self.path} changed while it was read: wait for what writes it, and run again.")
 
 
-def read(path: str | Path) -> Beton:
-    """Open a file of one field `image` and any numbers.
+AGAIN = "prepare it again"
 
-    Raises ReproError for a missing, truncated or foreign file, or one that has other fields.
-    """
-    path = Path(path)
-    again = "prepare it again"
+
+def _mapped(path: Path) -> tuple[np.ndarray, int]:
+    """The bytes of a file, mapped, and the system's number of it, which is closed with them."""
     try:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -74,35 +72,45 @@ def read(path: str | Path) -> Beton:
         except (OSError, ValueError):
             os.close(handle)
             raise
-        weakref.finalize(mapped, os.close, handle)
-        data, size = np.frombuffer(mapped, np.uint8), len(mapped)
     except FileNotFoundError:
         raise ReproError(f"There is no file {path}: prepare it with a script in data_prep/.") from None
     except (OSError, ValueError) as e:
-        raise ReproError(f"The file {path} cannot be read ({e}): check its permissions, or {again}.") from e
+        raise ReproError(f"The file {path} cannot be read ({e}): check its permissions, or {AGAIN}.") from e
+    weakref.finalize(mapped, os.close, handle)
+    return np.frombuffer(mapped, np.uint8), handle
+
+
+def read(path: str | Path) -> Beton:
+    """Open a file of one field `image` and any numbers.
+
+    Raises ReproError for a missing, truncated or foreign file, or one that has other fields.
+    """
+    path = Path(path)
+    data, handle = _mapped(path)
+    size = len(data)
 
     def part(kind: np.dtype, count: int, at: int, what: str) -> np.ndarray:
         if at + kind.itemsize * count > size:
-            raise ReproError(f"The file {path} is truncated (its {what} is missing or cut off): {again}.")
+            raise ReproError(f"The file {path} is truncated (its {what} is missing or cut off): {AGAIN}.")
         return data[at : at + kind.itemsize * count].view(kind)
 
     header = part(_HEADER, 1, 0, "header")[0]
     if header["version"] != _VERSION or not 0 < header["fields"] < 256:
-        raise ReproError(f"The file {path} is not a .beton file of version {_VERSION}: {again}.")
+        raise ReproError(f"The file {path} is not a .beton file of version {_VERSION}: {AGAIN}.")
     if header["table"] == 0:
-        raise ReproError(f"The file {path} was never finished: {again}.")
+        raise ReproError(f"The file {path} was never finished: {AGAIN}.")
     fields = part(_FIELD, int(header["fields"]), _HEADER.itemsize, "header")
     names = [bytes(f["name"]).split(b"\0")[0].decode("ascii", "replace") for f in fields]
     kinds = dict(zip(names, (int(f["type"]) for f in fields)))
     if kinds.get("image") != 2 or not set(kinds.values()) <= set(_TYPES):
         raise ReproError(
-            f"The file {path} was made for other fields ({', '.join(names)}; an image and numbers are needed): {again}."
+            f"The file {path} was made for other fields ({', '.join(names)}; an image and numbers are needed): {AGAIN}."
         )
     row = np.dtype([("", _TYPES[kind]) for kind in kinds.values()], align=True)
     rows = part(row, int(header["samples"]), _HEADER.itemsize + fields.nbytes, "table of samples")
     rest = size - int(header["table"])
     if rest < 0 or rest % _PLACE.itemsize or rest < _PLACE.itemsize * len(rows):
-        raise ReproError(f"The file {path} is truncated (its table of places is missing or cut off): {again}.")
+        raise ReproError(f"The file {path} is truncated (its table of places is missing or cut off): {AGAIN}.")
     places = data[int(header["table"]) :].view(_PLACE)
     places = places[np.argsort(places["pointer"], kind="stable")]
     images = rows[f"f{names.index('image')}"]
@@ -122,7 +130,7 @@ def read(path: str | Path) -> Beton:
     if not good.all():
         raise ReproError(
             f"Sample {np.argmin(good)} of {path} is damaged (its place or size in the tables is not that of its data): "
-            f"{again}."
+            f"{AGAIN}."
         )
     columns = {name: rows[f"f{i}"].copy() for i, name in enumerate(names) if kinds[name] != 2}
     numbers = (images["pointer"], lengths, images["height"], images["width"], _MODES[images["mode"]])
