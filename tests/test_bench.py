@@ -84,7 +84,7 @@ def test_the_report_has_every_number_that_must_hold():
 
 def test_a_turn_measures_all_in_turn():
     names = [*loader.NAMES, *loader.SSL]
-    spec = LoaderSpec(scaling=True, alone=True)
+    spec = LoaderSpec(scaling=True)
     order = list(loader._order(spec, names, 4))
     assert len(order) == len(set(order)) + 1  # the decoder, at the beginning and at the end
     for name in ("ours", "ours fast", "torchvision", "torchvision v2", "FFCV-SSL"):
@@ -103,7 +103,6 @@ def test_the_stacks_are_the_papers():
     for branch in (first, second):
         assert [p["gray"] for p in branch] == [0, 0, 0.2, 0.2, 0.2]
         assert [p["jitter"] for p in branch] == [0, 0, 0, 0, 0.8]
-    assert contestants.chances("jitter alone", 1) == {"blur": 0, "gray": 0, "solarize": 0, "jitter": 1}
 
 
 # --- the claim --------------------------------------------------------------------------------------------------------

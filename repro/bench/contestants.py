@@ -17,15 +17,12 @@ if TYPE_CHECKING:
     from repro.views.recipe import Recipe, View
 
 COLUMNS = ("crops", "+blur", "+gray", "+solarize", "+jitter")  # each on top of those before it, as in Table 2
-ALONE = ("blur alone", "gray alone", "solarize alone", "jitter alone")  # on every view, on top of crops
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1  # the recipe of the FFCV-SSL paper's code
 
 
 def chances(column: str, branch: int) -> dict[str, float]:
     """The probability of each augmentation in one of the recipe's two branches: blur on the first, solarize on the
     second."""
-    if column in ALONE:
-        return {**dict.fromkeys(("blur", "gray", "solarize", "jitter"), 0.0), column.split()[0]: 1.0}
     n = COLUMNS.index(column)
     return {
         "blur": float(n >= 1 and branch == 0),

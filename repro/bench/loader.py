@@ -28,7 +28,7 @@ import pandas as pd
 
 from repro.bench import photographs
 from repro.bench.common import options
-from repro.bench.contestants import ALONE, COLUMNS, STOCK, serve
+from repro.bench.contestants import COLUMNS, STOCK, serve
 from repro.core import places
 from repro.core.lock import alone
 from repro.core.spec import whole
@@ -49,7 +49,7 @@ class LoaderSpec:
     images: "synthetic", or a folder of JPEGs. count: how many of them. size: pixels a side of the views. batch.
     workers: threads or processes of each loader; 0 for one a core. repeats: turns. seconds: of one measurement, at
     least. kernel: of the blur; 0 for torchvision's (5, 9) of the paper's code, and 9 for ours. raw: store pixels, not
-    JPEGs. scaling: also 1, 2, ... workers and 2, 4, 8 views. alone: also each augmentation alone. peers: all of NAMES,
+    JPEGs. scaling: also 1, 2, ... workers and 2, 4, 8 views. peers: all of NAMES,
     or ours, the decoder and torchvision on Pillow.
 
     curves: one list a column of the measurements: contestant, column, views, workers, turn, images_s (images a second),
@@ -67,7 +67,6 @@ class LoaderSpec:
     kernel: int = 0
     raw: bool = False
     scaling: bool = False
-    alone: bool = False
     peers: bool = True
     seed: int = 0
 
@@ -168,10 +167,6 @@ def _order(spec: LoaderSpec, names: Sequence[str], workers: int) -> Iterator[tup
                 continue
             yield name, column, 2, workers
     yield "decode", COLUMNS[0], 2, workers  # ... and once more at its end
-    if spec.alone:
-        for name in [n for n in names if n.startswith(("ours", "torchvision"))]:
-            for column in ALONE:
-                yield name, column, 2, workers
     if spec.scaling:
         for threads in range(1, workers):
             yield "ours", COLUMNS[-1], 2, threads
@@ -244,7 +239,7 @@ def medians(rows: pd.DataFrame, value: str, views: int = 2, workers: int | None 
     workers = rows["workers"].max() if workers is None else workers
     chosen = rows[(rows["views"] == views) & (rows["workers"] == workers)]
     table = chosen.pivot_table(index="contestant", columns="column", values=value, aggfunc="median", sort=False)
-    return table.reindex(columns=[c for c in (*COLUMNS, *ALONE) if c in table])
+    return table.reindex(columns=[c for c in COLUMNS if c in table])
 
 
 def ratios(rows: pd.DataFrame, over: str, value: str = "images_s", name: str = "ours") -> np.ndarray:
