@@ -12,6 +12,7 @@ import torch
 
 from repro.core.io import write_atomic
 from repro.errors import ReproError
+from repro.ssl import ranks
 
 
 class Checkpoint:
@@ -28,7 +29,8 @@ class Checkpoint:
         return resume(self.path, self.parts) if self.path and self.path.exists() else {}
 
     def write(self, state: dict) -> None:
-        if self.path:
+        """Write it, or, on a rank that follows, nothing."""
+        if self.path and not ranks.rank():
             save(self.path, {"state": state, **{k: v.state_dict() for k, v in self.parts.items()}})
 
     def after_step(self, tick: Callable[[], None], write: Callable[[], None]) -> None:

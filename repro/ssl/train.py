@@ -103,10 +103,7 @@ def _train(
         done, f"The processes of this run do not see one checkpoint, {saved.path}: store on a shared disk."
     )
     batches = feed.of(spec, dataset, chosen, device, done, steps, ways)
-    if device.type == "cuda":
-        part = replace(spec, batch_size=ranks.part(spec.batch_size))
-        with ranks.alone():
-            trial.find_convolutions(part, dataset.train.images.shape[-1])
+    trial.find_convolutions(spec, dataset.train.images.shape[-1])
     watched = pairs.make(spec, dataset).to(device) if spec.probes.pairs else None
     read_pairs = ranks.by_leader(pairs.read)
     if watched and not done:
@@ -114,8 +111,6 @@ def _train(
     clock = Clock(state["clock"])
 
     def write() -> None:
-        if ranks.rank():
-            return
         with clock.paused(loss_sum):
             saved.write({"step": done, "loss": loss_sum, "curves": curves, "clock": clock.so_far})
 
@@ -141,12 +136,17 @@ def _train(
                 read_pairs(learner, watched, curves, done)
         saved.after_step(functools.partial(tick, done, steps, (curves["loss"] or [math.nan])[-1]), write)
 
+    metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1], **_last(spec, read, curves)}
+    several = {"world_size": ranks.world()} if ranks.world() > 1 else {}
+    return Result(metrics, curves, clock.timing() | engine.used(device, ways) | several)
+
+
+def _last(spec: RunSpec, read: Callable[..., dict[str, float]], curves: dict[str, list]) -> dict[str, float]:
+    """What is read at the end; the curves get it where their turn is now."""
     scores = read(curves=curves, final=True)
     if spec.probes.every and curves["epoch"][-1] % spec.probes.every == 0:
         probing.to_curves(curves, curves["epoch"][-1], scores)
-    metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1], **scores}
-    several = {"world_size": ranks.world()} if ranks.world() > 1 else {}
-    return Result(metrics, curves, clock.timing() | engine.used(device, ways) | several)
+    return scores
 
 
 def _tasks(spec: RunSpec, dataset: data.Dataset) -> tuple[str, ...]:

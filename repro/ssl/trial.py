@@ -70,16 +70,20 @@ def what_fits(spec: RunSpec) -> str:
 def find_convolutions(spec: RunSpec, size: int) -> None:
     """Let this process search for the fastest convolution of each shape, which takes seconds at a GPU's first step, before
     the clock runs. Runs that differ in what changes no shape share one search."""
+    if engine.device().type != "cuda":
+        return
     plain = tuple(View(parent=v.parent) for v in spec.recipe.views)
     _search(replace(
-        spec, seed=0, epochs=1, steps=0, data=DataSpec("scenes", size), recipe=Recipe("plain", plain),
+        spec, batch_size=ranks.part(spec.batch_size), seed=0, epochs=1, steps=0, data=DataSpec("scenes", size),
+        recipe=Recipe("plain", plain),
         optimiser=Optimiser(), probes=Probes(), loading=Loading(),
     ))  # fmt: skip
 
 
 @functools.lru_cache(maxsize=64)
 def _search(spec: RunSpec) -> None:
-    trial(spec, 2)
+    with ranks.alone():
+        trial(spec, 2)
 
 
 # --- the dry run ------------------------------------------------------------------------------------------------------
