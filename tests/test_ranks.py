@@ -18,7 +18,7 @@ from repro.core.methods import METHODS, MSR, BarlowTwins, MoCo, SimCLR, SimSiamM
 from repro.core.spec import Loading, Optimiser, Projector, RunSpec
 from repro.core.sweep import Stopped
 from repro.errors import ReproError
-from repro.loader.loader import order
+from repro.loader.loader import Order
 from repro.ssl import methods, probing, ranks, train
 from repro.ssl.methods import VIEWS
 from repro.ssl.step import Step, build
@@ -222,9 +222,9 @@ def test_a_batch_that_cannot_be_shared_is_a_sentence(monkeypatch, tiny):
 
 @pytest.mark.parametrize(("count", "batch", "drop_last"), [(37, 8, False), (33, 8, False), (37, 8, True)])
 def test_slices_of_batches_are_disjoint_and_whole(count, batch, drop_last):
-    samples = np.arange(100, 100 + count)
-    whole = order(1, 2, samples, True, drop_last, batch)
-    parts = [order(1, 2, samples, True, drop_last, batch, (i, 3)) for i in range(3)]
+    rest = {"seed": 1, "drop_last": drop_last, "indices": np.arange(100, 100 + count)}
+    whole = Order(200, "", batch, **rest).batches(2)
+    parts = [Order(200, "", batch, **rest, part=(i, 3)).batches(2) for i in range(3)]
     for number, wanted in enumerate(whole):
         found = [p[number] for p in parts if number < len(p)]
         assert np.concatenate(found).tolist() == wanted.tolist()

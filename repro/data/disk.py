@@ -49,7 +49,7 @@ def loader(
         return Loader(file, recipe, batch, size, fast=fast, **rest)
     from repro.loader.plain import PlainLoader  # imports torchvision, which takes seconds
 
-    return PlainLoader(unpacked(file), {}, recipe, batch, size, **rest)
+    return PlainLoader(unpacked(file), recipe, batch, size, **rest)
 
 
 def growing(size: int, steps: tuple[int, ...]) -> int | Callable[[int], int]:

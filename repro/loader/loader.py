@@ -6,6 +6,7 @@ number, view number), so the stream of batches depends on no worker count, and a
 
 from __future__ import annotations
 
+import functools
 import queue
 import sys
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,22 +50,44 @@ def ramp(start: int, end: int, first: int, last: int, to: int = 32) -> Callable[
     return size
 
 
-def order(
-    seed: int,
-    epoch: int,
-    samples: np.ndarray,
-    shuffle: bool,
-    drop_last: bool,
-    batch: int,
-    part: tuple[int, int] = (0, 1),
-) -> list[np.ndarray]:
-    """The batches of sample numbers of one epoch; with drop_last all are full. part: (i, n) for the i-th of n slices of
-    each batch, as equal as they can be: of a short last batch some have an image less, or none."""
-    chosen = samples[permutation(seed, epoch, len(samples)).numpy()] if shuffle else samples
-    stop = len(chosen) // batch * batch if drop_last else len(chosen)
-    batches = (chosen[i : min(i + batch, stop)] for i in range(0, stop, batch))
-    slices = [np.array_split(b, part[1])[part[0]] for b in batches]
-    return [s for s in slices if len(s)]
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Which samples each batch of an epoch has.
+
+    count: of the samples in `what`. batch: samples in each. seed: of the order; shuffle: False takes the samples as they
+    are numbered. drop_last: all batches are full. indices: a part of the data set. part: (i, n) for the i-th of n slices
+    of each batch, as equal as they can be: of a short last batch some have a sample less, or none.
+    """
+
+    count: int
+    what: str
+    batch: int
+    seed: int = 0
+    shuffle: bool = True
+    drop_last: bool = True
+    indices: Sequence[int] | None = None
+    part: tuple[int, int] = (0, 1)
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ReproError(f"A loader needs a batch of 1 or more, not {self.batch}: correct it.")
+        if len(self.samples) and (self.samples.min() < 0 or self.samples.max() >= self.count):
+            raise ReproError(f"{self.what} has {self.count} samples, numbered from 0: an index lies outside.")
+        if not self.batches(0):
+            raise ReproError(f"{self.what} leaves no full batch of {self.batch}: choose a smaller batch.")
+
+    @functools.cached_property
+    def samples(self) -> np.ndarray:
+        return np.arange(self.count) if self.indices is None else np.asarray(self.indices, np.int64)
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The sample numbers of each batch of an epoch."""
+        chosen, (place, slices) = self.samples, self.part
+        if self.shuffle:
+            chosen = chosen[permutation(self.seed, epoch, len(chosen)).numpy()]
+        stop = len(chosen) // self.batch * self.batch if self.drop_last else len(chosen)
+        whole = (chosen[i : min(i + self.batch, stop)] for i in range(0, stop, self.batch))
+        return [part for b in whole if len(part := np.array_split(b, slices)[place])]
 
 
 class Loader:
@@ -72,10 +95,9 @@ class Loader:
 
     path: the file, or one that is open. recipe: the views; None gives one view for evaluation, the middle square
     (`central` of the shorter side), nothing random. size: pixels a side of the views, or a function of the epoch
-    (`ramp`). seed: of order and views. workers: threads, 0 for one a core. shuffle: False takes the samples in their
-    order. indices: a part of the data set. part: (i, n), the i-th of n processes that share every batch. fast: see
-    `repro.loader.compiled.make_views`. device: where the batches are handed over; a GPU gets them from pinned memory,
-    while the next ones are made.
+    (`ramp`). workers: threads, 0 for one a core. fast: see `repro.loader.compiled.make_views`. device: where the batches
+    are handed over; a GPU gets them from pinned memory, while the next ones are made. order: further options of `Order`,
+    whose seed is that of the views, too.
 
     Raises ReproError for a missing, truncated or foreign file, and for options that cannot be.
     """
@@ -87,40 +109,27 @@ class Loader:
         batch: int,
         size: int | Callable[[int], int] = 224,
         *,
-        seed: int = 0,
         workers: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = True,
-        indices: Sequence[int] | None = None,
         fast: bool = False,
         device: str | torch.device = "cpu",
         central: float = 0.875,
-        part: tuple[int, int] = (0, 1),
+        **order: Any,
     ):
         self.file = path if isinstance(path, beton.Beton) else beton.read(path)
-        check(batch, workers)
-        self.recipe, self.batch, self.seed, self.central = recipe, batch, seed, central
+        self.order = Order(len(self.file), str(self.file.path), batch, **order)
+        self.recipe, self.central, self.workers = recipe, central, workers or cores()
         self.size = size if callable(size) else lambda epoch: size
-        self.workers = workers or cores()
-        self.shuffle, self.drop_last, self.part = shuffle, drop_last, part
-        self.samples = samples(indices, len(self.file), self.file.path)
         self.fast, self.device = fast, torch.device(device)
         self.labels = {name: torch.from_numpy(values) for name, values in self.file.labels.items()}
         self._memory = _Memory(self.device.type == "cuda", AHEAD + 4)
         self._decoders: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-        compressed = (self.file.kinds[self.samples] == beton.JPEG).any()
+        compressed = (self.file.kinds[self.order.samples] == beton.JPEG).any()
         self._keep = [Decoder(fast) for _ in range(self.workers)] if compressed else []
         for decoder in [d.address for d in self._keep] or [np.zeros(3, np.int64)] * self.workers:
             self._decoders.put(decoder)
-        if not self.batches(0):
-            raise ReproError(f"{self.file.path} leaves no full batch of {batch}: choose a smaller batch.")
-
-    def batches(self, epoch: int) -> list[np.ndarray]:
-        """The sample numbers of each batch of an epoch."""
-        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch, self.part)
 
     def __len__(self) -> int:
-        return len(self.batches(0))
+        return len(self.order.batches(0))
 
     def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from batch `first` on.
@@ -131,13 +140,13 @@ class Loader:
         if self.recipe is None:
             views = compiled.central(self.central), np.zeros(1, np.int64), size, self.fast
         else:
-            starts = compiled.starts(self.recipe, self.seed, epoch)
+            starts = compiled.starts(self.recipe, self.order.seed, epoch)
             views = compiled.table(self.recipe, size), starts, size, self.fast
         compiled.warm_up()
         waiting: list[tuple[np.ndarray, np.ndarray, list[Future]]] = []
         pool = ThreadPoolExecutor(self.workers, "loader")
         try:
-            for index in self.batches(epoch)[first:]:
+            for index in self.order.batches(epoch)[first:]:
                 waiting.append((index, *self._begin(pool, index, views)))
                 if len(waiting) > AHEAD:
                     yield self._hand_over(*waiting.pop(0))
@@ -275,17 +284,3 @@ class _Memory:
         there.record_stream(torch.cuda.current_stream(device))
         self.sending.append((array, sent))
         return there
-
-
-def check(batch: int, workers: int) -> None:
-    if batch < 1 or workers < 0:
-        raise ReproError(f"A loader needs a batch of 1 or more and workers of 0 or more, not {batch} and {workers}.")
-
-
-def samples(indices: Sequence[int] | None, count: int, what: str | Path) -> np.ndarray:
-    if indices is None:
-        return np.arange(count)
-    chosen = np.asarray(indices, np.int64)
-    if len(chosen) and (chosen.min() < 0 or chosen.max() >= count):
-        raise ReproError(f"{what} has {count} samples, numbered from 0: an index lies outside.")
-    return chosen

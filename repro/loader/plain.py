@@ -8,6 +8,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from repro.core import places, stopping
 from repro.cores import cores
 from repro.errors import ReproError
 from repro.loader import compiled
-from repro.loader.loader import Batch, check, order, samples
+from repro.loader.loader import Batch, Order
 from repro.views.draw import BRIGHTNESS, CONTRAST, SATURATION
 from repro.views.recipe import Recipe
 
@@ -32,54 +33,40 @@ class PlainLoader:
     """Batches of views of image files, made by torchvision in worker processes; arguments and batches as
     `repro.loader.loader.Loader`, which gives the same pictures up to Pillow's rounding to bytes after every step.
 
-    files: the images, numbered in this order. labels: by name, one number a file.
+    files: the images, numbered in this order. They have no labels.
     """
 
     def __init__(
         self,
         files: Sequence[str | Path],
-        labels: dict[str, Sequence[int] | Sequence[float]],
-        recipe: Recipe | None,
+        recipe: Recipe,
         batch: int,
         size: int | Callable[[int], int] = 224,
         *,
-        seed: int = 0,
         workers: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = True,
-        indices: Sequence[int] | None = None,
         device: str | torch.device = "cpu",
-        central: float = 0.875,
-        part: tuple[int, int] = (0, 1),
+        **order: Any,
     ):
-        check(batch, workers)
-        self.files, self.recipe, self.batch, self.seed, self.central = list(files), recipe, batch, seed, central
+        self.order = Order(len(files), "The list of files", batch, **order)
+        self.files, self.recipe, self.workers = list(files), recipe, workers or cores()
         self.size = size if callable(size) else lambda epoch: size
-        self.workers = workers or cores()
-        self.shuffle, self.drop_last, self.part, self.device = shuffle, drop_last, part, torch.device(device)
-        self.samples = samples(indices, len(self.files), "The list of files")
-        self.labels = {name: torch.tensor(values) for name, values in labels.items()}
-        if not self.batches(0):
-            raise ReproError(f"The files leave no full batch of {batch}: choose a smaller batch.")
+        self.device = torch.device(device)
         self.wanted: list[list[tuple[int, int, int]]] = []  # what the workers are to load next
         self.loader: DataLoader | None = None
 
-    def batches(self, epoch: int) -> list[np.ndarray]:
-        return order(self.seed, epoch, self.samples, self.shuffle, self.drop_last, self.batch, self.part)
-
     def __len__(self) -> int:
-        return len(self.batches(0))
+        return len(self.order.batches(0))
 
     def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from batch `first` on. Raises ReproError that names a file which cannot be read."""
         size = self.size(epoch)
-        self.wanted[:] = [[(epoch, size, number) for number in batch] for batch in self.batches(epoch)[first:]]
+        self.wanted[:] = [[(epoch, size, number) for number in batch] for batch in self.order.batches(epoch)[first:]]
         cuda = self.device.type == "cuda"
         if self.loader is None:
             self._check_memory(size)
             places.short_sockets()
             self.loader = DataLoader(
-                _Views(self.files, self.recipe, self.seed, self.central),
+                _Views(self.files, self.recipe, self.order.seed),
                 batch_sampler=self.wanted,
                 num_workers=self.workers,
                 collate_fn=_collate,
@@ -95,16 +82,14 @@ class PlainLoader:
         for views, number in batches:
             if isinstance(views, str):
                 raise ReproError(views)
-            labels = {name: values[number] for name, values in self.labels.items()}
             if cuda:
                 views, number = (t.to(self.device, non_blocking=True) for t in (views, number))
-                labels = {name: values.to(self.device, non_blocking=True) for name, values in labels.items()}
-            yield Batch(views, number, labels)
+            yield Batch(views, number, {})
 
     def _check_memory(self, size: int) -> None:
         """The workers hand their batches over in shared memory; where it is short, they would hang or die."""
-        views = 1 if self.recipe is None else len(self.recipe.views)
-        wanted = (2 * self.workers + 1) * self.batch * views * 3 * size * size  # two are made ahead by each
+        views = self.order.batch * len(self.recipe.views)
+        wanted = (2 * self.workers + 1) * views * 3 * size * size  # two are made ahead by each
         shm = shutil.disk_usage(SHM).free if SHM.is_dir() else wanted
         if shm < wanted:
             raise ReproError(
@@ -122,8 +107,8 @@ def _outlive_signals(worker: int) -> None:
 
 
 class _Views(Dataset):
-    def __init__(self, files, recipe, seed, central):
-        self.files, self.recipe, self.seed, self.central = files, recipe, seed, central
+    def __init__(self, files: list, recipe: Recipe, seed: int):
+        self.files, self.recipe, self.seed = files, recipe, seed
         self.known = self.table = self.starts = None
         self._know(0, 32)
         # compiled here, since each worker would compile it anew, or fetch it from disk
@@ -133,9 +118,8 @@ class _Views(Dataset):
     def _know(self, epoch: int, size: int) -> None:
         """What the views of an epoch are drawn from."""
         if self.known != (epoch, size):
-            plain = self.recipe is None
-            self.table = compiled.central(self.central) if plain else compiled.table(self.recipe, size)
-            self.starts = np.zeros(1, np.int64) if plain else compiled.starts(self.recipe, self.seed, epoch)
+            self.table = compiled.table(self.recipe, size)
+            self.starts = compiled.starts(self.recipe, self.seed, epoch)
             self.known = epoch, size
 
     def __getitem__(self, which: tuple[int, int, int]) -> tuple[Tensor | str, int]:
@@ -153,15 +137,12 @@ class _Views(Dataset):
             )
         made: list[Image.Image] = []
         out = torch.empty((len(self.table), 3, size, size), dtype=torch.uint8)
-        for v, row in enumerate(self.table):
+        for v, (row, view) in enumerate(zip(self.table, self.recipe.views)):
             drawn = compiled.drawn(row, self.starts[v], number, image.height, image.width)
-            parent = -1 if self.recipe is None else self.recipe.views[v].parent
-            source = made[parent] if parent >= 0 else _crop(image, drawn, size)
-            made.append(source if self.recipe is None else _appearance(source, drawn, self.recipe.views[v], size))
+            source = made[view.parent] if view.parent >= 0 else _crop(image, drawn, size)
+            made.append(_appearance(source, drawn, view, size))
             pixels = F.pil_to_tensor(made[-1])
-            if self.recipe is not None and self.recipe.views[v].noise:
-                pixels = _noise(pixels, self.recipe.views[v].noise, drawn.state)
-            out[v] = pixels
+            out[v] = _noise(pixels, view.noise, drawn.state) if view.noise else pixels
         return out, number
 
 
