@@ -14,7 +14,7 @@ from typing import Any
 
 from repro.claims import registry
 from repro.core.datasets import DATASETS
-from repro.core.spec import DataSpec, flatten, key
+from repro.core.spec import DataSpec, flatten, key, trains
 
 TARGETS = ("BYOL", "MoCo", "MSR", "SimSiamMSR")
 """Methods with targets: as many views again, seen without a backward pass."""
@@ -92,12 +92,12 @@ def hours_here(specs: Iterable[Any], workers: int) -> float:
         times.append(time.perf_counter() - began)
     torch.set_num_threads(threads)
     rate = 2 * 768**3 / min(times)  # the fastest: the others waited for neighbours
-    return sum(work(s) for s in specs if _trains(s)) / (CPU_SHARE * rate * workers) / 3600
+    return sum(work(s) for s in specs if trains(s)) / (CPU_SHARE * rate * workers) / 3600
 
 
 def total(specs: Iterable[Any]) -> str:
     """The sum of a plan's runs in words."""
-    one, eight = (sum(h) for h in zip((0.0, 0.0), *(hours(s) for s in specs if _trains(s))))
+    one, eight = (sum(h) for h in zip((0.0, 0.0), *(hours(s) for s in specs if trains(s))))
     if not one:
         return "to need no GPU"
     return f"{one:,.0f} h on one A100 or {eight:,.0f} h on eight"
@@ -106,7 +106,7 @@ def total(specs: Iterable[Any]) -> str:
 def lines(specs: Iterable[Any]) -> list[str]:
     """Every run of a plan, a line for those that differ in their seed only: what sets it apart, and its estimated cost."""
     unique = list({key(s): s for s in specs}.values())
-    runs = [s for s in unique if _trains(s)]
+    runs = [s for s in unique if trains(s)]
     detectors = sum(type(s).__name__ == "DetectSpec" for s in unique)
     rest = len(unique) - len(runs) - detectors
     described = [_describe(s) for s in runs]
@@ -128,10 +128,6 @@ def lines(specs: Iterable[Any]) -> list[str]:
         said = " ".join(f"{k} {v}" for k, v in described[0].items() if k not in varying and k != "method")
         out += [f"all: {said}", f"estimated for the whole plan: {total(runs)}, scaled from the paper's standard run"]
     return out
-
-
-def _trains(spec: Any) -> bool:
-    return type(spec).__name__ == "RunSpec" and type(spec.method).__name__ != "Untrained"
 
 
 def _describe(spec: Any) -> dict[str, Any]:

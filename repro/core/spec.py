@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from repro.core.methods import Method, SimCLR
+from repro.core.methods import Method, SimCLR, Untrained
 from repro.core.own import Own, blamed
 from repro.errors import ReproError
 from repro.views.recipe import Recipe, preset
@@ -211,6 +211,11 @@ class RunSpec:
     def grid(self, **levels: Sequence[Any]) -> list[RunSpec]:
         """Every combination of levels, each axis named as for `but`; the last axis moves fastest."""
         return [self.but(**dict(zip(levels, values))) for values in itertools.product(*levels.values())]
+
+
+def trains(spec: Any) -> bool:
+    """Whether it is a run that trains, and so has weights and a cost."""
+    return isinstance(spec, RunSpec) and not isinstance(spec.method, Untrained)
 
 
 PARTS = ("data", "method", "projector", "optimiser", "probes", "loading")

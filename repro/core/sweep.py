@@ -25,10 +25,9 @@ from typing import Any
 from repro.core import places, stopping
 from repro.core.io import write_atomic
 from repro.core.lock import alone
-from repro.core.methods import Untrained
 from repro.core.progress import Progress
 from repro.core.provenance import commit, machine
-from repro.core.spec import key, to_dict
+from repro.core.spec import key, to_dict, trains
 from repro.core.store import Record, Store
 from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError
@@ -181,16 +180,12 @@ def _own_first(specs: dict[str, Any], number: int, count: int) -> dict[str, Any]
 def _starts(specs: Iterable[Any]) -> dict[str, Any]:
     """The runs whose weights the specs start from; an untrained one has none."""
     starts = [s.start for s in specs if hasattr(s, "start")]
-    return {key(s): s for s in starts if _trains(s)}
-
-
-def _trains(spec: Any) -> bool:
-    return type(spec).__name__ == "RunSpec" and not isinstance(spec.method, Untrained)
+    return {key(s): s for s in starts if trains(s)}
 
 
 def _lacks_weights(spec: Any, name: str, store: Store) -> bool:
     """Whether a stored run was made without keeping its weights; a diverged one has none."""
-    return _trains(spec) and not store.weights(name).exists() and not store.get(name).metrics.get("diverged")
+    return trains(spec) and not store.weights(name).exists() and not store.get(name).metrics.get("diverged")
 
 
 def default_workers() -> int:
@@ -353,7 +348,7 @@ def _walk(
 def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable[[int, int, float], None]) -> bool:
     """Measure one spec. Whether it is stored: False if another process is at it, or if it was stopped."""
     store, name, kind = Store(terms.store), key(spec), type(spec).__name__
-    keep = terms.keep_weights and _trains(spec)
+    keep = terms.keep_weights and trains(spec)
     with store.claim(name) as mine:
         if name in store and not (keep and not store.weights(name).exists()):
             return True
