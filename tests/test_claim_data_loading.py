@@ -105,7 +105,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
 
 
 def test_loading_that_cannot_be():
-    with pytest.raises(ReproError, match="not 'disk'"):
+    with pytest.raises(ReproError, match="name 'disk'"):
         Loading("disk")
     with pytest.raises(ReproError, match="needs loading from files"):
         Loading(ramp=(8, 0, 1))
