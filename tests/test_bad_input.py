@@ -173,7 +173,7 @@ def ran(monkeypatch, tmp_path):
     def run(*words: str) -> tuple[list, list, str]:
         measured, executed = [], []
 
-        def measure(specs, store, workers, minutes):
+        def measure(specs, store, workers, minutes, *_, **__):
             measured.append((specs, minutes))
             return [None] * len({sweep.key(s) for s in specs})
 
