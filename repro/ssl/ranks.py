@@ -44,6 +44,11 @@ def world() -> int:
     return _world
 
 
+def used() -> dict[str, int]:
+    """What a run's provenance says of its ranks, where it has several."""
+    return {"world_size": _world} if _world > 1 else {}
+
+
 def place() -> int:
     """Of this rank's slice in a batch; 0 in the block of `alone`."""
     return _rank if _world > 1 else 0

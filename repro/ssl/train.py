@@ -137,8 +137,7 @@ def _train(
         saved.after_step(functools.partial(tick, done, steps, (curves["loss"] or [math.nan])[-1]), write)
 
     metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1], **_last(spec, read, curves)}
-    several = {"world_size": ranks.world()} if ranks.world() > 1 else {}
-    return Result(metrics, curves, clock.timing() | engine.used(device, ways) | several)
+    return Result(metrics, curves, clock.timing() | engine.used(device, ways) | ranks.used())
 
 
 def _last(spec: RunSpec, read: Callable[..., dict[str, float]], curves: dict[str, list]) -> dict[str, float]:
