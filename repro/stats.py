@@ -89,15 +89,6 @@ SCALES = {
 }
 
 
-@dataclass(frozen=True)
-class Trend:
-    """A monotone trend: ``rho``, the mean over seeds of Spearman's rho; ``p``, one-sided in the direction of rho."""
-
-    rho: float
-    p: float
-    n: int
-
-
 # ---------------------------------------------------------------------------------------------------- intervals
 
 
@@ -251,12 +242,24 @@ def noninf(name: str, effect: Interval, e: float, unit: str = "points", paper: f
 
 
 def rise(name: str, levels: ArrayLike, values: ArrayLike, falls: bool = False, unit: str = "rho") -> Part:
-    """TREND: values (seeds, levels) rise along the levels, by Page's test (`trend`); falls: they fall. Contradicted by a
-    trend the other way. Its effect is Spearman's rho, positive for the direction that is claimed."""
-    got = trend(levels, -np.asarray(values, float) if falls else values)
-    p = 1.0 if math.isnan(got.p) else _two(got.p)
-    effect = Interval(got.rho, math.nan, math.nan, got.n)
-    right = got.rho > 0
+    """TREND: values (seeds, levels) rise along the levels, by Page's L test across seeds; falls: they fall. Contradicted by
+    a trend the other way. Its effect is the mean over seeds of Spearman's rho, positive for the direction that is claimed.
+
+    ``levels`` has shape (levels,), in any order. Seeds with a NaN are left out; with fewer than two nothing is found.
+    Raises ValueError for fewer than three levels, for equal levels, or for unequal shapes.
+    """
+    levels = np.asarray(levels, float)
+    values = _complete(np.asarray(values, float), 2, "rise() needs values of shape (seeds, levels)")
+    if levels.shape != values.shape[1:]:
+        raise ValueError(f"rise() got {levels.size} levels for {values.shape[1]} columns of values.")
+    if len(np.unique(levels)) < max(3, levels.size):
+        raise ValueError("rise() needs at least three levels, all different.")
+    ranks = st.rankdata((-values if falls else values)[:, np.argsort(levels)], axis=1)
+    rho, p = float(np.mean([_spearman(row) for row in ranks])) if len(ranks) else math.nan, 1.0
+    if len(ranks) > 1:
+        # Page's test is one-sided, for growth along the columns: a falling trend is tested on the reversed columns.
+        p = _two(float(st.page_trend_test(ranks if rho >= 0 else ranks[:, ::-1], ranked=True).pvalue))
+    effect, right = Interval(rho, math.nan, math.nan, len(ranks)), rho > 0
     return Part(name, "TREND", effect, unit, supported=p if right else 1.0, contradicted=1.0 if right else p)
 
 
@@ -357,31 +360,6 @@ def combine(words: Iterable[str]) -> str:
 
 
 # -------------------------------------------------------------------------------------------------- their numbers
-
-
-def trend(levels: ArrayLike, values: ArrayLike) -> Trend:
-    """TREND: Page's L test across seeds, and the mean over seeds of Spearman's rho.
-
-    ``levels`` has shape (levels,), in any order; ``values`` (seeds, levels). Seeds with a NaN are left out. ``p`` is
-    NaN for fewer than two seeds. Raises ValueError for fewer than three levels, for equal levels, or for unequal
-    shapes.
-    """
-    levels = np.asarray(levels, float)
-    values = _complete(np.asarray(values, float), 2, "trend() needs values of shape (seeds, levels)")
-    if levels.shape != values.shape[1:]:
-        raise ValueError(f"trend() got {levels.size} levels for {values.shape[1]} columns of values.")
-    if len(np.unique(levels)) < max(3, levels.size):
-        raise ValueError("trend() needs at least three levels, all different.")
-    values = values[:, np.argsort(levels)]
-    ranks = st.rankdata(values, axis=1)
-    rho = math.nan
-    if len(values):
-        rho = float(np.mean([_spearman(row) for row in ranks]))
-    if len(values) < 2:
-        return Trend(rho, math.nan, len(values))
-    # Page's test is one-sided, for growth along the columns: a falling trend is tested on the reversed columns.
-    page = st.page_trend_test(ranks if rho >= 0 else ranks[:, ::-1], ranked=True)
-    return Trend(rho, float(page.pvalue), len(values))
 
 
 def edges(values: ArrayLike) -> tuple[tuple[int, int], ...]:
