@@ -46,25 +46,21 @@ def spec_of(backbone: str, batch: int, precision: str) -> RunSpec:
     )  # fmt: skip
 
 
-def flops(spec: RunSpec, size: int) -> tuple[float, float]:
-    """Operations of a view's forward pass, and of forward and backward, its share of the loss included; counted on
-    networks without memory."""
+def flops(spec: RunSpec, size: int) -> float:
+    """Operations of a view's forward and backward pass, its share of the loss included; counted on networks without
+    memory."""
     views = len(spec.recipe.views)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        learner = build(spec, size).train()
-        loss, _ = methods.loss(learner, torch.empty(views, spec.batch_size, 3, size, size))
-        forward = counter.get_total_flops()
+        loss, _ = methods.loss(build(spec, size).train(), torch.empty(views, spec.batch_size, 3, size, size))
         loss.backward()
-        both = counter.get_total_flops()
-    return forward / (views * spec.batch_size), both / (views * spec.batch_size)
+    return counter.get_total_flops() / (views * spec.batch_size)
 
 
-def ceiling(device: torch.device, precision: torch.dtype, side: int = 0, repeats: int = 9) -> float:
-    """Operations a second of a square matrix product of `side` rows, on random data; side 0: large for the device."""
-    side = side or (8192 if device.type == "cuda" else 1024)
+def ceiling(device: torch.device, precision: torch.dtype) -> float:
+    """Operations a second of a square matrix product, large for the device, on random data."""
+    side, seconds = 8192 if device.type == "cuda" else 1024, []
     a, b = (torch.randn(side, side, device=device).to(precision) for _ in range(2))
-    seconds = []
-    for _ in range(repeats + 2):
+    for _ in range(11):
         began = now(device, wall=True)
         torch.matmul(a, b)
         seconds.append(now(device, wall=True) - began)
@@ -124,12 +120,11 @@ def measure(
         paces[name] = functools.partial(_own_pace, Ours(spec, images, ways), number, "optimiser")
     others = peers.contestants(spec, images, workers, cores()) if with_peers else {}
     paces |= {name: functools.partial(_pace, peer, device) for name, peer in others.items()}
-    forward, both = flops(spec, size)
     about = {
         **machine(), "commit": commit(), "backbone": spec.backbone, "size": size, "batch": spec.batch_size,
         "views": len(spec.recipe.views), "recipe": spec.recipe.name, "precision": spec.precision,
-        "ways": list(engine.ways(device)), "cores": cores(), "steps": steps, "flops_forward": forward, "flops": both,
-        "ceiling": ceiling(device, getattr(torch, spec.precision)), "ceiling_float32": ceiling(device, torch.float32),
+        "ways": list(engine.ways(device)), "cores": cores(), "steps": steps, "flops": flops(spec, size),
+        "ceiling": ceiling(device, getattr(torch, spec.precision)),
         "workers": {name: peer.workers for name, peer in others.items()},
         "precisions": {name: str(peer.precision).split(".")[-1] for name, peer in others.items()},
     }  # fmt: skip
@@ -170,7 +165,7 @@ def summary(measured: dict) -> dict[str, float]:
 def report(measured: dict) -> str:
     """What was measured in words, and a table: our step, each of its parts, and the peers."""
     numbers, seconds = summary(measured), measured["seconds"]
-    whole, flops, forward = median(seconds["optimiser"]), measured["flops"] / 1e9, measured["flops_forward"] / 1e9
+    whole = median(seconds["optimiser"])
     rows = [
         {"step": f"ours ({', '.join(measured['ways']) or PLAIN})", "ms": 1000 * whole, "views/s": numbers["views_s"]}
     ]
@@ -184,9 +179,8 @@ def report(measured: dict) -> str:
         f"SimCLR, {measured['backbone']}, {measured['size']} px, batch {measured['batch']}, {measured['views']} views, "
         f"{measured['precision']}, on {measured['hardware']}; medians of {len(seconds['views'])} turns of "
         f"{measured['steps']} steps; the time of each step as a share of ours\n"
-        f"a view costs {flops:.3g} GFLOP forward and backward ({forward:.3g} forward); a matrix product runs at "
-        f"{measured['ceiling'] / 1e12:.3g} TFLOP/s ({measured['ceiling_float32'] / 1e12:.3g} in float32), and ours at "
-        f"{numbers['share']:.1%} of it\n\n{table}"
+        f"a view costs {measured['flops'] / 1e9:.3g} GFLOP forward and backward; a matrix product runs at "
+        f"{measured['ceiling'] / 1e12:.3g} TFLOP/s, and ours at {numbers['share']:.1%} of it\n\n{table}"
     )
 
 

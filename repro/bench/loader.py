@@ -13,10 +13,8 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
-import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -53,8 +51,7 @@ class LoaderSpec:
     or ours, the decoder and torchvision on Pillow.
 
     curves: one list a column of the measurements: contestant, column, views, workers, turn, images_s (images a second),
-    cpu_ms (CPU milliseconds an image), memory_mb (of its processes alone); and first_s, the seconds from the start of a
-    process to its first batch, of ours, with the compiled code on disk, the kernel's and Python's own.
+    cpu_ms (CPU milliseconds an image), memory_mb (of its processes alone).
     """
 
     images: str = "synthetic"
@@ -87,9 +84,8 @@ def title(spec: LoaderSpec) -> str:
 
 def run(spec: LoaderSpec) -> Result:
     """Measure. The numbers depend on the machine; $REPRO_FFCV_SSL, if set, is where FFCV-SSL's package lies."""
-    rows, first, _ = measure(spec, os.environ.get("REPRO_FFCV_SSL", ""))
-    curves = {name: [row[name] for row in rows] for name in rows[0]} | {"first_s": first}
-    return Result({"diverged": 0.0}, curves)
+    rows, _ = measure(spec, os.environ.get("REPRO_FFCV_SSL", ""))
+    return Result({"diverged": 0.0}, {name: [row[name] for row in rows] for name in rows[0]})
 
 
 def has_ffcv() -> bool:
@@ -105,10 +101,8 @@ def absent(ffcv_ssl: str = "") -> list[str]:
     return [stock] * (not has_ffcv()) + [ssl] * (not ffcv_ssl)
 
 
-def measure(
-    spec: LoaderSpec, ffcv_ssl: str = "", say=lambda text: None, stock: bool = False
-) -> tuple[list[dict], list[float], int]:
-    """The measurements as rows, our seconds to the first batch, and the number of images. stock: with FFCV as well.
+def measure(spec: LoaderSpec, ffcv_ssl: str = "", say=lambda text: None, stock: bool = False) -> tuple[list[dict], int]:
+    """The measurements as rows, and the number of images. stock: with FFCV as well.
 
     An FFCV or FFCV-SSL that does not run here is left out, which one sentence on the standard error says.
     """
@@ -153,8 +147,7 @@ def measure(
                             "memory_mb": got["memory"] / 2**20,
                         }
                     )  # fmt: skip
-        first = [_first_batch(job, workers) for _ in range(min(3, spec.repeats))]
-    return rows, first, len(files)
+    return rows, len(files)
 
 
 def _order(spec: LoaderSpec, names: Sequence[str], workers: int) -> Iterator[tuple[str, str, int, int]]:
@@ -206,31 +199,6 @@ class _Contestant:
         return answer
 
 
-_FIRST = """
-import json, sys, time
-began = time.monotonic()
-from repro.bench import contestants
-job = json.loads(sys.argv[1])
-from repro.loader.loader import Loader
-from repro.views.recipe import preset
-loader = Loader(job["beton"], preset("all", crop=(0.08, 1.0)), job["batch"], job["size"], workers=int(sys.argv[2]))
-next(loader.epoch(0))
-print(time.monotonic() - began)
-"""
-
-
-def _first_batch(job: dict, workers: int) -> float:
-    """Seconds from starting Python's imports to our first batch, in a new process, with the compiled code on disk."""
-    environment = dict(os.environ)
-    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):  # it would compile the modules of torch and numba at each start
-        environment["PYTHONPYCACHEPREFIX"] = str(places.root() / "build" / "bench" / "bytecode")
-    command = [sys.executable, "-c", _FIRST, json.dumps(job), str(workers)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise ReproError(f"Our loader failed in a new process ({done.stderr.strip().splitlines()[-1]}): run the tests.")
-    return float(done.stdout)
-
-
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
@@ -261,11 +229,11 @@ def share_of_limit(rows: pd.DataFrame) -> pd.DataFrame:
 def beside_ffcv() -> pd.DataFrame:
     """Images a second of ours, torchvision and, where it is installed, stock FFCV with our operation: as `medians`."""
     spec = LoaderSpec(count=64, repeats=3, seconds=0.2, peers=False)
-    rows, _, _ = measure(spec, stock=has_ffcv())
+    rows, _ = measure(spec, stock=has_ffcv())
     return medians(pd.DataFrame(rows), "images_s")
 
 
-def report(rows: pd.DataFrame, first: Sequence[float]) -> str:
+def report(rows: pd.DataFrame) -> str:
     """The tables as text."""
     peers = [n for n in rows["contestant"].unique() if n not in ("decode", "ours")]
 
@@ -286,8 +254,7 @@ def report(rows: pd.DataFrame, first: Sequence[float]) -> str:
     }
     out = [f"{name}\n{table.to_string(float_format='{:.2f}'.format, na_rep='')}\n" for name, table in tables.items()]
     memory = rows.groupby("contestant", sort=False)["memory_mb"].median()
-    out.append(f"Memory of the loaders' processes, MiB: {', '.join(f'{n} {m:.0f}' for n, m in memory.items())}")
-    return "\n".join([*out, f"Seconds to the first batch in a new process: {np.median(first):.1f}"])
+    return "\n".join([*out, f"Memory of their processes, MiB: {', '.join(f'{n} {m:.0f}' for n, m in memory.items())}"])
 
 
 def main(argv: list[str]) -> int:
@@ -301,11 +268,11 @@ def main(argv: list[str]) -> int:
     for sentence in absent(ffcv_ssl):
         print(sentence, file=sys.stderr)
     say = functools.partial(print, file=sys.stderr, flush=True)
-    rows, first, images = measure(spec, ffcv_ssl, say, stock=has_ffcv())
+    rows, images = measure(spec, ffcv_ssl, say, stock=has_ffcv())
     frame = pd.DataFrame(rows)
     if out:
         frame.to_csv(out, index=False)
     workers = frame["workers"].max()
     print(f"{images} images, {title(spec)}, batch {spec.batch}, {workers} workers, {spec.repeats} turns\n")
-    print(report(frame, first))
+    print(report(frame))
     return 0
