@@ -36,6 +36,8 @@ def test_a_part_that_fails_or_hangs_ends_by_itself(tmp_path):
     assert gpu_day.run(part("unfinished", "echo more; exit 75"), 10, log) == "more"
     assert gpu_day.run(part("slow", "echo begun; sleep 60", most=1.0), 10, log) == ("begun; stopped by the time limit")
     assert log.read_text().splitlines() == ["almost", "more", "begun"]
+    tests = part("tests", "echo '[gw0] [ 50%] PASSED tests/x.py::test_a'; echo; echo more; sleep 60", most=1.0)
+    assert gpu_day.run(tests, 10, log) == "1 passed; stopped by the time limit"
 
 
 def test_minutes_are_spent_in_the_order_of_value(tmp_path, capsys):
