@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument("--minutes", type=float, default=0.0, help="stop measuring cleanly after this long; 0: no limit")
         p.add_argument("--workers", type=int, default=0, help="processes (default: one a core; one with a GPU)")
         p.add_argument("--store", type=places.given, help="folder of stored runs (default: build/store)")
+        p.add_argument("--log", default="", help="who sees every epoch: tensorboard:DIR, or my_log.py:function")
         if own:
             p.add_argument(
                 "--data", type=datasets.absolute, default="", help="another data set, or a folder of class folders"
@@ -203,7 +204,9 @@ def _slugs(names: list[str], there: list[str]) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
+    print("planning", file=sys.stderr, flush=True)  # imports take seconds
     from repro.core import own, profiles
+    from repro.core.progress import Progress
     from repro.pages import execute, notebook, table
 
     began = time.monotonic()
@@ -239,12 +242,13 @@ def _run(args: argparse.Namespace) -> int:
     jobs = [(slug, mine) for slug, mine in jobs if slug not in large]
     if not jobs:
         raise DoesNotFit(*large.values())
-    print(f"executing {_many(len(jobs), 'notebook')}", file=sys.stderr, flush=True)
     # a kernel waits for much of its start: so three at a time, and the next step's imports meanwhile
     threading.Thread(target=importlib.import_module, args=("repro.pages.gallery",)).start()
-    execute.execute(jobs, args.profile, parallel=3)
+    with Progress(len(jobs), dict.fromkeys((slug for slug, _ in jobs), 1.0), what="notebooks executed") as progress:
+        execute.execute(jobs, args.profile, parallel=3, tell=progress.hear)
     if args.reference and given.get("results") != "stored":
         _write_cost(args.profile)
+    print("building the gallery", file=sys.stderr, flush=True)
     page = _build_gallery("all")
     print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
     print(
@@ -269,35 +273,59 @@ def _measure_all(studies: list, args: argparse.Namespace, began: float) -> tuple
     from repro.core.store import Store, export, frame
     from repro.pages import notebook
 
-    where, share, large, to_go = Store(args.store or places.store()), cluster.share(args.share), {}, 0
+    where, share, said = Store(args.store or places.store()), cluster.share(args.share), []
+    large, to_go = {}, 0
     notebook.require(studies, where)
     if args.profile == "cpu":
         _tell_time(studies, where, args.workers)
-    for study in [study for study in studies if study.specs]:
-        specs, more, records = study.specs, study.specs, []
-        try:
-            while more:
-                print(f"{study.slug}: {_many(len(specs), 'run')}", file=sys.stderr, flush=True)
-                minutes = _left(args.minutes, began) or study.minutes
-                records = sweep.measure(specs.values(), where, args.workers, minutes, args.keep_weights, share=share)
-                whole = args.until_decided and len(records) == len(specs)
-                more = notebook.next_look(study, frame(records)) if whole else {}
-                specs |= more
-            to_go += len(specs) - len(records)
-        except DoesNotFit as e:  # the other notebooks can be measured all the same
-            large[study.slug] = str(e)
-            records = [where.get(k) for k in specs if k in where]
-        print(f"{study.slug}: {len(records)} of {_many(len(specs), 'run')} stored in {where.root}", flush=True)
-        if args.out:
-            export(records, args.out / args.profile / study.slug / "runs.jsonl")
-            runs = frame(records)
-            for claim in study.claims if len(records) == len(specs) else ():
-                print(f"{claim.id}: {notebook.judge(study, runs, claim.id).sentence}")
+    with _progress(studies, where, args) as progress:
+        for number, study in enumerate(studies, 1):
+            progress.part = f"notebook {number} of {len(studies)}" * (len(studies) > 1)
+            specs, more, records = study.specs, study.specs, []
+            try:
+                while more:
+                    minutes = _left(args.minutes, began) or study.minutes
+                    records = sweep.measure(
+                        specs.values(), where, args.workers, minutes, args.keep_weights, share=share, progress=progress
+                    )
+                    whole = args.until_decided and len(records) == len(specs)
+                    more = notebook.next_look(study, frame(records)) if whole else {}
+                    specs |= more
+                to_go += len(specs) - len(records)
+            except DoesNotFit as e:  # the other notebooks can be measured all the same
+                large[study.slug] = str(e)
+                records = [where.get(k) for k in specs if k in where]
+            said.append(f"{study.slug}: {len(records)} of {_many(len(specs), 'run')} stored in {where.root}")
+            if args.out:
+                export(records, args.out / args.profile / study.slug / "runs.jsonl")
+                runs, judged = frame(records), study.claims if len(records) == len(specs) else ()
+                said += [f"{c.id}: {notebook.judge(study, runs, c.id).sentence}" for c in judged]
+    print("\n".join(said), flush=True)
     return large, to_go
 
 
 def _unfinished(count: int) -> Unfinished:
     return Unfinished(f"The time budget is spent with {_many(count, 'run')} to go: run the same command to go on.")
+
+
+def _progress(studies: list, where, args: argparse.Namespace):
+    """The line that says how far a command is: a run is expected to take here what it took for the committed results, or as
+    long as the middle one of them."""
+    from repro.core import sweep
+    from repro.core.progress import Progress
+    from repro.core.store import load
+    from repro.pages import logs
+
+    names = [k for k in dict.fromkeys(k for study in studies for k in study.specs)]
+    to_do = [k for k in names if k not in where]
+    files = (places.reference() / args.profile / study.slug / "runs.jsonl" for study in studies)
+    took = {r.key: r.provenance["wall_seconds"] for file in files if file.exists() for r in load(file)}
+    known = sorted(took[k] for k in to_do if k in took)
+    shares = dict.fromkeys(to_do, 1.0)
+    if expected := 0 < len(to_do) <= 2 * len(known):
+        shares = {k: took.get(k, known[len(known) // 2]) for k in to_do}
+    pace = expected * (args.workers or sweep.default_workers())
+    return Progress(len(names), shares, pace=pace, log=logs.of(args.log))
 
 
 def _tell_time(studies: list, where: Store, workers: int) -> None:

@@ -234,8 +234,8 @@ def test_many_puts_at_once_leave_one_whole_run(store):
 
 
 def test_weights_are_stored_along(store, tmp_path):
-    (tmp_path / "w.pt").write_bytes(b"weights")
-    store.put(record(), tmp_path / "w.pt")
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    store.put(record(), tmp_path / "weights.pt")
     assert (store.root / ("a" * 16) / "weights.pt").read_bytes() == b"weights"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import get_args
 
 from repro.errors import ReproError
@@ -126,20 +126,8 @@ class Untrained:
     """No training at all: the random encoder, or raw pixels with the backbone "pixels". The floors of every figure."""
 
 
-@dataclass(frozen=True)
-class Loaded(Untrained):
-    """A backbone's weights from a file, which are probed and not trained. sha256: of the file. mean, std: what its images
-    are normalised by; () for the data's own. file: its path; no part of the key."""
-
-    name: str = ""
-    sha256: str = ""
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    file: str = field(default="", compare=False)
-
-
 Trained = SimCLR | BarlowTwins | VICReg | BarlowMultiView | VICRegMultiView | BYOL | SimSiam | MoCo | InstanceSimCLR
-Method = Trained | MSR | SimSiamMSR | Supervised | Untrained | Loaded
+Method = Trained | MSR | SimSiamMSR | Supervised | Untrained
 METHODS = {m.__name__.lower(): m for m in get_args(Trained)}
 
 

@@ -34,6 +34,7 @@ except ImportError:  # a system without it is as a disk without locks
     fcntl = None
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what disks without locks answer
+EPOCHS = "epochs.jsonl"
 FORMAT = 1  # raise it when a stored run of an older version can no longer be read as one of this
 
 
@@ -98,14 +99,14 @@ class Store:
                 "the other runs are intact."
             ) from None
 
-    def put(self, record: Record, weights: Path | None = None) -> None:
-        """Store a run, whole or not at all. A run already there stays as it is, but for weights that it lacks."""
+    def put(self, record: Record, *files: Path) -> None:
+        """Store a run with files, whole or not at all. A run already there stays as it is, but for files that it lacks."""
         tmp = None
         try:
             tmp = Path(tempfile.mkdtemp(prefix=f".tmp-{record.key}-", dir=self.root))
             io.write(tmp / "run.json", json.dumps(_document(record), indent=1))
-            if weights is not None:
-                shutil.copyfile(weights, tmp / "weights.pt")
+            for file in files:
+                shutil.copyfile(file, tmp / file.name)
             # rename onto an existing non-empty folder fails: then another process was first, with the same numbers
             os.rename(tmp, self.root / record.key)
             io.sync(self.root)
@@ -113,8 +114,9 @@ class Store:
             if tmp is not None:
                 shutil.rmtree(tmp, ignore_errors=True)
             if e.errno in (errno.EEXIST, errno.ENOTEMPTY) and record.key in self:
-                if weights is not None and not self.weights(record.key).exists():
-                    io.write_atomic(self.weights(record.key), weights.read_bytes())
+                for file in files:
+                    if not (self.root / record.key / file.name).exists():
+                        io.write_atomic(self.root / record.key / file.name, file.read_bytes())
                 return
             raise io.disk_error(e, self.root) from e
 
@@ -140,6 +142,22 @@ class Store:
         except OSError as e:
             raise io.disk_error(e, self.root) from e
         return path
+
+    def to_keep(self, key: str) -> list[Path]:
+        """What is stored with a run of what it left beside its checkpoint: its weights, its epochs if they are few."""
+        found = [self.root / f".work-{key}" / name for name in ("weights.pt", EPOCHS)]
+        return [p for p in found if p.exists() and (p.name != EPOCHS or p.stat().st_size < 2**20)]
+
+    def log(self, key: str, line: dict[str, Any]) -> bool:
+        """Add a line to the epochs beside a run's checkpoint; False if it is there, of a run that goes on from before it."""
+        try:
+            with (self.scratch(key) / EPOCHS).open("a+") as f:
+                f.seek(0)
+                if new := sum(1 for _ in f) < line["epoch"]:
+                    f.write(json.dumps(_nan_to_none(line)) + "\n")
+                return new
+        except OSError as e:
+            raise io.disk_error(e, self.root) from e
 
     def left(self, key: str) -> bool:
         return (self.root / f".work-{key}").exists()

@@ -45,6 +45,7 @@ MEASURED_BY = {  # kind of spec: the function that takes it and returns a Result
     "StepSpec": "repro.bench.step:run",
     "ViewsSpec": "repro.bench.views:run",
 }
+Watch, Tell = Callable[[int, int, float], None], Callable[[dict[str, Any]], None]
 SIGN_SECONDS = 20.0  # between two signs of life of a run
 TIMINGS = ("LossSpec", "LoaderSpec", "StepSpec", "ViewsSpec")
 TRIED_BY = {  # kind of spec: the function that tries every distinct one of a list, and yields a line each
@@ -84,8 +85,10 @@ def measure(
     keep_weights: bool = False,
     checkpoint_seconds: float = 30.0,
     quiet: bool = False,
-    watch: Callable[[int, int, float], None] | None = None,
+    watch: Watch | None = None,
     share: tuple[int, int] | None = None,
+    log: Tell | None = None,
+    progress: Progress | None = None,
 ) -> list[Record]:
     """The stored runs of `specs`, measuring those that are not stored yet.
 
@@ -95,6 +98,8 @@ def measure(
     along the way where one process measures. A second process may measure into the same store: each run is made once.
     share: (i, K) for the i-th of K processes that measure the same specs: it begins with its own share, which needs no
     lock, helps with the rest, and leaves when others are at all that is left.
+    log: is called here with every epoch of every run, as `Store.log` writes it. progress: of a longer work that this one is
+    part of, with a log of its own.
     A spec that starts from another run (`start`) has that one measured first, and its weights kept.
     Raises ReproError if a spec cannot run or the store cannot be written; what is stored stays stored. Raises DoesNotFit
     for runs that do not fit into memory when all others are made.
@@ -122,14 +127,17 @@ def measure(
     deadline = time.time() + 60 * minutes if minutes else float("inf")
     terms = _Terms(str(store.root), deadline, checkpoint_seconds, commit(), keep_weights, share is None, ids)
     keeping = replace(terms, keep_weights=True)
-    total, to_do = len(wanted.keys() | starts.keys()), len(missing) + len(starts)
-    with Progress(total, total - to_do, quiet) as progress:
+    total, large = len(wanted.keys() | starts.keys()), len(progress.too_large) if progress else 0
+    own = Progress(total, dict.fromkeys((*missing, *starts), 1.0), quiet, log=log)
+    with contextlib.nullcontext(progress) if progress else own as progress:
+        for k in wanted.keys() & progress.to_do.keys() - missing.keys() - starts.keys():
+            progress.hear(k)  # by another process, since the longer work began
         # runs that share a GPU lengthen each other's steps, so what only takes times goes first, one at a time
         for part, how, most in ((timed, terms, 1), (starts, keeping, many), (rest, terms, many)):
             if part and time.time() < deadline:
                 _measure_all(part, how, min(most, len(part)), progress, watch or progress.step)
-    if progress.too_large:
-        raise DoesNotFit(*progress.too_large)
+    if progress.too_large[large:]:
+        raise DoesNotFit(*progress.too_large[large:])
     return [store.get(k) for k in wanted if k in store]
 
 
@@ -216,7 +224,7 @@ def _measure_all(specs: dict[str, Any], terms: _Terms, workers: int, progress: P
     with stopping.setting(stop):
         if workers == 1:
             with _one_thread():
-                for event in _walk(specs, terms, bytearray(len(specs)), stop.is_set, watch):
+                for event in _walk(specs, terms, bytearray(len(specs)), stop.is_set, progress.hear, watch):
                     progress.hear(event)
         else:
             _in_workers(specs, terms, workers, progress, stop)
@@ -248,7 +256,7 @@ def _in_workers(specs: dict[str, Any], terms: _Terms, count: int, progress: Prog
                     event = pipe.recv()
                 except EOFError:
                     event = None if stop.is_set() else ReproError(DIED)
-                if isinstance(event, (str, DoesNotFit)):
+                if isinstance(event, (str, dict, DoesNotFit)):
                     progress.hear(event)
                 else:
                     pipes.remove(pipe)
@@ -279,7 +287,7 @@ def _work(
 
             torch.cuda.set_device(number % torch.cuda.device_count())
         with _one_thread():
-            for event in _walk(specs, terms, given_up, lambda: told.is_set() or halt.value):
+            for event in _walk(specs, terms, given_up, lambda: told.is_set() or halt.value, pipe.send):
                 pipe.send(event)
         if not told.is_set():
             pipe.send(None)
@@ -313,7 +321,8 @@ def _walk(
     terms: _Terms,
     given_up: MutableSequence[int],
     stopped: Callable[[], bool],
-    watch: Callable[[int, int, float], None] = lambda *_: None,
+    tell: Tell = lambda line: None,
+    watch: Watch = lambda *_: None,
 ) -> Iterator[str | DoesNotFit]:
     """Measure what no other process is at, in order, until all is stored; then wait for the others' runs, and take over
     what they leave. Yields the key of every run that is stored, and DoesNotFit for one that is not. given_up: marks those
@@ -331,7 +340,7 @@ def _walk(
             if given_up[number]:
                 continue
             try:
-                if _measure(specs[name], terms, over, watch):
+                if _measure(specs[name], terms, over, tell, watch):
                     yield name
                 else:
                     later.append((number, name))
@@ -345,7 +354,7 @@ def _walk(
             time.sleep(0.2)
 
 
-def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable[[int, int, float], None]) -> bool:
+def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], tell: Tell, watch: Watch) -> bool:
     """Measure one spec. Whether it is stored: False if another process is at it, or if it was stopped."""
     store, name, kind = Store(terms.store), key(spec), type(spec).__name__
     keep = terms.keep_weights and trains(spec)
@@ -366,7 +375,11 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
             if over():
                 raise Stopped
 
-        run, weights, data_id = _function(MEASURED_BY[kind]), None, terms.data_ids.get(name, "")
+        def epoch(line: dict[str, Any]) -> None:
+            if store.log(name, line):
+                tell({"run": name, **line})
+
+        run, data_id = _function(MEASURED_BY[kind]), terms.data_ids.get(name, "")
         if data_id:
             mark = store.scratch(name) / "data_id"
             if mark.exists() and differ(mark.read_text(), data_id):
@@ -374,10 +387,8 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
             write_atomic(mark, data_id)
         try:
             if kind == "RunSpec":
-                scratch = store.scratch(name)
                 with alone() if spec.timed else contextlib.nullcontext():
-                    result = run(spec, scratch, tick, terms.checkpoint_seconds, keep)
-                weights = scratch / "weights.pt" if keep else None
+                    result = run(spec, store.scratch(name), tick, terms.checkpoint_seconds, keep, epoch)
             else:
                 with _function(ALONE)():
                     if kind == "DetectSpec":
@@ -402,7 +413,7 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], watch: Callable
             **{k: v if isinstance(v, list) else round(v, 3) for k, v in result.timing.items()},
         }
         record = Record(name, kind, to_dict(spec), result.metrics, result.curves, provenance)
-        store.put(record, weights if weights and weights.exists() else None)
+        store.put(record, *store.to_keep(name))
         store.done(name)
         return True
 

@@ -11,7 +11,8 @@ import multiprocessing
 import os
 import re
 import signal
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -82,24 +83,33 @@ def check(slug: str, given: dict[str, str]) -> dict[str, Any]:
     return out
 
 
-def execute(jobs: list[tuple[str, dict[str, Any]]], profile: str, parallel: int = 1) -> list[Path]:
+def execute(
+    jobs: list[tuple[str, dict[str, Any]]],
+    profile: str,
+    parallel: int = 1,
+    tell: Callable[[str], None] = lambda slug: None,
+) -> list[Path]:
     """Execute notebooks, (slug, parameters) each, into build/notebooks/<profile>/; their paths.
 
-    parallel: processes; more than one only where the runs are stored already. Raises ReproError with the notebook's own
-    sentence when a cell fails; the notebook executed before, if there was one, stays in place.
+    parallel: processes; more than one only where the runs are stored already. tell(slug) is called after each. Raises
+    ReproError with the notebook's own sentence when a cell fails; the notebook executed before, if there was one, stays in
+    place.
     """
     folder = places.executed() / profile
     folder.mkdir(parents=True, exist_ok=True)
     work = [(slug, given, folder / f"{claims.notebooks()[slug]}.ipynb") for slug, given in jobs]
     if parallel == 1 or len(work) == 1:
-        return [_execute(*item) for item in work]
+        return [(_execute(*item), tell(item[0]))[0] for item in work]
     places.short_sockets()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["papermill"])  # its import takes a second or two: once for all of them
     with ProcessPoolExecutor(min(parallel, len(work)), context, _surround, (dict(os.environ),)) as pool:
         try:
             with stopping.held():
-                made = [pool.submit(_execute, *item) for item in work]
+                made = {pool.submit(_execute, *item): item[0] for item in work}
+            for m in as_completed(made):
+                m.result()
+                tell(made[m])
             return [m.result() for m in made]
         except BrokenProcessPool:
             raise ReproError("A notebook's process died: run it again, one at a time.") from None

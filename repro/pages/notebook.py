@@ -205,11 +205,11 @@ def _spark(points: list[tuple[float, float]]) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def measure(study: Study, workers: int = 0) -> pd.DataFrame:
+def measure(study: Study, workers: int = 0, log: sweep.Tell | None = None) -> pd.DataFrame:
     """One row for each run of every claim of the study, from the store where they are there, measured where not.
 
     A run that several claims share is measured once. Runs of further looks (`Study.longest`) are there if they are stored.
-    The numbers are also written to runs.jsonl beside the figures.
+    The numbers are also written to runs.jsonl beside the figures. log: sees every epoch of every run while it goes, a dict.
     """
     specs = study.specs
     more = {k: s for k, s in study.longest.specs.items() if k not in specs}
@@ -228,7 +228,7 @@ def measure(study: Study, workers: int = 0) -> pd.DataFrame:
         where = store.Store(places.store())
         take_up(where, study)
         sweep.set_aside(specs | more, where)
-        records = sweep.measure(specs.values(), where, workers, study.minutes)
+        records = sweep.measure(specs.values(), where, workers, study.minutes, log=log)
         records += [where.get(k) for k in more if k in where]
     if specs and not records:
         raise ReproError(f"No run of {study.slug} is stored yet: give it more minutes, or run it again to go on.")

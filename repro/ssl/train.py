@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from repro import data
-from repro.core.methods import Loaded, Supervised, Untrained
+from repro.core.methods import Supervised, Untrained
 from repro.core.spec import RunSpec
 from repro.core.store import Result
 from repro.errors import DoesNotFit, ReproError
@@ -27,7 +27,7 @@ from repro.ssl import checkpoint, engine, feed, pairs, probing, ranks, trial, we
 from repro.ssl.methods import Learner
 from repro.ssl.step import Step, build
 
-Tick = Callable[[int, int, float], None]
+Tick, Log = Callable[[int, int, float], None], Callable[[dict], None]
 
 
 def run(
@@ -36,18 +36,20 @@ def run(
     tick: Tick = lambda step, steps, loss: None,
     checkpoint_seconds: float = 30.0,
     keep_weights: bool = False,
+    log: Log = lambda line: None,
 ) -> Result:
     """Pretrain and probe. Returns metrics `<probe>_<split>_<task>` in percent and, per epoch, the curves.
 
     scratch: a folder for checkpoints; a run found there goes on. tick(step, steps, loss) is called after every step and
     may raise to stop the run; the loss is that of the last finished epoch. keep_weights: leave weights.pt in scratch.
+    log(line) is called after every epoch with its epoch, step, steps, loss, seconds (of training), and what probes read.
     Raises ReproError for a spec that cannot run, DoesNotFit where memory is short; a run whose loss is not finite returns
     with diverged = 1.
     """
     if not isinstance(spec.method, Untrained):
         ranks.call(run, spec, scratch)
     try:
-        return _run(spec, scratch, tick, checkpoint_seconds, keep_weights)
+        return _run(spec, scratch, tick, checkpoint_seconds, keep_weights, log)
     except torch.OutOfMemoryError:
         pass  # the exception holds the run's tensors until this block is left
     if ranks.world() > 1:
@@ -55,13 +57,15 @@ def run(
     raise DoesNotFit(trial.what_fits(spec))
 
 
-def _run(spec: RunSpec, scratch: Path | None, tick: Tick, checkpoint_seconds: float, keep_weights: bool) -> Result:
+def _run(
+    spec: RunSpec, scratch: Path | None, tick: Tick, checkpoint_seconds: float, keep_weights: bool, log: Log
+) -> Result:
     device = engine.device()
     engine.prepare(device, spec.precision)
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
     tasks = _tasks(spec, dataset)
     learner = build(spec, dataset.train.images.shape[-1], device)
-    if isinstance(spec.method, Loaded):
+    if isinstance(spec.method, weights.Loaded):
         net, dataset = weights.put_in(spec, dataset)
         learner.backbone = net.to(device, memory_format=torch.channels_last)
     if isinstance(spec.method, Untrained):
@@ -72,7 +76,7 @@ def _run(spec: RunSpec, scratch: Path | None, tick: Tick, checkpoint_seconds: fl
         online = probing.Online(learner.features, dataset.tasks[tasks[0]], spec.probes.online_norm, device)
     read = functools.partial(ranks.by_leader(probing.read), spec, learner, dataset, tasks, online=online)
     result = _train(spec, learner, dataset, dataset.train.labels[tasks[0]], online, read,
-                    checkpoint.Checkpoint(scratch, checkpoint_seconds), ranks.together(tick))  # fmt: skip
+                    checkpoint.Checkpoint(scratch, checkpoint_seconds), ranks.together(tick), log)  # fmt: skip
     if keep_weights and scratch and not result.metrics["diverged"]:
         checkpoint.save(scratch / "weights.pt", learner.state_dict())
     return result
@@ -87,6 +91,7 @@ def _train(
     read: Callable[..., dict[str, float]],
     saved: checkpoint.Checkpoint,
     tick: Tick,
+    log: Log,
 ) -> Result:
     """The loop: a step a batch, what is read along the way, and checkpoints. read(curves, final): the probes."""
     device = engine.device()
@@ -121,29 +126,31 @@ def _train(
         loss_sum += loss
         done, last = number + 1, number + 1 == steps
         if done % per_epoch == 0 or last:
-            epoch = math.ceil(done / per_epoch)
-            curves["epoch"].append(epoch)
+            curves["epoch"].append(math.ceil(done / per_epoch))
             curves["loss"].append(loss_sum.item() / (number % per_epoch + 1))  # the host waits for the device
             loss_sum.zero_()
             with clock.paused():
                 clock.end_epoch()
                 if ranks.agree(not (math.isfinite(curves["loss"][-1]) and _finite(learner))):
                     return Result({"diverged": 1.0, "steps_done": float(done)}, curves, clock.timing())
-                if spec.probes.every and epoch % spec.probes.every == 0 and not last:
-                    probing.to_curves(curves, epoch, read(curves=curves, final=False))
+                if not last:
+                    log(clock.line(curves, done, steps) | _read(spec, read, curves))
         if watched and (done % spec.probes.pairs == 0 or last):
             with clock.paused(loss_sum):
                 read_pairs(learner, watched, curves, done)
         saved.after_step(functools.partial(tick, done, steps, (curves["loss"] or [math.nan])[-1]), write)
 
-    metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1], **_last(spec, read, curves)}
+    scores = _read(spec, read, curves, final=True)
+    log(clock.line(curves, done, steps) | scores)
+    metrics = {"diverged": 0.0, "steps_done": float(steps), "loss": curves["loss"][-1], **scores}
     return Result(metrics, curves, clock.timing() | engine.used(device, ways) | ranks.used())
 
 
-def _last(spec: RunSpec, read: Callable[..., dict[str, float]], curves: dict[str, list]) -> dict[str, float]:
-    """What is read at the end; the curves get it where their turn is now."""
-    scores = read(curves=curves, final=True)
-    if spec.probes.every and curves["epoch"][-1] % spec.probes.every == 0:
+def _read(spec: RunSpec, read: Callable[..., dict[str, float]], curves: dict[str, list], final: bool = False) -> dict:
+    """What the probes read after an epoch, where it is their turn and at the end; the curves get what is read in turn."""
+    turn = spec.probes.every and curves["epoch"][-1] % spec.probes.every == 0
+    scores = read(curves=curves, final=final) if turn or final else {}
+    if turn:
         probing.to_curves(curves, curves["epoch"][-1], scores)
     return scores
 
@@ -200,6 +207,11 @@ class Clock:
     def end_epoch(self) -> None:
         for name in ("seconds", "cpu_seconds"):
             self.so_far[f"epoch_{name}"].append(round(self.so_far[name], 4))
+
+    def line(self, curves: dict[str, list], step: int, steps: int) -> dict:
+        """The last epoch as a log has it."""
+        now = {"epoch": curves["epoch"][-1], "step": step, "steps": steps, "loss": curves["loss"][-1]}
+        return now | {"seconds": round(self.so_far["seconds"], 3)}
 
     def timing(self) -> dict:
         """train_seconds, and the seconds (wall, CPU) up to the end of each epoch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from repro import data
 from repro.core import io, places
-from repro.core.methods import Loaded
+from repro.core.methods import Untrained
 from repro.core.own import Own
 from repro.core.spec import RunSpec, flatten
 from repro.core.store import Record, Store
@@ -151,8 +151,20 @@ def _card(record: Record, norm: tuple[list[float], list[float]], code: str) -> s
 # --- in ---------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Loaded(Untrained):
+    """A backbone's weights from a file, a method that trains nothing. sha256: of the file. mean, std: what its images are
+    normalised by; () for the data's own. file: its path; no part of the key."""
+
+    name: str
+    sha256: str
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    file: str = field(default="", compare=False)
+
+
 def method(file: Path, imagenet: bool = False) -> Loaded:
-    """A file of weights as a method that trains nothing. imagenet: its images are normalised by ImageNet's mean and
+    """A file of weights as the method of a run. imagenet: its images are normalised by ImageNet's mean and
     deviation; else by those that the file itself tells, as ours do, or by the data's own."""
     if not file.is_file():
         raise ReproError(f"There is no file {file}: name the one that holds the weights.")
