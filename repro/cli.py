@@ -175,6 +175,7 @@ def _add_results(add: Callable[..., argparse.ArgumentParser]) -> None:
     pair.add_argument("notebook", metavar="NOTEBOOK", help="slug or name, e.g. augmentations")
     for name, metavar in (("first", "A"), ("second", "B")):
         pair.add_argument(name, metavar=metavar, help="a filter, as in stack=crop,method=SimCLR, or a run's key")
+    pair.add_argument("--figure", type=Path, metavar="FILE", help="draw both cells' curves, as .svg, .png or .pdf")
     pair.add_argument("--column", default="", help="what is compared (default: linear probe, test, first task)")
     kept = add("weights", _weights, "Trained backbones, of runs kept with --keep-weights: list them, or export one.")
     kept.add_argument("action", choices=["list", "export"])
@@ -489,14 +490,14 @@ def _claims(args: argparse.Namespace) -> int:
     return 0
 
 
-def _table(names: list[str], profile: str):
+def _table(names: list[str], profile: str, curves: bool = False):
     """The runs of notebooks, all if none is named, as a frame. Raises ReproError where there is none."""
     import pandas as pd
 
     from repro.pages import notebook, results
 
     slugs = _slugs(names, [slug for slug in claims.notebooks() if claims.of(slug)])
-    tables = [t for slug in slugs if len(t := results.table(notebook.study(slug, profile)))]
+    tables = [t for slug in slugs if len(t := results.table(notebook.study(slug, profile), curves))]
     if not tables:
         raise ReproError(f"No run is stored at profile {profile}: measure first, with `repro measure`.")
     return pd.concat(tables, ignore_index=True)
@@ -517,7 +518,10 @@ def _results(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from repro.pages import results
 
-    print(results.compare(_table([args.notebook], args.profile), args.first, args.second, args.column))
+    runs = _table([args.notebook], args.profile, curves=True)
+    print(results.compare(runs, args.first, args.second, args.column))
+    if args.figure:
+        results.draw(runs, args.first, args.second, args.figure)
     return 0
 
 

@@ -174,7 +174,8 @@ def page(pages):
 
 
 def test_pages_are_those_with_something_to_show(pages):
-    assert set(pages) == {"index.html", "quick/batch_size.html", "quick/start_here.html", "gpu/batch_size.html"}
+    shown = {name for name in pages if not name.startswith("reference/")}
+    assert shown == {"index.html", "quick/batch_size.html", "quick/start_here.html", "gpu/batch_size.html"}
 
 
 def test_every_link_and_image_leads_somewhere(gallery, pages):
@@ -199,7 +200,9 @@ def test_every_link_and_image_leads_somewhere(gallery, pages):
 
 def test_nothing_is_loaded_from_elsewhere_and_nothing_runs(gallery, pages):
     for name, soup in pages.items():
-        assert not soup.find_all(["script", "iframe", "object", "embed", "style", "form"]), name
+        scripts = soup.find_all("script")
+        assert [s.get("src") for s in scripts] == [None] * (name == "index.html"), name  # the search box
+        assert not soup.find_all(["iframe", "object", "embed", "style", "form"]), name
         assert not [t for t in soup.find_all(True) if any(a.startswith("on") for a in t.attrs)], name
     css = (gallery / "style.css").read_text()
     assert "url(" not in css
@@ -303,6 +306,41 @@ def test_claim_map_is_in_order(pages):
     ids = [li.get_text(" ", strip=True).split()[0] for li in pages["index.html"].select(".map li")]
     half = ids[: len(ids) // 2]
     assert half == sorted(load().claims, key=_natural)
+
+
+def test_index_begins_with_a_sentence_a_claim_the_strongest_evidence_first(pages):
+    index = pages["index.html"]
+    found = {li.find(class_="id").get_text(): li for li in index.select(".found > li")}
+    assert list(found) == ["A3", "A4", "A5"]  # two on stand-ins, then a toy
+    assert "2.1 points. quick, stand-in. The claim: SimCLR's gap" in found["A4"].get_text(" ", strip=True)
+    order = [index.find(id=name).sourceline for name in ("found", "forests", "standing", "part-1")]
+    assert order == sorted(order)
+
+
+def test_without_scripts_the_index_has_filters_and_no_search_box(pages, gallery):
+    index, css = pages["index.html"], (gallery / "style.css").read_text()
+    assert index.find(id="find").has_attr("hidden")  # until the script shows it
+    tags = {tag for row in index.select(".row") for tag in row["data-v"].split()}
+    for radio in index.select(".filter input[id^=on-]"):
+        assert f":has(#{radio['id']}:checked)" in css
+        assert radio["id"].removeprefix("on-") in tags | {"inconclusive"}
+    assert all(f":has(#{r['id']}:checked)" in css for r in index.select(".filter input[name=paper]")[1:])
+
+
+def test_reference_has_every_public_function_and_the_losses_with_equation_and_example(pages):
+    import repro.ssl.losses as losses
+
+    page = pages["reference/methods.html"]
+    names = {h["id"] for h in page.find_all("h3")}
+    assert {
+        f"repro.ssl.losses.{n}" for n, v in vars(losses).items() if getattr(v, "__module__", "") == losses.__name__
+    } <= names
+    assert "repro.core.methods.SimCLR" in names
+    section = page.find(id="repro.ssl.losses.nt_xent").find_all_next(["math", "pre"], limit=2)
+    assert section[0].name == "math"
+    assert section[1].get_text().split()[-1] == "0.2395"
+    assert pages["reference/core.html"].find(id="repro.core.store.Store.put")
+    assert not pages["reference/core.html"].find(id=re.compile(r"\._"))
 
 
 # --- a notebook's page
@@ -539,6 +577,7 @@ FLAGS = (
 def test_a_browser_shows_the_page_whole(gallery, tmp_path, width, dark):
     """Each page in a frame: every image decoded and in the right theme, no sideways scrolling."""
     names = sorted(str(p.relative_to(gallery)) for p in gallery.rglob("*.html"))
+    names = [n for n in names if not n.startswith("reference/") or n.endswith("methods.html")]
     style = f"position:absolute;left:0;top:0;width:{width}px;height:12000px;border:0"
     probe = tmp_path / "probe.html"
     probe.write_text(
@@ -571,6 +610,39 @@ def test_a_browser_shows_the_page_whole(gallery, tmp_path, width, dark):
         assert figures.contrast(ground, ink) > 7
         assert (sum(ground) < sum(ink)) == dark
     assert sum(len(page["images"]) for page in seen) >= 8
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_a_filter_and_a_search_leave_what_fits(gallery, tmp_path):
+    probe = tmp_path / "probe.html"
+    probe.write_text(
+        f'<iframe src="{(gallery / "index.html").as_uri()}" style="width:1200px;height:900px"></iframe><pre id="out"></pre>'
+        """<script>
+        onload = () => {
+          const d = document.querySelector("iframe").contentDocument, all = (s) => [...d.querySelectorAll(s)];
+          const there = (s) => all(s).filter(r => r.checkVisibility());
+          const seen = () => there(".claims > .row").map(r => r.querySelector(".id").textContent);
+          const pick = (id) => { d.getElementById(id).checked = true; return seen(); };
+          const find = (text) => { d.getElementById("find").value = text;
+            d.getElementById("find").dispatchEvent(new Event("input")); return seen(); };
+          const told = {mixed: pick("on-mixed"), gpu: pick("on-gpu")};
+          pick("on-contradicted"); told.both = seen();
+          all(".filter fieldset label:first-of-type input").forEach(i => i.checked = true);
+          told.msr = pick("paper-msr"); told.papers = there(".paper").length;
+          told.found = find("simsiam as well");
+          out.textContent = JSON.stringify(told);
+        };
+        </script>"""
+    )
+    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}", probe.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    told = json.loads(BeautifulSoup(done.stdout, "html.parser").find(id="out").get_text())
+    assert told["mixed"] == ["A4"]
+    assert told["gpu"] == []  # mixed at gpu
+    assert told["both"] == ["A3"]
+    assert set(told["msr"]) == {e.id for e in load().claims.values() if e.paper == "msr"}
+    assert (told["papers"], told["found"]) == (1, ["B8"])
 
 
 def _rgb(css):

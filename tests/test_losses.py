@@ -1,5 +1,6 @@
 """The losses: golden values, slow references written from the papers' equations, invariances, gradients."""
 
+import doctest
 import math
 
 import pytest
@@ -19,6 +20,12 @@ def random(views: int, n: int = 5, d: int = 4, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(n, d, generator=generator, dtype=torch.float64)
     return image + 0.5 * torch.randn(views, n, d, generator=generator, dtype=torch.float64)
+
+
+def test_the_examples_in_the_docstrings_hold():
+    found = doctest.testmod(losses, extraglobs={"z": torch.eye(2).expand(2, 2, 2)})
+    assert found.attempted >= 5
+    assert not found.failed
 
 
 LOSSES = {

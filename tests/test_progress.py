@@ -72,7 +72,8 @@ def test_every_epoch_is_told_once_and_kept_with_the_run(store, tiny, monkeypatch
         return real(spec, scratch, stop, *rest)
 
     monkeypatch.setattr(train, "run", stopping)
-    sweep.measure([spec], store, workers=1, quiet=True, checkpoint_seconds=1e9, log=seen.append)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.measure([spec], store, workers=1, quiet=True, checkpoint_seconds=1e9, log=seen.append)
     (store.scratch(key(spec)) / "checkpoint.pt").unlink()  # it goes on from the beginning
     [record] = sweep.measure([spec], store, workers=1, quiet=True, log=seen.append)
     assert [line["epoch"] for line in seen] == [1, 2, 3]

@@ -57,6 +57,16 @@ def test_two_cells_are_compared_over_their_seeds(runs):
     assert "1 seeds: " in results.compare(runs, *keys)
 
 
+def test_curves_of_two_cells_are_drawn(tmp_path, capsys):
+    cells = ["stack=crop+gray,method=SimCLR,lr=1.2", "stack=crop,method=SimCLR,lr=1.2"]
+    file = tmp_path / "curves.svg"
+    assert main(["compare", "augmentations", *cells, "--figure", str(file)]) == 0
+    assert "<svg" in file.read_text()
+    runs = results.table(notebook.study("augmentations", "quick"), curves=True)
+    with pytest.raises(results.ReproError, match="One of the two has no curves"):
+        results.draw(runs, cells[0], "method=Untrained,backbone=pixels", file)
+
+
 @pytest.mark.parametrize(
     ("filter_", "said"),
     [

@@ -18,8 +18,9 @@ from repro.pages.notebook import Study, study
 LEFT_OUT = ("curves", "epoch_seconds", "epoch_cpu_seconds", "versions")
 
 
-def table(study: Study) -> pd.DataFrame:
-    """The runs of a study that are in the store, else among the committed results, in the plan's order."""
+def table(study: Study, curves: bool = False) -> pd.DataFrame:
+    """The runs of a study that are in the store, else among the committed results, in the plan's order. curves: with their
+    curves, as a dict each."""
     where, path = store.Store(places.store()), places.reference() / study.profile.name / study.slug / "runs.jsonl"
     committed = {r.key: r for r in store.load(path)} if path.exists() else {}
     told: dict[str, dict[str, Any]] = {}
@@ -31,8 +32,10 @@ def table(study: Study) -> pd.DataFrame:
             mine["claims"] = f"{mine['claims']} {claim.id}".strip()
     runs = store.frame(filter(None, (where.get(k) if k in where else committed.get(k) for k in told)))
     labels = pd.DataFrame([told[k] for k in runs["key"]])
+    whole = runs.get("curves")
     runs = runs.drop(columns=[c for c in (*LEFT_OUT, *labels) if c in runs])
-    return pd.concat([labels, runs.map(lambda v: json.dumps(v) if isinstance(v, (list, tuple, dict)) else v)], axis=1)
+    flat = pd.concat([labels, runs.map(lambda v: json.dumps(v) if isinstance(v, (list, tuple, dict)) else v)], axis=1)
+    return flat.assign(curves=whole) if curves else flat
 
 
 def write(runs: pd.DataFrame, csv: Path | None, parquet: Path | None) -> None:
@@ -65,6 +68,27 @@ def compare(runs: pd.DataFrame, first: str, second: str, column: str = "") -> st
         raise ReproError(f"{first} and {second} have no seed in common: measure more.")
     found, (left, right) = stats.paired(both[:, 0], both[:, 1]), both.mean(0)
     return f"{first}: {left:.2f}\n{second}: {right:.2f}\n{column}, difference, {found.n} seeds: {found.text(2)}"
+
+
+def draw(runs: pd.DataFrame, first: str, second: str, file: Path) -> None:
+    """Write a picture of the curves of two cells, a panel each: the mean over seeds and its interval by epochs. runs: of
+    `table` with curves."""
+    from repro import figures
+
+    cells = {text: [c for c in _cell(runs, text)["curves"] if c.get("epoch")] for text in (first, second)}
+    if not all(cells.values()):
+        raise ReproError("One of the two has no curves, as an untrained encoder has none: compare runs that trained.")
+    names = [n for n in cells[first][0] if "epoch" not in n and all(n in c for found in cells.values() for c in found)]
+    with figures.theme("light"):
+        fig, axes = figures.figure(1, len(names), height=3.0, width=3.6 * len(names), squeeze=False)
+        for name, ax in zip(names, axes[0]):
+            for i, found in enumerate(cells.values()):
+                values = [c[name] for c in found]
+                x = next(c for n, c in found[0].items() if "epoch" in n and len(c) == len(values[0]))
+                figures.band(ax, x, values, "AB"[i], i)
+            ax.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        fig.suptitle(f"A: {first}\nB: {second}", fontsize=8, x=0.02, ha="left")
+        fig.savefig(file)
 
 
 def _cell(runs: pd.DataFrame, text: str) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The losses, as pure functions of projections. Each names its convention: coefficients are not portable between them.
 
-`z` is always (V, N, D): V views of N images, D-dimensional projections, in float32 or wider.
+`z` is always (V, N, D): V views of N images, D-dimensional projections, in float32 or wider. The examples are two equal
+views of two images whose projections are orthogonal, `z = torch.eye(2).expand(2, 2, 2)`; their numbers follow by hand.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ from torch import Tensor
 
 
 def nt_xent(z: Tensor, temperature: float) -> Tensor:
-    """NT-Xent, the loss of SimCLR (Chen et al. 2020, Eq. 1; FFCV-SSL paper, Eq. 2): mean over all V N anchors.
+    r"""NT-Xent, the loss of SimCLR (Chen et al. 2020, Eq. 1; FFCV-SSL paper, Eq. 2): mean over all V N anchors.
 
     Cosine similarities; an anchor's candidates are all projections but itself. With more than two views an anchor has
     V - 1 positives: the mean of their log-probabilities, each against the negatives and that positive alone (so that the
     other positives do not count as negatives). V = 2 is the usual form; solo-learn, lightly and stable-pretraining agree.
+
+    $$\ell_a = -\log \frac{e^{s(a, p) / \tau}}{e^{s(a, p) / \tau} + \sum_n e^{s(a, n) / \tau}}$$
+
+    >>> round(nt_xent(z, temperature=0.5).item(), 4)  # log(1 + 2 exp(-2))
+    0.2395
     """
     views, n, _ = z.shape
     flat = F.normalize(z, dim=2).flatten(0, 1)
@@ -37,7 +43,11 @@ def instance(z: Tensor, temperature: float) -> Tensor:
 
 
 def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """MoCo's loss (He et al. 2020, Eq. 1). query, key: (N, D), positives row by row; queue: (K, D) negatives."""
+    """MoCo's loss (He et al. 2020, Eq. 1). query, key: (N, D), positives row by row; queue: (K, D) negatives.
+
+    >>> round(info_nce(z[0], z[1], -z[0], temperature=0.5).item(), 4)  # log(1 + exp(-4) + exp(-2))
+    0.1429
+    """
     query, key, queue = (F.normalize(t, dim=1) for t in (query, key, queue))
     positive = (query * key).sum(1, keepdim=True)
     logits = torch.cat([positive, query @ queue.T], 1) / temperature
@@ -45,11 +55,16 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> T
 
 
 def barlow_twins(z: Tensor, lambda_: float, scale: float = 1.0) -> Tensor:
-    """Barlow Twins (Zbontar et al. 2021, Eq. 1) as its authors code it: each view standardised over the batch as batch
+    r"""Barlow Twins (Zbontar et al. 2021, Eq. 1) as its authors code it: each view standardised over the batch as batch
     norm does (biased variance, eps 1e-5), C = z1' z2 / N; scale * (sum (C_ii - 1)^2 + lambda sum_{i != j} C_ij^2).
 
     With more than two views: the mean over all pairs, exact and at a cost that grows with their number, V (V - 1) / 2;
     `barlow_mean_target` grows with V. (The FFCV-SSL paper's Eq. 3 does not centre; this does.)
+
+    $$\sum_i (C_{ii} - 1)^2 + \lambda \sum_{i \neq j} C_{ij}^2$$
+
+    >>> round(barlow_twins(z, lambda_=0.25).item(), 3)  # C is 1 and -1: 2 lambda
+    0.5
     """
     views, n, _ = z.shape
     z = (z - z.mean(1, keepdim=True)) / torch.sqrt(z.var(1, unbiased=False, keepdim=True) + 1e-5)
@@ -86,12 +101,17 @@ def barlow_mean_target(z: Tensor, beta: float, against_mean: bool = False) -> Te
 
 
 def vicreg(z: Tensor, invariance: float, variance: float, covariance: float) -> Tensor:
-    """VICReg (Bardes et al. 2022, Eqs. 1-6) as its authors code it: mean squared error; hinge on sqrt(unbiased
+    r"""VICReg (Bardes et al. 2022, Eqs. 1-6) as its authors code it: mean squared error; hinge on sqrt(unbiased
     variance + 1e-4), halved over two views; squared off-diagonal covariances (/(N - 1)) summed, /D.
 
     With more than two views: the mean over all pairs, exact and still at a cost that grows with V, since the invariance
     over pairs is the spread about the mean (`spread`) and the other two terms concern single views. (The FFCV-SSL
     paper's Eq. 1 sums the invariance over dimensions; this averages.)
+
+    $$\frac{\lambda}{N D} \sum |z_1 - z_2|^2 + \frac{\mu}{2 D} \sum (1 - \sigma)_+ + \frac{\nu}{D} \sum_{i \neq j} c_{ij}^2$$
+
+    >>> round(vicreg(z, invariance=25, variance=25, covariance=1).item(), 4)  # 25 (1 - sqrt(0.5001)) + 0.5
+    7.8206
     """
     views, n, d = z.shape
     pairs = views * (views - 1) / 2
@@ -139,7 +159,11 @@ def spread_of_pairs(z: Tensor) -> Tensor:
 
 def cosine_distance(prediction: Tensor, target: Tensor) -> Tensor:
     """2 - 2 cos, one direction of BYOL (Grill et al. 2020, Eq. 2) and, up to the constant, SimSiam (Chen & He 2021,
-    Eq. 1); MSR's l(a, b). prediction, target: (..., D); the mean over all but the last axis."""
+    Eq. 1); MSR's l(a, b). prediction, target: (..., D); the mean over all but the last axis.
+
+    >>> cosine_distance(z[0], z[1]).item(), cosine_distance(z[0], z[0].flip(0)).item()
+    (0.0, 2.0)
+    """
     return 2 - 2 * F.cosine_similarity(prediction, target, dim=-1).mean()
 
 

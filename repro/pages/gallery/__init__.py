@@ -1,6 +1,7 @@
 """The gallery: the executed notebooks, their figures, numbers and verdicts as plain web pages.
 
-No script, no network, nothing but files that link to each other: it opens from a disk and is served by any web server.
+No network, nothing but files that link to each other: it opens from a disk and is served by any web server. One script of a
+few lines, the index's search box, which is not there without it; the filters beside it are CSS.
 
 A first reader need not enter.
 """

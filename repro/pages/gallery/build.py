@@ -19,12 +19,13 @@ import nbformat
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from repro.claims import Verdict
+from repro.claims import EVIDENCE, Verdict
 from repro.claims.registry import ClaimEntry, Registry, load
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
 from repro.figures import SIGNS, VERDICTS
 from repro.pages import forest, table, verdicts
+from repro.pages.gallery import reference
 from repro.pages.gallery.render import inline, marks, render
 
 MARKER = ".repro-gallery"  # only a folder that holds it is ever replaced
@@ -271,7 +272,7 @@ def _write(out: Path, sources: Sources) -> None:
     env.globals |= {"PARTS": verdicts.PARTS}
     env.filters |= {"inline": lambda text: Markup(inline(text)), "note": _note}
     css = Path(__file__).with_name("style.css").read_text()
-    (out / "style.css").write_text(_verdict_colours() + css)
+    (out / "style.css").write_text(_verdict_colours() + css + _filters(sources))
     (out / MARKER).write_text("Built by `repro gallery`; rebuilt whole, so nothing of yours should lie here.\n")
     blocks = env.get_template("blocks.html").module
     pages = {(p, slug): _page(out, blocks, sources, p, slug) for p in sources.profiles for slug in sources.names}
@@ -289,6 +290,10 @@ def _write(out: Path, sources: Sources) -> None:
             after=pages[profile, order[i + 1]] if i + 1 < len(order) else None,
         )
         _put(out / profile / f"{slug}.html", text)
+    rooms = reference.pages()
+    for name, modules in rooms.items():
+        text = env.get_template("reference.html").render(root="../", name=name, modules=modules, rooms=rooms)
+        _put(out / "reference" / f"{name}.html", text)
     drawn = [p for p in _strongest_first(sources.profiles) if forest.save(sources.figures, p, out / p)]
     forests = {p: _figure(out / p / "forest.json") for p in drawn}
     _put(out / "index.html", env.get_template("index.html").render(root="", forests=forests, **_index(pages, sources)))
@@ -381,7 +386,11 @@ def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, An
         shown = [p for p in reversed(here) if e.id in p.figures]  # the largest profile's figure is the thumbnail
         outcomes = [(p, p.outcomes[e.id]) for p in here]
         told = [o for o in outcomes if o[1].word != "not yet"] or outcomes[:1]
-        row = {"entry": e, "outcomes": outcomes, "told": told, "page": shown[0] if shown else None}
+        first = sorted(told, key=lambda o: _strongest_first(sources.profiles).index(o[0].profile))
+        best = max(first, key=lambda o: (o[1].word not in ("not yet", "not judged"), _rank(o[1])))
+        tags = {t for p, o in outcomes for t in (f"{p.profile}:{o.css}", *(p.profile, o.css) * (o.word != "not yet"))}
+        row = {"entry": e, "outcomes": outcomes, "told": told, "page": shown[0] if shown else None, "best": best}
+        row["tags"] = " ".join(sorted(tags | {told[0][1].css}))
         rows.append(row)
         papers.setdefault(e.paper, {}).setdefault(e.slug, []).append(row)
     counts = {}
@@ -390,8 +399,11 @@ def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, An
         counts[profile] = verdicts.counted((o.evidence, o.word) for o in told)
     start = sources.registry.start.partition("_")[2]
     first = [pages[p, start] for p in reversed(sources.profiles) if start and pages[p, start].exists]
+    found = [row for row in rows if row["best"][1].word != "not yet"]
     return {
         "rows": rows,
+        "found": sorted(found, key=lambda row: -_rank(row["best"][1])),
+        "words": VERDICTS,
         "papers": papers,
         "counts": counts,
         "profiles": sources.profiles,
@@ -400,6 +412,26 @@ def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, An
         "pages": pages,
         "start": first[0] if first else None,
     }
+
+
+def _rank(o: Outcome) -> int:
+    """How strong the class of evidence is that a verdict rests on."""
+    return EVIDENCE.index(o.evidence) if o.evidence in EVIDENCE else -1
+
+
+def _filters(sources: Sources) -> str:
+    """CSS that hides what a chosen paper, verdict or profile leaves out, on the index. It needs no script."""
+
+    def rule(chosen: Sequence[str], kept: str) -> str:
+        on = "".join(f":has(#{name}:checked)" for name in chosen)
+        return f"main{on} :is(.row:not({kept}),:is(.nb,.paper):not(:has({kept}))){{display:none}}\n"
+
+    words = [word.replace(" ", "-") for word in VERDICTS]
+    rules = [rule([f"paper-{p}"], f'[data-paper="{p}"]') for p in sources.registry.papers]
+    rules += [rule([f"on-{tag}"], f'[data-v~="{tag}"]') for tag in (*words, *sources.profiles)]
+    rules += [rule([f"on-{w}", f"on-{p}"], f'[data-v~="{p}:{w}"]') for w in words for p in sources.profiles]
+    rules += [f"main:has(#on-{p}:checked) [data-p]:not([data-p={p}]){{display:none}}\n" for p in sources.profiles]
+    return "".join(rules)
 
 
 def _put(path: Path, text: str) -> None:
