@@ -178,7 +178,7 @@ def ran(monkeypatch, tmp_path):
             return [None] * len({sweep.key(s) for s in specs})
 
         monkeypatch.setattr(sweep, "measure", measure)
-        monkeypatch.setattr(execute, "execute", lambda jobs, profile, parallel: executed.extend((jobs, profile)))
+        monkeypatch.setattr(execute, "execute", lambda jobs, profile, **_: executed.extend((jobs, profile)))
         monkeypatch.setattr(cli, "_build_gallery", lambda profile: tmp_path)
         monkeypatch.setattr(table, "rows", lambda *_: [])
         assert cli.main(["run", *words]) == 0

@@ -168,7 +168,7 @@ def test_running_draws_the_notebooks_that_fit(tmp_path, monkeypatch, capsys):
 
     drawn, asked = [], []
 
-    def measure(specs, *_):
+    def measure(specs, *_, **__):
         asked.append(len(specs))
         if len(asked) != 2:
             raise DoesNotFit("A batch of 9 does not fit.")
