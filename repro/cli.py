@@ -249,7 +249,6 @@ def _run(args: argparse.Namespace) -> int:
         execute.execute(jobs, args.profile, parallel=3, tell=progress.hear)
     if args.reference and given.get("results") != "stored":
         _write_cost(args.profile)
-    print("building the gallery", file=sys.stderr, flush=True)
     page = _build_gallery("all")
     print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
     print(
@@ -470,6 +469,7 @@ def _build_gallery(profile: str, figures: Path | None = None, out: Path | None =
 
     if figures and not figures.is_dir():
         raise ReproError(f"There is no folder {figures}: name the one that holds the profiles' figures.")
+    print("building the gallery", file=sys.stderr, flush=True)
     drawn = figures or (places.drawn() if places.drawn().is_dir() else places.reference())
     target = out or places.root() / "build" / "gallery"
     return gallery.build(profile, drawn, places.executed(), target, notebooks=places.notebooks())

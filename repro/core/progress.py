@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from repro.errors import DoesNotFit
@@ -42,6 +42,11 @@ class Progress:
     def __exit__(self, *_) -> None:
         self.part, self.within, self.fraction = "", "", 0.0
         self._show(force=True, end="\n")
+
+    def begin(self, stored: Iterable[str]) -> None:
+        """Another part begins; of what is stored, other processes may have done some since the whole began."""
+        self.too_large = []
+        self.done |= self.to_do.keys() & stored
 
     def hear(self, event: str | dict[str, Any] | DoesNotFit) -> None:
         """Something is done, by its name, which several processes may say; or an epoch, or a run that does not fit."""

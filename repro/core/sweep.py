@@ -98,8 +98,7 @@ def measure(
     along the way where one process measures. A second process may measure into the same store: each run is made once.
     share: (i, K) for the i-th of K processes that measure the same specs: it begins with its own share, which needs no
     lock, helps with the rest, and leaves when others are at all that is left.
-    log: is called here with every epoch of every run, as `Store.log` writes it. progress: of a longer work that this one is
-    part of, with a log of its own.
+    log: sees every epoch's line (`Store.log`). progress: of a longer work that this is part of, with a log of its own.
     A spec that starts from another run (`start`) has that one measured first, and its weights kept.
     Raises ReproError if a spec cannot run or the store cannot be written; what is stored stays stored. Raises DoesNotFit
     for runs that do not fit into memory when all others are made.
@@ -127,17 +126,15 @@ def measure(
     deadline = time.time() + 60 * minutes if minutes else float("inf")
     terms = _Terms(str(store.root), deadline, checkpoint_seconds, commit(), keep_weights, share is None, ids)
     keeping = replace(terms, keep_weights=True)
-    total, large = len(wanted.keys() | starts.keys()), len(progress.too_large) if progress else 0
-    own = Progress(total, dict.fromkeys((*missing, *starts), 1.0), quiet, log=log)
+    own = Progress(len(wanted.keys() | starts.keys()), dict.fromkeys((*missing, *starts), 1.0), quiet, log=log)
     with contextlib.nullcontext(progress) if progress else own as progress:
-        for k in wanted.keys() & progress.to_do.keys() - missing.keys() - starts.keys():
-            progress.hear(k)  # by another process, since the longer work began
+        progress.begin(wanted.keys() - missing.keys() - starts.keys())
         # runs that share a GPU lengthen each other's steps, so what only takes times goes first, one at a time
         for part, how, most in ((timed, terms, 1), (starts, keeping, many), (rest, terms, many)):
             if part and time.time() < deadline:
                 _measure_all(part, how, min(most, len(part)), progress, watch or progress.step)
-    if progress.too_large[large:]:
-        raise DoesNotFit(*progress.too_large[large:])
+    if progress.too_large:
+        raise DoesNotFit(*progress.too_large)
     return [store.get(k) for k in wanted if k in store]
 
 
@@ -375,11 +372,8 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], tell: Tell, wat
             if over():
                 raise Stopped
 
-        def epoch(line: dict[str, Any]) -> None:
-            if store.log(name, line):
-                tell({"run": name, **line})
-
-        run, data_id = _function(MEASURED_BY[kind]), terms.data_ids.get(name, "")
+        run, log = _function(MEASURED_BY[kind]), functools.partial(_log, store, name, tell)
+        data_id = terms.data_ids.get(name, "")
         if data_id:
             mark = store.scratch(name) / "data_id"
             if mark.exists() and differ(mark.read_text(), data_id):
@@ -388,7 +382,7 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], tell: Tell, wat
         try:
             if kind == "RunSpec":
                 with alone() if spec.timed else contextlib.nullcontext():
-                    result = run(spec, store.scratch(name), tick, terms.checkpoint_seconds, keep, epoch)
+                    result = run(spec, store.scratch(name), tick, terms.checkpoint_seconds, keep, log)
             else:
                 with _function(ALONE)():
                     if kind == "DetectSpec":
@@ -416,6 +410,11 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], tell: Tell, wat
         store.put(record, *store.to_keep(name))
         store.done(name)
         return True
+
+
+def _log(store: Store, name: str, tell: Tell, line: dict[str, Any]) -> None:
+    if store.log(name, line):
+        tell({"run": name, **line})
 
 
 def dry_run(specs: Iterable[Any]) -> Iterator[str]:

@@ -94,8 +94,7 @@ def _train(
     log: Log,
 ) -> Result:
     """The loop: a step a batch, what is read along the way, and checkpoints. read(curves, final): the probes."""
-    device = engine.device()
-    ways = engine.ways(device)
+    ways = engine.ways(device := engine.device())
     chosen = data.subset(dataset.train, spec.data.fraction, spec.seed)
     labels = labels[chosen].to(device)
     spec, per_epoch = _fitting_batch(spec, dataset.title, len(chosen))
@@ -104,9 +103,7 @@ def _train(
     saved.parts = {"learner": learner, "optimiser": step.optimiser} | ({"online": online} if online else {})
     state = {"step": 0, "loss": torch.zeros(()), "curves": {"epoch": [], "loss": []}, "clock": {}} | saved.resume()
     curves, loss_sum, done = state["curves"], state["loss"].to(device), state["step"]
-    ranks.check_same(
-        done, f"The processes of this run do not see one checkpoint, {saved.path}: store on a shared disk."
-    )
+    ranks.check_same(done, f"The run's processes do not see one checkpoint, {saved.path}: store on a shared disk.")
     batches = feed.of(spec, dataset, chosen, device, done, steps, ways)
     trial.find_convolutions(spec, dataset.train.images.shape[-1])
     watched = pairs.make(spec, dataset).to(device) if spec.probes.pairs else None
