@@ -38,10 +38,10 @@ def tasks(text: str, runs: int, hours: float, minutes: float) -> tuple[int, int]
         wanted = math.ceil(60 * hours / minutes) if hours else runs
         count = max(1, min(runs, wanted, LARGEST))
         return count, count
-    found = re.fullmatch(r"(\d+)(?:%(\d+))?", text)
-    if not found or not 1 <= int(found[1]) <= LARGEST or found[2] == "0":
+    match = re.fullmatch(r"(\d+)(?:%(\d+))?", text)
+    if not match or not 1 <= int(match[1]) <= LARGEST or match[2] == "0":
         raise ReproError(f"The array is K or K%N with K from 1 to {LARGEST}, or auto, not {text!r}: correct it.")
-    return int(found[1]), int(found[2] or found[1])
+    return int(match[1]), int(match[2] or match[1])
 
 
 def minutes(text: str) -> int:
@@ -168,10 +168,10 @@ class Status:
 
 def share(text: str) -> tuple[int, int] | None:
     """(i, K) of "i/K"; None of "". Raises ReproError for anything else."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if text and (not found or int(found[1]) >= int(found[2])):
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if text and (not match or int(match[1]) >= int(match[2])):
         raise ReproError(f"A share is i/K with i from 0 to K - 1, not {text!r}: correct it.")
-    return (int(found[1]), int(found[2])) if found else None
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def status(specs: Iterable[Any], store: Store) -> Status:

@@ -73,15 +73,15 @@ def labelled(
     out = []
     for number, name in enumerate(names):
         where = folder / name / inner
-        found = images(where, passed)
-        if not found and complete:
+        paths = images(where, passed)
+        if not paths and complete:
             how = (
                 "holds no images: add some, or remove the folder"
                 if where.is_dir()
                 else "is missing: complete the download"
             )
             raise ReproError(f"The class folder {shown(where)} {how}.")
-        out += [(p, number) for p in found]
+        out += [(p, number) for p in paths]
     return out
 
 
@@ -134,14 +134,14 @@ def _splits(path: Path) -> dict[str, Path]:
     named = {name: split_of(name) for name in there if split_of(name) and not _holds_images(path / name)}
     if not named:
         return {}
-    found: dict[str, Path] = {}
+    by_split: dict[str, Path] = {}
     for name, split in named.items():
-        if split in found:
+        if split in by_split:
             raise ReproError(
-                f"{shown(path)} holds {found[split].name}/ and {name}/, which both mean {split}: rename one of them."
+                f"{shown(path)} holds {by_split[split].name}/ and {name}/, which both mean {split}: rename one of them."
             )
-        found[split] = path / name
-    if "train" not in found:
+        by_split[split] = path / name
+    if "train" not in by_split:
         if set(there) <= set(named):
             raise ReproError(
                 f"{shown(path)} holds {there[0]}/ but no train/: add train/, with the same sub-folder a class."
@@ -150,10 +150,10 @@ def _splits(path: Path) -> dict[str, Path]:
     others = sorted(set(there) - set(named))
     if others:
         raise ReproError(
-            f"{shown(path)} holds {found['train'].name}/ and beside it {shown(others[0])}/, which is no split of class "
+            f"{shown(path)} holds {by_split['train'].name}/ and beside it {shown(others[0])}/, which is no split of class "
             "folders: move it away, or rename it to val or test, with the same sub-folder a class."
         )
-    return found
+    return by_split
 
 
 def _not_splits_inside(path: Path, names: list[str]) -> None:

@@ -125,8 +125,8 @@ class Captured:
         if self.graph is None:
             self.left -= 1
             return self._plainly(given)
-        for mine, theirs in zip(self.given, given):
-            mine.copy_(theirs)
+        for captured, new in zip(self.given, given):
+            captured.copy_(new)
         self.graph.replay()
         return self.made
 

@@ -55,25 +55,25 @@ def read(
         protocols |= _at_the_end(spec, learner, dataset, splits, raw)
     for task in tasks:
         labels, classes = [s.labels[task].to(raw[0].device) for s in splits], dataset.tasks[task]
-        found = {
+        by_probe = {
             name: probes.linear(x, [labels[0].repeat(n), *labels[1:]], classes, wanted.converged)
             for name, (n, x) in protocols.items()
         }
         if wanted.mlp:
-            found["mlp"] = probes.mlp(features, labels, classes, spec.seed)
+            by_probe["mlp"] = probes.mlp(features, labels, classes, spec.seed)
         if wanted.sgd:
-            found["sgd"] = _sgd(spec, backbone, dataset, splits[0].images, raw, labels, classes)
+            by_probe["sgd"] = _sgd(spec, backbone, dataset, splits[0].images, raw, labels, classes)
         if wanted.knn:
-            found["knn"] = probes.knn(features, labels, classes)
+            by_probe["knn"] = probes.knn(features, labels, classes)
         if wanted.passes and final:
             hidden = max(256, features[0].shape[1])  # 2048 for a ResNet-50, as in the FFCV-SSL paper
             for name, width, rate in (("linear_pass", 0, 1e-2), ("mlp_pass", hidden, 2e-3)):
-                found[name], curve = probes.by_pass(features, labels, classes, spec.seed, wanted.passes, width, rate)
+                by_probe[name], curve = probes.by_pass(features, labels, classes, spec.seed, wanted.passes, width, rate)
                 if curves is not None:
                     curves[f"{name}_val_{task}"] = curve
         if online and task == tasks[0]:
-            found["online"] = {s: online.accuracy(x, y) for s, x, y in zip(("val", "test"), raw[1:], labels[1:])}
-        for name, scores in found.items():
+            by_probe["online"] = {s: online.accuracy(x, y) for s, x, y in zip(("val", "test"), raw[1:], labels[1:])}
+        for name, scores in by_probe.items():
             metrics |= {f"{name}_{s}_{task}": v for s, v in scores.items() if final or not s.startswith("test")}
     if final and wanted.spectrum and not isinstance(spec.method, Untrained):
         metrics["projection_rank"] = spectra.effective_rank(projections_of(learner, dataset).cpu().numpy())
@@ -121,9 +121,9 @@ class Online:
     def accuracy(self, features: Tensor, labels: Tensor) -> float:
         """Top-1 in percent on features (N, F)."""
         self.net.eval()
-        found = probes.accuracy(self.net(features), labels)
+        percent = probes.accuracy(self.net(features), labels)
         self.net.train()
-        return found
+        return percent
 
 
 def labelled(train: data.Split, count: int, seed: int | None = None) -> data.Split:

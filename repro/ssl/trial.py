@@ -52,18 +52,20 @@ def fits(spec: RunSpec) -> bool:
 
 def what_fits(spec: RunSpec) -> str:
     """One sentence about a run that ran out of memory: the largest batch, halved again and again, that does fit."""
-    batch, found = spec.batch_size, False
+    batch, fitting = spec.batch_size, False
     name = f"{named(spec.method)} with {spec.backbone} at {spec.data.size} px"
     if isinstance(spec.method, Untrained):
         return f"{name} ran out of memory: free the device of other programs, or measure with fewer --workers."
-    while batch >= 2 and not (found := fits(replace(spec, batch_size=batch))):
+    while batch >= 2 and not (fitting := fits(replace(spec, batch_size=batch))):
         batch //= 2
-    if found and batch == spec.batch_size:
+    if fitting and batch == spec.batch_size:
         return (
             f"{name} ran out of memory, though a step of its batch of {batch} fits alone: free the device of other "
             "programs, or measure with fewer --workers."
         )
-    smaller = f"a batch of {batch} does" if found else "nor does one of 2: choose a smaller backbone or smaller images"
+    smaller = (
+        f"a batch of {batch} does" if fitting else "nor does one of 2: choose a smaller backbone or smaller images"
+    )
     return f"{name} does not fit into memory with a batch of {spec.batch_size}; {smaller}."
 
 
