@@ -626,8 +626,9 @@ def test_a_filter_and_a_search_leave_what_fits(gallery, tmp_path):
           const pick = (id) => { d.getElementById(id).checked = true; return seen(); };
           const find = (text) => { d.getElementById("find").value = text;
             d.getElementById("find").dispatchEvent(new Event("input")); return seen(); };
-          const told = {mixed: pick("on-mixed"), gpu: pick("on-gpu")};
-          pick("on-contradicted"); told.both = seen();
+          const said = () => there(".found > .row:first-of-type .one").map(o => o.dataset.p);
+          const told = {said: [said()], mixed: pick("on-mixed"), gpu: pick("on-gpu")};
+          pick("on-contradicted"); told.both = seen(); told.said.push(said());
           all(".filter fieldset label:first-of-type input").forEach(i => i.checked = true);
           told.msr = pick("paper-msr"); told.papers = there(".paper").length;
           told.found = find("simsiam as well");
@@ -638,6 +639,7 @@ def test_a_filter_and_a_search_leave_what_fits(gallery, tmp_path):
     command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}", probe.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     told = json.loads(BeautifulSoup(done.stdout, "html.parser").find(id="out").get_text())
+    assert told["said"] == [["quick"], ["gpu"]]  # A3: the stronger evidence, then that of the profile
     assert told["mixed"] == ["A4"]
     assert told["gpu"] == []  # mixed at gpu
     assert told["both"] == ["A3"]

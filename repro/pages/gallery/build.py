@@ -430,7 +430,9 @@ def _filters(sources: Sources) -> str:
     rules = [rule([f"paper-{p}"], f'[data-paper="{p}"]') for p in sources.registry.papers]
     rules += [rule([f"on-{tag}"], f'[data-v~="{tag}"]') for tag in (*words, *sources.profiles)]
     rules += [rule([f"on-{w}", f"on-{p}"], f'[data-v~="{p}:{w}"]') for w in words for p in sources.profiles]
-    rules += [f"main:has(#on-{p}:checked) [data-p]:not([data-p={p}]){{display:none}}\n" for p in sources.profiles]
+    for p in sources.profiles:
+        on = f"main:has(#on-{p}:checked)"
+        rules.append(f"{on} [data-p]:not([data-p={p}]){{display:none}}\n{on} .other[data-p={p}]{{display:grid}}\n")
     return "".join(rules)
 
 
