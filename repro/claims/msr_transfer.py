@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, msr_beta_decay, registry
-from repro.claims.kit import Plan, by, column, verdict
+from repro.claims.kit import Plan, by, column, page, verdict
 from repro.core import datasets
 from repro.core.methods import BYOL, MSR, Method, MoCo, SimCLR, SimSiam, Supervised, Untrained
 from repro.core.profiles import PROFILES, Profile, base
@@ -85,25 +85,22 @@ SCALES = {
 # --- plan -------------------------------------------------------------------------------------------------------------
 
 
-def plan_imagenet100(profile: Profile) -> Plan:
-    """B3: the five methods for 100 and 200 epochs, at the paper profile alone."""
-    plan, known = Plan(profile), registry.numbers("B3")
-    if profile.name != "paper":
-        return plan
-    optimiser = Optimiser("sgd", lr=0.2, weight_decay=1e-4, warmup=0.0, lr_end=0.0)
-    methods = (SimCLR(), MoCo(queue=65_536), SimSiam(), BYOL(), MSR(BETA))
-    for title, method in zip(known["imagenet100"], methods):
-        for epochs in known["epochs"]:
-            spec = _large(profile, method, epochs).but(data=DataSpec("imagenet100", profile.size), optimiser=optimiser)
-            plan.add(spec.but(batch_size=known["batch"]), variant=title)
-    return plan
-
-
-def plan_imagenet(profile: Profile) -> Plan:
-    """B4: BYOL and MSR for 100 and 200 epochs, at the paper profile alone."""
-    plan = Plan(profile)
-    for title, method in (("BYOL", BYOL()), ("MSR", MSR(BETA))) if profile.name == "paper" else ():
-        plan.add(*(_large(profile, method, epochs) for epochs in registry.numbers("B4")["epochs"]), variant=title)
+def plan_large(claim: str, profile: Profile) -> Plan:
+    """B3: five methods on ImageNet-100; B4: BYOL and MSR on ImageNet; both lengths, at the paper profile alone."""
+    plan, known = Plan(profile), registry.numbers(claim)
+    methods = {
+        "SimCLR": SimCLR(),
+        "MoCo v2": MoCo(queue=65_536),
+        "SimSiam": SimSiam(),
+        "BYOL": BYOL(),
+        "MSR": MSR(BETA),
+    }
+    for title in (m for m in methods if m in known["accuracy"] and profile.name == "paper"):
+        for spec in (_large(profile, methods[title], epochs) for epochs in known["epochs"]):
+            if claim == "B3":
+                sgd = Optimiser("sgd", lr=0.2, weight_decay=1e-4, warmup=0.0, lr_end=0.0)
+                spec = spec.but(data=DataSpec("imagenet100", profile.size), optimiser=sgd, batch_size=known["batch"])
+            plan.add(spec, variant=title)
     return plan
 
 
@@ -197,22 +194,20 @@ def judge_large(claim: str, frame: pd.DataFrame) -> Verdict:
     if frame.empty:
         return _not_planned("it takes ImageNet and a cluster, and is planned at the paper profile alone", "points")
     known = registry.numbers(claim)
-    (short, long), scores = known["epochs"], by(frame, "variant", "epochs", name=LARGE)
+    (short, long), paper = known["epochs"], {(m, e): v for m, row in known["accuracy"].items()
+                                             for e, v in zip(known["epochs"], row)}  # fmt: skip
+    scores = by(frame, "variant", "epochs", name=LARGE)
     if claim == "B3":
-        paper = known["imagenet100"]
-        parts = msr_beta_decay.over_each({method: scores[method, long] for method in paper}, paper, 1)
-        said = ", ".join(f"{p.effect.mean:.1f} {p.name.removeprefix('MSR ')}" for p in parts)
-        said = f"After {long} epochs MSR gains, in points, {said}."
+        of = {m: scores[m, long] for m in known["accuracy"]}
+        parts = msr_beta_decay.over_each(of, {m: paper[m, long] for m in of})
     else:
-        byol = scores["BYOL", long]
         parts = [
-            sup(f"MSR after {epochs} over BYOL after {long}", stats.paired(scores["MSR", epochs], byol), d,
-                paper=round(known["msr"][at] - known["byol"][1], 1))
-            for at, (epochs, d) in enumerate(((short, 0.0), (long, 0.5)))
+            sup(f"MSR after {e} over BYOL after {long}", stats.paired(scores["MSR", e], scores["BYOL", long]), d,
+                paper=round(paper["MSR", e] - paper["BYOL", long], 1))
+            for e, d in ((short, 0.0), (long, 0.5))
         ]  # fmt: skip
-        first, then = (p.effect.mean for p in parts)
-        said = f"Over BYOL after {long} epochs MSR gains {first:.1f} points after {short}, {then:.1f} after {long}."
-    return verdict(frame, parts, said, cannot="")
+    said = ", ".join(f"{p.effect.mean:.1f} {p.name.removeprefix('MSR ')}" for p in parts)
+    return verdict(frame, parts, f"MSR gains, in points, {said}.", cannot="")
 
 
 def detectors(frame: pd.DataFrame) -> pd.DataFrame:
@@ -257,91 +252,55 @@ def _no_claim(frame: pd.DataFrame, reached: float) -> str:
 
 # --- draw -------------------------------------------------------------------------------------------------------------
 
-HATCHES = ("", "///", "...")
-
-
-def _bars(ax: Axes, groups: list[str], names: list[str], values: list[list[np.ndarray]]) -> None:
-    """values[name][group] (seeds,): a bar a name in every group, with its interval where there are seeds."""
-    width = 0.8 / len(names)
-    for i, (name, mine) in enumerate(zip(names, values)):
-        x = np.arange(len(groups)) + (i - (len(names) - 1) / 2) * width
-        columns = [figures.mean_interval(v[:, None]) if len(v) else (np.array([np.nan]),) * 3 for v in mine]
-        mean, low, high = (np.array([c[k][0] for c in columns]) for k in range(3))
-        ax.bar(x, np.nan_to_num(mean), width * 0.92, color=figures.PALETTE[i], hatch=HATCHES[i % 3], label=name)
-        some = np.isfinite(low)
-        ax.errorbar(x[some], mean[some], [(mean - low)[some], (high - mean)[some]], fmt="none",
-                    ecolor=figures.ink(), elinewidth=0.9)  # fmt: skip
-    ax.set_xticks(range(len(groups)), groups)
-
 
 def draw_transfer(frame: pd.DataFrame) -> Drawing:
     """The paper's numbers as cited, and above them, where there are, what was measured."""
     paper, names = registry.numbers("B5"), list(WEIGHTS.values())
-    cited = [
-        [np.array([paper[s.table][row][s.place]]) for s in SCORES.values()] for row in ("Random", "Supervised", "MSR")
-    ]
+    rows = [[paper[s.table][row][s.place] for row in ("Random", "Supervised", "MSR")] for s in SCORES.values()]
+
+    def cited(ax: Axes) -> None:
+        figures.bars(ax, np.array([rows]), names, list(SCORES))
+        ax.set_ylabel("AP (%), the paper's")
+
     if frame.empty:
         fig, ax = figures.figure(height=2.9)
-        _bars(ax, list(SCORES), names, cited)
-        ax.set_ylabel("AP (%), the paper's")
+        cited(ax)
         ax.legend(ncols=3, loc="upper right", title="backbone's weights")
-        table = pd.DataFrame({"score": list(SCORES)} | {n: np.concatenate(v) for n, v in zip(names, cited)})
+        table = pd.DataFrame(rows, columns=names, index=pd.Index(SCORES, name="score")).reset_index()
         return Drawing(fig, table, "Bars of average precision as the paper gives it on COCO; nothing is measured here.")
-    found = {title: ap for title in SCORES if (ap := _ap(frame, title))}
-    measured = [[ap[method] for ap in found.values()] for method in WEIGHTS]
-    fig, axes = figures.figure(2, 2, height=5.4, gridspec_kw={"width_ratios": (2.6, 1)})
-    _bars(axes[0, 0], list(found), names, measured)
-    _bars(axes[1, 0], list(SCORES), names, cited)
-    said = _draw_probe(axes[0, 1], frame)
-    _draw_losses(axes[1, 1], frame)
-    axes[0, 0].set_ylabel("AP (%), measured")
-    axes[1, 0].set_ylabel("AP (%), the paper's")
-    axes[0, 0].legend(ncols=3, loc="upper left", title="backbone's weights")
-    top = max((float(np.nanmax(v)) for mine in measured for v in mine), default=0.0)
-    axes[0, 0].set_ylim(0, max(1.0, 1.4 * top))
-    runs = detectors(frame)
-    figures.panel_labels(
-        axes, (runs["data_title"].iloc[0], "linear probe", "the paper on COCO (cited)", "loss, Mask R-CNN")
-    )
-    means = "; ".join(
+    found, runs = {title: ap for title in SCORES if (ap := _ap(frame, title))}, detectors(frame)
+    own = frame[(frame["kind"] == "RunSpec") & (frame["backbone"] != "pixels")]
+    probed = [c for c in (column(own, probe="sgd"), column(own, "test_best", probe="sgd")) if c in own] or [column(own)]
+    means = own.groupby("method")[probed].mean().loc[list(WEIGHTS)]
+
+    def measured(ax: Axes) -> None:
+        values = np.stack([np.stack([ap[m] for m in WEIGHTS], 1) for ap in found.values()], 1)
+        figures.bars(ax, values, names, list(found))
+        ax.set(ylabel="AP (%), measured", ylim=(0, max(1.0, 1.4 * np.nan_to_num(values).max())))
+        ax.legend(ncols=3, loc="upper left", title="backbone's weights")
+
+    def probe(ax: Axes) -> None:
+        figures.bars(ax, means.T.to_numpy()[None], names, ["last epoch", "best (by test)"][: len(probed)])
+        ax.set(ylabel=f"{kit.tasks(own)[0]} accuracy (%)")
+
+    said = "; ".join(
         f"{title} " + ", ".join(f"{WEIGHTS[m]} {ap[m].mean():.1f}" for m in WEIGHTS) for title, ap in found.items()
     )
-    knobs = ["start", "task", "schedule", "seed"]
-    metrics = [c for c in runs if c.partition("_")[0] in ("bbox", "segm", "keypoints")]
-    return Drawing(
-        fig, runs[[*knobs, *metrics, "diverged"]].sort_values(knobs).reset_index(drop=True),
-        f"Bars of COCO's average precision by what is measured, one bar a start of the backbone, above as measured and "
-        f"below as the paper gives it on COCO. Measured means: {means}. {said} Last, the fine-tuning loss against "
-        "the step.",
+    read = "; ".join(
+        f"{WEIGHTS[m]} {' and '.join(f'{v:.1f}' for v in row)}" for m, row in zip(means.index, means.values)
+    )
+    titles = (runs["data_title"].iloc[0], "linear probe", "the paper on COCO (cited)", "loss, Mask R-CNN")
+    return page(
+        runs, ("start", "task", "schedule"), [measured, probe, cited, partial(_draw_losses, runs=runs)], titles=titles,
+        mosaic="ab;cd", height=5.4, width_ratios=(2.6, 1),
+        columns=[*(c for c in runs if c.partition("_")[0] in ("bbox", "segm", "keypoints")), "diverged"],
+        alt="Bars of COCO's average precision by what is measured, one bar a start of the backbone, above as measured and "
+        f"below as the paper gives it on COCO. Measured means: {said}. Beside, the backbones' accuracy by the paper's linear "
+        f"probe at its last epoch and at its best: {read}. Last, the fine-tuning loss against the step.",
     )  # fmt: skip
 
 
-def _draw_probe(ax: Axes, frame: pd.DataFrame) -> str:
-    """The backbones' accuracy by the paper's probe: bars for the last epoch, a mark for the best that its code gives."""
-    own = frame[(frame["kind"] == "RunSpec") & (frame["backbone"] != "pixels")]
-    task, last, best = kit.tasks(own)[0], column(own, probe="sgd"), column(own, "test_best", probe="sgd")
-    if last not in own:
-        last = best = column(own)
-    runs = own.groupby("method")
-    ends, tops = runs[last].mean(), runs[best].mean()
-    for i, method in enumerate(WEIGHTS):
-        ax.bar(i, ends[method], 0.75, color=figures.PALETTE[i], hatch=HATCHES[i])
-        if best != last:
-            label = None if i else "best epoch (by test)"
-            ax.plot([i - 0.37, i + 0.37], [tops[method]] * 2, color=figures.ink(), linewidth=1.4, label=label)
-    ax.set_xticks(range(len(WEIGHTS)), WEIGHTS.values(), fontsize=7)
-    ax.set_ylabel(f"{task} accuracy{', last epoch' if best != last else ''} (%)")
-    ax.set_ylim(top=1.2 * own[best].max())
-    if last == best:
-        said = ", ".join(f"{WEIGHTS[m]} {ends[m]:.1f}" for m in WEIGHTS)
-        return f"Beside, the backbones' accuracy by a linear probe: {said}."
-    ax.legend(loc="upper left", fontsize=7)
-    said = ", ".join(f"{WEIGHTS[m]} {ends[m]:.1f} (best {tops[m]:.1f})" for m in WEIGHTS)
-    return f"Beside, the backbones' accuracy by the paper's linear probe at its last epoch and at its best: {said}."
-
-
-def _draw_losses(ax: Axes, frame: pd.DataFrame) -> None:
-    runs = detectors(frame)
+def _draw_losses(ax: Axes, runs: pd.DataFrame) -> None:
     runs = runs[(runs["task"] == "mask") & (runs["schedule"] == 1.0)]
     for i, method in enumerate(WEIGHTS):
         curves = [c for c in runs.loc[runs["start"] == method, "curves"] if c.get("step")]
@@ -355,8 +314,7 @@ def _draw_losses(ax: Axes, frame: pd.DataFrame) -> None:
 def draw_large(claim: str, frame: pd.DataFrame) -> Drawing:
     """B3, B4: the paper's numbers as cited, and beside them what was measured."""
     known = registry.numbers(claim)
-    epochs, title = known["epochs"], {"B3": "ImageNet-100", "B4": "ImageNet-1k"}[claim]
-    paper = known["imagenet100"] if claim == "B3" else {"BYOL": known["byol"], "MSR": known["msr"]}
+    epochs, paper = known["epochs"], known["accuracy"]
     measured = {} if frame.empty else by(frame, "variant", "epochs", name=LARGE)
     fig, ax = figures.figure(height=3.2)
     for i, (name, accuracies) in enumerate(paper.items()):
@@ -365,16 +323,14 @@ def draw_large(claim: str, frame: pd.DataFrame) -> Drawing:
         figures.end_label(ax, epochs[-1], accuracies[-1], name, look["color"])
         if measured:
             ax.plot(epochs, [measured[name, e].mean() for e in epochs], **look)
+    title = f"{known['data']}: hollow, the paper's; filled, measured"
     ax.set(xticks=epochs, xlabel="epochs of pretraining", ylabel="top-1 accuracy, linear probe (%)", title=title)
     ax.margins(x=0.12)
-    for name, fill in (("the paper's, cited", figures.paper()), ("measured", figures.muted()))[: 2 if measured else 1]:
-        ax.plot([], [], "o", color=figures.muted(), markerfacecolor=fill, label=name)
-    ax.legend(loc="upper left")
     rows = [{"method": n, "epochs": e, "paper": v} for n, values in paper.items() for e, v in zip(epochs, values)]
     said = "; ".join(f"{name} {short} and {long}" for name, (short, long) in paper.items())
     return Drawing(
         fig, pd.DataFrame(rows),
-        f"{title}: accuracy after {epochs[0]} and {epochs[1]} epochs, a line a method; hollow marks are the paper's "
+        f"{known['data']}: accuracy after {epochs[0]} and {epochs[1]} epochs, a line a method; hollow marks are the paper's "
         f"numbers as cited, {'filled marks are measured' if measured else 'nothing is measured here'}. {said}.",
     )  # fmt: skip
 
@@ -401,55 +357,47 @@ def pictures(runs: pd.DataFrame, task: str = "mask", seed: int = 0, count: int =
 
 def picture(split: coco.Annotated, rows: dict[str, list[dict]], count: int = 4) -> Figure:
     """Annotations above, then a row for each list of detections, as `repro.detection.run` keeps them."""
+    from repro.data import coco
+
     count = min(count, len(split))
     fig, axes = figures.figure(1 + len(rows), count, height=1.5 * (1 + len(rows)), width=1.6 * count, squeeze=False)
     fig.alt = f"Images as annotated, and below them what a detector finds: {', '.join(rows)}."
     for j in range(count):
-        target = split.target(j)
-        truth = [{"box": [x0, y0, x1 - x0, y1 - y0]} for x0, y0, x1, y1 in target["boxes"].tolist()]
-        for k, thing in enumerate(truth):
-            thing["name"] = split.categories[sorted(split.categories)[int(target["labels"][k]) - 1]]
-            if "keypoints" in target:
-                thing["points"] = target["keypoints"][k].flatten().tolist()
-            else:
-                thing["pixels"] = target["masks"][k].numpy()
-        pixels = split.picture(j)
-        for ax, things in zip(axes[:, j], (truth, *([f for f in r if f["image"] == j] for r in rows.values()))):
+        pixels, target = split.picture(j), split.target(j)
+        names = [split.categories[sorted(split.categories)[int(label) - 1]] for label in target["labels"]]
+        masks, points = target.get("masks", [None] * len(names)), target.get("keypoints", [()] * len(names))
+        boxes = [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in target["boxes"].tolist()]
+        _draw_things(axes[0, j], pixels, list(zip(names, boxes, masks, points)))
+        for ax, found in zip(axes[1:, j], rows.values()):
+            size = pixels.shape[:2]
+            things = [
+                (f"{f['name']} {100 * f['score']:.0f} %", f["box"],
+                 coco.decode({"size": [*size], "counts": f["mask"]}, *size) if "mask" in f else None,
+                 np.reshape(f.get("points", ()), (-1, 3)))
+                for f in found if f["image"] == j
+            ]  # fmt: skip
             _draw_things(ax, pixels, things)
     for ax, name in zip(axes[:, 0], ("annotated", *rows)):
         ax.set_ylabel(name)
     return fig
 
 
-def _draw_things(ax: Axes, pixels: np.ndarray, things: list[dict]) -> None:
-    height, width = pixels.shape[:2]
+def _draw_things(ax: Axes, pixels: np.ndarray, things: list[tuple]) -> None:
+    """things: (text, box, mask or None, points (n, 3)) of each."""
     ax.imshow(pixels, interpolation="nearest")
-    ax.set(xticks=[], yticks=[])
+    ax.set(xticks=[], yticks=[], frame_on=False)
     ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-    for k, thing in enumerate(things):
-        color = figures.PALETTE[k % len(figures.PALETTE)]
-        x, y, w, h = thing["box"]
-        # a white line under the coloured one shows on any ground
-        for line, width_ in (("white", 2.6), (color, 1.2)):
-            ax.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, edgecolor=line, linewidth=width_))
-        sure = f" {100 * thing['score']:.0f} %" if "score" in thing else ""
-        ax.text(x, y - 2, thing["name"] + sure, fontsize=6, color="white",
-                bbox={"facecolor": "black", "edgecolor": "none", "pad": 0.6})  # fmt: skip
-        mask = thing.get("pixels")
-        if "mask" in thing:
-            from repro.data import coco
-
-            mask = coco.decode({"size": [height, width], "counts": thing["mask"]}, height, width)
+    for (text, (x, y, w, h), mask, points), color in zip(things, figures.PALETTE * 9):
+        for line, width in (("white", 2.6), (color, 1.2)):  # white under the colour shows on any ground
+            ax.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, edgecolor=line, linewidth=width))
+        ax.text(x, y - 2, text, fontsize=6, color="white", bbox={"facecolor": "black", "edgecolor": "none", "pad": 0.6})
         if mask is not None and mask.any():
             ax.contour(mask, [0.5], colors=[color], linewidths=1)
-        if "points" in thing:
-            ax.plot(thing["points"][::3], thing["points"][1::3], "o", markersize=3, color=color, markeredgecolor="white",
-                    markeredgewidth=0.6)  # fmt: skip
+        if len(points):
+            ax.plot(*np.asarray(points)[:, :2].T, "o", markersize=3, color=color, markeredgecolor="white")
 
 
 CLAIMS = (
-    Claim("B3", plan_imagenet100, partial(judge_large, "B3"), partial(draw_large, "B3")),
-    Claim("B4", plan_imagenet, partial(judge_large, "B4"), partial(draw_large, "B4")),
+    *(Claim(c, partial(plan_large, c), partial(judge_large, c), partial(draw_large, c)) for c in ("B3", "B4")),
     Claim("B5", plan_transfer, judge_transfer, draw_transfer),
 )

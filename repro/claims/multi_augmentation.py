@@ -8,19 +8,21 @@ and the test split is read once, at the last epoch. Time is of training, making 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 from repro import figures, stats
 from repro.bench.specs import FORMS, LossSpec
 from repro.claims import Claim, Drawing, Verdict, kit, registry
-from repro.claims.kit import Plan, column, drawing, trained, verdict
-from repro.claims.small_projectors import authors_run, plain_log, staged
+from repro.claims.kit import Panel, Plan, column, page, trained, verdict
+from repro.claims.small_projectors import authors_run, staged
 from repro.core.profiles import Profile
 from repro.core.spec import RunSpec
 from repro.errors import ReproError
@@ -353,78 +355,76 @@ def _growth(frame: pd.DataFrame, name: str) -> float:
 
 # --- draw -------------------------------------------------------------------------------------------------------------
 
+KNOBS = ("method", "backbone", "views", "fraction", "beta", "epochs")
 
-def _drawing(fig: Any, frame: pd.DataFrame, alt: str) -> Drawing:
+
+def _page(frame: pd.DataFrame, panels: Sequence[Panel], alt: str, **look: Any) -> Drawing:
     """With a row a run, and what it cost."""
     timed = [isinstance(ends, list) for ends in frame["epoch_seconds"]]
     frame = frame.assign(seconds=[seconds(row)[-1] if t else math.nan for t, (_, row) in zip(timed, frame.iterrows())])
     columns = ["seconds", column(frame, "val"), column(frame), column(frame, probe="averaged")]
-    return drawing(fig, frame, ("method", "backbone", "views", "fraction", "beta", "epochs"), alt, columns)
+    return page(frame, KNOBS, panels, alt, columns, **look)
 
 
-def _index(views: int) -> int:
-    """Of the colour, marker and line of a number of views, the same in every figure."""
-    return VIEWS.index(views)
+def _mark(ax: Axes, x: ArrayLike, y: ArrayLike, views: int, hollow: bool = False, **look: Any) -> None:
+    """Marks of a number of views, which have one colour and shape in every figure."""
+    face = {"markerfacecolor": figures.paper()} if hollow else {}
+    ax.plot(x, y, **figures.style(VIEWS.index(views)) | {"linestyle": ""} | face | look)
 
 
-def _look(views: int) -> dict[str, Any]:
-    """Marks without a line."""
-    return figures.style(_index(views)) | {"linestyle": ""}
-
-
-def _mark(ax: Axes, x: float, values: np.ndarray, views: int, hollow: bool, size: float) -> None:
+def _dot(ax: Axes, x: float, values: np.ndarray, views: int, hollow: bool = False) -> None:
     """The mean over seeds with its interval."""
-    look = _look(views)
     mean, low, high = figures.mean_interval(values[:, None])
-    ax.plot([x, x], [low[0], high[0]], color=look["color"], linewidth=1.2)
-    ax.plot([x], mean, markersize=size, markerfacecolor=figures.paper() if hollow else look["color"], **look)
+    ax.plot([x, x], [low[0], high[0]], color=figures.PALETTE[VIEWS.index(views)], linewidth=1.2)
+    _mark(ax, [x], mean, views, hollow, markersize=6)
 
 
-def _test_axis(frame: pd.DataFrame) -> str:
-    return f"{kit.tasks(frame)[0]} accuracy, test (%)"
+def _legend(ax: Axes) -> None:
+    for m in VIEWS:
+        _mark(ax, [], [], m, label=f"{m} views")
+    ax.legend(fontsize=6.5)
 
 
 def draw_views(frame: pd.DataFrame) -> Drawing:
-    fig = figures.Figure(figsize=(figures.WIDTH, 6.2))
-    grid = fig.add_gridspec(2, 6)
-    top = [fig.add_subplot(grid[0, 2 * i : 2 * i + 2]) for i in range(3)]
-    dots, betas = fig.add_subplot(grid[1, :4]), fig.add_subplot(grid[1, 4:])
-    _draw_curves(top, frame)
-    said = _draw_dots(dots, frame)
-    _draw_betas(betas, frame)
-    test_views = registry.numbers("C5")["test_views"]
-    figures.panel_labels(
-        [*top, dots, betas],
-        ("by epoch", "by views seen", "by training time", f"test: clean view, and mean of {test_views}", "other betas"),
-    )
-    return _drawing(
-        fig, frame,
-        "Accuracy of 2, 4 and 8 views. a: against the epoch, where more views cost more; b: against the number of views "
+    images, test_views = _images(frame), registry.numbers("C5")["test_views"]
+    against = {
+        "epoch": lambda c, m: c.epochs, "views seen (thousands)": lambda c, m: c.epochs * m * images / 1000,
+        "training seconds": lambda c, m: np.nanmean(c.seconds, 0),
+    }  # fmt: skip
+    values = {form: scores(frame, probe) for form, probe in (("clean", "linear"), ("mean", "averaged"))}
+    groups = {"equal epochs": (1, 1, 1), "equal views": (4, 2, 1)}
+    said = [
+        f"{name}, {m} views "
+        + " and ".join(f"{stats.paired(v[Cell(m, 1.0, t)]).mean:.1f}" for v in values.values())
+        + " %"
+        for name, times in groups.items()
+        for m, t in zip(VIEWS, times)
+    ]
+    return _page(
+        frame,
+        [*(partial(_draw_curves, frame=frame, x=x, label=label) for label, x in against.items()),
+         partial(_draw_dots, frame=frame, values=values, groups=groups), partial(_draw_betas, frame=frame)],
+        mosaic="aabbcc;ddddee", height=6.2,
+        titles=("by epoch", "by views seen", "by training time", f"test: clean view, and mean of {test_views}", "other betas"),
+        alt="Accuracy of 2, 4 and 8 views. a: against the epoch, where more views cost more; b: against the number of views "
         "seen; c: against the seconds of training without probing. d: test accuracy at equal epochs and at equal numbers "
-        f"of views, probed on the clean view (filled) and on features averaged over {test_views} views (hollow): {said}. "
-        f"e: at equal epochs, by beta. {_converged(frame)}",
+        f"of views, probed on the clean view (filled) and on features averaged over {test_views} views (hollow): "
+        f"{'; '.join(said)}. e: at equal epochs, by beta. {_converged(frame)}",
     )  # fmt: skip
 
 
-def _draw_curves(axes: Sequence[Axes], frame: pd.DataFrame) -> None:
-    """Validation accuracy along the longest runs on all of the data, by epoch, by views seen and by time."""
-    images, found = _images(frame), curves(frame)
+def _draw_curves(ax: Axes, frame: pd.DataFrame, x: Callable[[Curve, int], np.ndarray], label: str) -> None:
+    """Validation accuracy along the longest runs on all of the data."""
+    found, name = curves(frame), column(frame, "val")
     for m in VIEWS:
         curve = found[Cell(m, 1.0, max(VIEWS) // m)]
-        for ax, x in zip(axes, (curve.epochs, curve.epochs * m * images / 1000, np.nanmean(curve.seconds, 0))):
-            figures.band(ax, x, curve.accuracy, f"{m} views", _index(m))
-    for ax, label in zip(axes, ("epoch", "views seen (thousands)", "training seconds")):
-        ax.set_xlabel(label)
-        ax.margins(x=0.02)
-        ax.set_xlim(0, ax.get_xlim()[1] * 1.32)
-        figures.floors(ax, kit.floor_levels(frame, column(frame, "val")), inside=True)
-    axes[0].axvline(_epochs(frame), color=figures.muted(), linewidth=0.8, linestyle=":")
-    axes[0].set_ylabel(f"{kit.tasks(frame)[0]} accuracy, validation (%)")
-    for ax in axes[1:]:
-        ax.tick_params(labelleft=False)
-    lows, highs = zip(*(ax.get_ylim() for ax in axes))
-    for ax in axes:
-        ax.set_ylim(min(lows), max(highs))
+        figures.band(ax, x(curve, m), curve.accuracy, f"{m} views", VIEWS.index(m))
+    ax.set_xlim(0, ax.get_xlim()[1] * 1.32)
+    figures.floors(ax, kit.floor_levels(frame, name), inside=True)
+    if label == "epoch":
+        ax.axvline(_epochs(frame), color=figures.muted(), linewidth=0.8, linestyle=":")
+        ax.set_ylabel(f"{kit.tasks(frame)[0]} accuracy, validation (%)")
+    ax.set_xlabel(label)
 
 
 def _images(frame: pd.DataFrame) -> int:
@@ -434,36 +434,25 @@ def _images(frame: pd.DataFrame) -> int:
     return int((rows["steps_done"] / rows["epochs"] * rows["batch_size"]).max())  # one that diverged did fewer
 
 
-def _draw_dots(ax: Axes, frame: pd.DataFrame) -> str:
-    """Test accuracy at equal epochs and at equal numbers of views, in words too."""
-    clean, average = scores(frame), scores(frame, "averaged")
-    groups = {
-        "equal epochs": [Cell(m) for m in VIEWS],
-        "equal views": [Cell(m, 1.0, max(VIEWS) // m) for m in VIEWS],
-    }
-    ticks, said = {}, []
-    for g, (name, shown) in enumerate(groups.items()):
-        for x, cell in enumerate(shown, 4 * g):
-            ticks[x] = f"{cell.views} views\n{_epochs(frame, cell.times)} ep."
-            _mark(ax, x - 0.12, clean[cell], cell.views, hollow=False, size=6)
-            _mark(ax, x + 0.12, average[cell], cell.views, hollow=True, size=6)
-            means = [stats.paired(values[cell]).mean for values in (clean, average)]
-            said.append(f"{name}, {cell.views} views {means[0]:.1f} and {means[1]:.1f} %")
+def _draw_dots(ax: Axes, frame: pd.DataFrame, values: dict[str, dict], groups: dict[str, tuple[int, ...]]) -> None:
+    """Test accuracy at equal epochs and at equal numbers of views."""
+    ticks = {}
+    for g, (name, times) in enumerate(groups.items()):
+        for x, (m, t) in enumerate(zip(VIEWS, times), 4 * g):
+            ticks[x] = f"{m} views\n{_epochs(frame, t)} ep."
+            for at, form in ((x - 0.12, "clean"), (x + 0.12, "mean")):
+                _dot(ax, at, values[form][Cell(m, 1.0, t)], m, hollow=form == "mean")
+        ax.text(4 * g + 1, 0.95, name, transform=ax.get_xaxis_transform(), ha="center", color=figures.muted())
     ax.set_xticks(list(ticks), list(ticks.values()), fontsize=7.5)
-    for g, name in enumerate(groups):
-        ax.annotate(name, (4 * g + 1, 1), xycoords=("data", "axes fraction"), xytext=(0, -9), ha="center", fontsize=8,
-                    textcoords="offset points", color=figures.muted())  # fmt: skip
     ax.margins(y=0.2)
-    ax.set_ylabel(_test_axis(frame))
-    return "; ".join(said)
+    ax.set_ylabel(f"{kit.tasks(frame)[0]} accuracy, test (%)")
 
 
 def _draw_betas(ax: Axes, frame: pd.DataFrame) -> None:
     runs = frame[(frame["times"] == 1) & (frame["share"] == 1)]
     for (m, form), rows in kit.runs_by(runs, "views", "form").items():
-        got = kit.read(rows, "beta")
-        name = f"{m:g} views" + (", mean form" if form == "mean" else "")
-        figures.band(ax, got.levels[0], got.test, name, _index(m) + (3 if form == "mean" else 0))
+        got, mean = kit.read(rows, "beta"), form == "mean"
+        figures.band(ax, got.levels[0], got.test, f"{m:g} views{', mean form' * mean}", VIEWS.index(m) + 3 * mean)
     ticks = sorted(trained(runs)["beta"].unique())
     kit.log_axis(ax, ticks, [f"{b:g}".lstrip("0") for b in ticks], fontsize=7)
     ax.set_xlim(None, ax.get_xlim()[1] * 2.2)
@@ -471,77 +460,77 @@ def _draw_betas(ax: Axes, frame: pd.DataFrame) -> None:
 
 
 def draw_fractions(frame: pd.DataFrame) -> Drawing:
-    fig, (left, right) = figures.figure(1, 2, height=3.9, width_ratios=(1.15, 1))
-    _draw_shares(left, frame)
     rows = _differences(scores(frame))
-    figures.intervals(right, rows)
-    right.axvspan(-1.5, right.get_xlim()[1], color=figures.muted(), alpha=0.12, linewidth=0)
-    right.tick_params(axis="y", labelsize=7.5)
-    right.set_xlabel("points; shaded: as good")
-    figures.panel_labels((left, right), ("test accuracy by share of the images", "differences, 95 % intervals"))
-    said = "; ".join(f"{label.replace(chr(10), ' ')} {mean:+.1f}" for label, mean, _, _ in rows)
-    return _drawing(
-        fig, frame,
-        "a: test accuracy of 2, 4 and 8 views on all, half and a quarter of the images at equal epochs; hollow, 2 views on "
-        "half and a quarter for as many epochs as make the compute equal; and the scarce regime, with more epochs. b: "
+
+    def differences(ax: Axes) -> None:
+        figures.intervals(ax, rows)
+        ax.axvspan(-1.5, ax.get_xlim()[1], color=figures.muted(), alpha=0.12, linewidth=0)
+        ax.tick_params(axis="y", labelsize=7.5)
+        ax.set_xlabel("points; shaded: as good")
+
+    said = "; ".join(f"{label.replace(chr(10), ' ')} {gain.mean:+.1f}" for label, gain in rows.items())
+    return _page(
+        frame, [partial(_draw_shares, frame=frame), differences], height=3.9, width_ratios=(1.15, 1),
+        titles=("test accuracy by share of the images", "differences, 95 % intervals"),
+        alt="a: test accuracy of 2, 4 and 8 views on all, half and a quarter of the images at equal epochs; hollow, 2 views "
+        "on half and a quarter for as many epochs as make the compute equal; and the scarce regime, with more epochs. b: "
         f"paired differences in points: {said}.",
     )  # fmt: skip
 
 
 def _draw_shares(ax: Axes, frame: pd.DataFrame) -> None:
     """Test accuracy in groups: of each share of the images, of equal compute, and of the fewest images."""
-    found, x, ticks = scores(frame), 0.0, []
-    groups = [[Cell(m, f) for m in VIEWS] for f in reversed(FRACTIONS)]
-    controls = EQUAL_COMPUTE[::-1]
-    for group in (*groups, controls, _scarce(found)):
-        for cell in group:
-            _mark(ax, x, found[cell], cell.views, hollow=group is controls, size=5.5)
-            x += 0.8
+    found, x, ticks, controls = scores(frame), 0.0, {}, EQUAL_COMPUTE[::-1]
+    for group in (*([Cell(m, f) for m in VIEWS] for f in reversed(FRACTIONS)), controls, _scarce(found)):
         shares = " and ".join(f"{100 * share:g}" for share in sorted({c.fraction for c in group}))
-        name = f"{shares} %\n{_epochs(frame, group[0].times)}\nepochs"
-        ticks.append((x - 0.8 * (len(group) + 1) / 2, "2 views,\nsame\ncompute" if group is controls else name))
+        same = (
+            "2 views,\nsame\ncompute" if group is controls else f"{shares} %\n{_epochs(frame, group[0].times)}\nepochs"
+        )
+        ticks[x + 0.4 * (len(group) - 1)] = same
+        for cell in group:
+            _dot(ax, x, found[cell], cell.views, hollow=group is controls)
+            x += 0.8
         x += 0.9
-    ax.set_xticks([at for at, _ in ticks], [name for _, name in ticks], fontsize=7.5)
-    for m in VIEWS:
-        ax.plot([], [], label=f"{m} views", **_look(m))
-    ax.legend(fontsize=7, loc="best")
+    ax.set_xticks(list(ticks), list(ticks.values()), fontsize=7.5)
+    _legend(ax)
     ax.axhline(np.nanmean(found[Cell(2)]), color=figures.PALETTE[0], linewidth=0.8, linestyle=":")
     figures.floors(ax, kit.floor_levels(frame), inside=True)
-    ax.set_ylabel(_test_axis(frame))
+    ax.set_ylabel(f"{kit.tasks(frame)[0]} accuracy, test (%)")
 
 
-def _differences(found: dict[Cell, np.ndarray]) -> list[tuple[str, float, float, float]]:
-    """C6's paired differences as `figures.intervals` takes them."""
+def _differences(found: dict[Cell, np.ndarray]) -> dict[str, stats.Interval]:
+    """C6's paired differences."""
     few, many, *more = _scarce(found)
-    pairs = {
-        "4@50 % − 2@100 %": (Cell(4, 0.5), Cell(2)),
-        "8@25 % − 2@100 %": (Cell(8, 0.25), Cell(2)),
-        "4@50 % − 2@50 %": (Cell(4, 0.5), Cell(2, 0.5)),
-        "4@50 % − 2@50 %,\nsame compute": (Cell(4, 0.5), Cell(2, 0.5, 2)),
-        "8@25 % − 2@25 %,\nsame compute": (Cell(8, 0.25), Cell(2, 0.25, 4)),
-        f"8@{100 * few.fraction:g} % − 2@{100 * few.fraction:g} %": (many, few),
-    }
-    pairs |= {f"8@{100 * few.fraction:g} % − 2@{100 * c.fraction:g} %,\nlong runs": (many, c) for c in more}
-    gains = {label: stats.paired(found[a], found[b]) for label, (a, b) in pairs.items()}
-    return [(label, gain.mean, gain.low, gain.high) for label, gain in gains.items()]
+    pairs = [
+        (Cell(4, 0.5), Cell(2)),
+        (Cell(8, 0.25), Cell(2)),
+        (Cell(4, 0.5), Cell(2, 0.5)),
+        (Cell(4, 0.5), Cell(2, 0.5, 2)),
+        (Cell(8, 0.25), Cell(2, 0.25, 4)),
+        (many, few),
+        *((many, c) for c in more),
+    ]
+
+    def name(a: Cell, b: Cell) -> str:
+        note = ",\nlong runs" if b in more else ",\nsame compute" if b.times > 1 and b != few else ""
+        return f"{a.views}@{100 * a.fraction:g} % − {b.views}@{100 * b.fraction:g} %{note}"
+
+    return {name(a, b): stats.paired(found[a], found[b]) for a, b in pairs}  # fmt: skip
 
 
 def draw_time(frame: pd.DataFrame) -> Drawing:
     found = curves(frame)
-    table = speedups(found)
     judged = {target: speedup(found, target) for target in judged_targets(found).values()}
-    fig, axes = figures.figure(1, 3, height=3.7, width_ratios=(1.25, 1, 1))
-    _draw_checkpoints(axes[0], found)
-    draw_ends(axes[1], frame, found)
-    _draw_ratios(axes[2], table, judged)
-    figures.panel_labels(axes, ("every checkpoint", "ends at equal epochs", "time to a target"))
-    told = "; ".join(f"{target:.1f} %: {r.mean:.2f} times" for target, r in judged.items() if r.n)
-    return _drawing(
-        fig, frame,
-        "a: validation error against training seconds at every checkpoint, the mean over seeds; hollow points are "
+    said = "; ".join(f"{target:.1f} %: {r.mean:.2f} times" for target, r in judged.items() if r.n)
+    return _page(
+        frame,
+        [partial(_draw_checkpoints, found=found), partial(draw_ends, frame=frame, found=found),
+         partial(_draw_ratios, table=speedups(found), judged=judged)],
+        titles=("every checkpoint", "ends at equal epochs", "time to a target"), height=3.7, width_ratios=(1.25, 1, 1),
+        alt="a: validation error against training seconds at every checkpoint, the mean over seeds; hollow points are "
         "dominated; lines are the Pareto fronts of two views alone and of all. b: test error at the end of runs of equal "
         "epochs, a line a number of views, from a quarter of the images to all: the paper's own picture. c: time to a "
-        f"target error, the fastest of two views over the fastest of more; diamonds are judged: {told or 'not reached'}. "
+        f"target error, the fastest of two views over the fastest of more; diamonds are judged: {said or 'not reached'}. "
         "Time is of training with making views, without probing.",
     )  # fmt: skip
 
@@ -551,8 +540,8 @@ def draw_ends(ax: Axes, frame: pd.DataFrame, found: dict[Cell, Curve]) -> None:
     for m in VIEWS:
         ends = [Cell(m, f) for f in FRACTIONS]
         error = 100 - np.stack([scores(frame)[c] for c in ends], 1)
-        figures.band(ax, [np.nanmean(found[c].seconds[:, -1]) for c in ends], error, f"{m}", _index(m))
-    plain_log(ax, "x")
+        figures.band(ax, [np.nanmean(found[c].seconds[:, -1]) for c in ends], error, f"{m}", VIEWS.index(m))
+    kit.log_axis(ax)
     ax.set(xlabel="training seconds", ylabel=f"test error (%), {_epochs(frame)} epochs")
 
 
@@ -561,23 +550,15 @@ def _draw_checkpoints(ax: Axes, found: dict[Cell, Curve]) -> None:
     mean = {c: (np.nanmean(v.seconds, 0)[1:], 100 - np.nanmean(v.accuracy, 0)[1:]) for c, v in found.items()}
     two, every = (_front(point for c in pool for point in zip(*mean[c])) for pool in (pools(found)[0], found))
     for cell, (t, e) in mean.items():
-        look = _look(cell.views)
         inside = np.array([point in every for point in zip(t, e)])
-        ax.plot(t[~inside], e[~inside], markersize=2.8, markerfacecolor=figures.paper(), markeredgewidth=0.6, alpha=0.6,
-                **look)  # fmt: skip
-        ax.plot(t[inside], e[inside], markersize=5, **look)
-    lines = {
-        "front, 2 views": {"color": figures.PALETTE[0], "linestyle": (0, (4, 2))},
-        "front, all": {"color": figures.ink(), "linestyle": "-"},
-    }
-    for front, look in zip((two, every), lines.values()):
-        ax.step(*np.array(front).T, where="post", linewidth=1.1, **look)
-    for m in VIEWS:
-        ax.plot([], [], label=f"{m} views", **_look(m))
-    for label, look in lines.items():
-        ax.plot([], [], label=label, **look)
-    ax.legend(fontsize=6.5)
-    plain_log(ax, "x")
+        _mark(ax, t[~inside], e[~inside], cell.views, hollow=True, markersize=2.8, markeredgewidth=0.6, alpha=0.6)
+        _mark(ax, t[inside], e[inside], cell.views, markersize=5)
+    ax.step(
+        *np.array(two).T, where="post", linewidth=1.1, color=figures.PALETTE[0], linestyle="--", label="front, 2 views"
+    )
+    ax.step(*np.array(every).T, where="post", linewidth=1.1, color=figures.ink(), label="front, all")
+    _legend(ax)
+    kit.log_axis(ax)
     ax.set(xlabel="training seconds", ylabel="validation error (%)")
 
 
@@ -591,12 +572,8 @@ def _draw_ratios(ax: Axes, table: dict[float, stats.Interval], judged: dict[floa
         ax.plot([target, target], [r.low, r.high], color=figures.ink(), linewidth=1.2)
         ax.plot(target, r.mean, color=figures.ink(), marker="D", markersize=5)
     ax.invert_xaxis()
-    for level, label in ((1.0, "equal"), (SPEEDUP, f"asked {SPEEDUP:g}"), (registry.numbers("C7")["speedup"], "paper")):
-        ax.axhline(level, color=figures.muted(), linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-        figures.end_label(ax, None, level, label, figures.muted(), fontsize=7)
-    ax.set_yscale("log")
-    ax.set_yticks([0.5, 1, 1.2, 2, 3], ["0.5", "1", "1.2", "2", "3"])
-    ax.minorticks_off()
+    figures.floors(ax, {"equal": 1.0, f"asked {SPEEDUP:g}": SPEEDUP, "paper": registry.numbers("C7")["speedup"]})
+    kit.log_axis(ax, [0.5, 1, 1.2, 2, 3], along="y")
     ax.set(xlabel="target error (%)", ylabel="time, 2 views over more")
 
 
@@ -605,52 +582,43 @@ ERRORS = {"identity_error": "invariance", "vicreg_error": "VICReg", "identity_er
 
 def draw_loss(frame: pd.DataFrame) -> Drawing:
     views = sorted(int(v) for v in frame["views"].unique())
-    fig, axes = figures.figure(1, 3, height=3.3)
-    for ax, unit, label in zip(axes, ("ms", "mb"), ("forward and backward (ms)", "kept for backward (MB)")):
-        _draw_cost(ax, frame, unit)
-        ax.set_ylabel(label)
-    axes[0].set_xlim(None, views[-1] * 6)
-    for i, (name, label) in enumerate(ERRORS.items()):
-        worst = _by_views(frame, name).clip(lower=1e-18).max()
-        axes[2].plot(views, worst, label=label, **figures.style(i))
-    axes[2].axhline(1e-6, color=figures.ink(), linewidth=0.9, linestyle=(0, (4, 2)))
-    axes[2].annotate("asked: 1e-6", (1, 1e-6), xycoords=axes[2].get_yaxis_transform(), ha="right", xytext=(0, 3),
-                     textcoords="offset points", fontsize=7)  # fmt: skip
-    axes[2].set_xscale("log", base=2)
-    axes[2].set_yscale("log")
-    axes[2].legend(fontsize=7)
-    axes[2].set_ylabel("relative difference")
-    for ax in axes:
-        ax.set_xlabel("views")
-        ax.set_xticks(views, [str(v) for v in views])
-    figures.panel_labels(axes, ("time", "memory", "the same number"))
+
+    def cost(ax: Axes, unit: str, label: str) -> None:
+        """Time or memory of each loss both ways."""
+        for i, form in enumerate(FORMS):
+            for way, dash in (("mean", "-"), ("pairs", "--")):
+                values, name = _by_views(frame, f"{form}_{way}_{unit}"), f"{form}, {way}" if unit == "ms" else ""
+                figures.band(ax, views, values.to_numpy(float), name, i, linestyle=dash)
+        finish(ax, label)
+        ax.set_xlim(None, views[-1] * (6 if unit == "ms" else 1.2))
+
+    def errors(ax: Axes) -> None:
+        for i, (name, label) in enumerate(ERRORS.items()):
+            ax.plot(views, _by_views(frame, name).clip(lower=1e-18).max(), label=label, **figures.style(i))
+        figures.floors(ax, {"asked: 1e-6": 1e-6}, inside=True)
+        ax.legend(fontsize=7)
+        finish(ax, "relative difference")
+
+    def finish(ax: Axes, label: str) -> None:
+        kit.log_axis(ax, views)
+        ax.set(yscale="log", xlabel="views", ylabel=label)
+
     grown = {form: [_growth(frame, f"{form}_{way}_mb") for way in ("mean", "pairs")] for form in FORMS}
-    told = "; ".join(f"{form} {mean:.1f} and {pairs:.1f}" for form, (mean, pairs) in grown.items())
-    costs = [f"{f}_{w}_{u}" for f in FORMS for w in ("mean", "pairs") for u in ("mb", "ms")]
-    return drawing(
-        fig, frame, ("views", "images", "dim"),
-        "Cost of three losses against the number of views, worked out against the mean of the views (solid) and over all "
+    said = "; ".join(f"{form} {mean:.1f} and {pairs:.1f}" for form, (mean, pairs) in grown.items())
+    costs = [partial(cost, unit="ms", label="forward and backward (ms)"),
+             partial(cost, unit="mb", label="kept for backward (MB)")]  # fmt: skip
+    return page(
+        frame, ("views", "images", "dim"), [*costs, errors], titles=("time", "memory", "the same number"), height=3.3,
+        columns=[*ERRORS, *(f"{f}_{w}_{u}" for f in FORMS for w in ("mean", "pairs") for u in ("mb", "ms"))],
+        alt="Cost of three losses against the number of views, worked out against the mean of the views (solid) and over all "
         f"pairs (dashed). a: time. b: memory kept for the backward pass; from {views[0]} to {views[-1]} views it grows by "
-        f"these factors, mean and pairs: {told}. c: the relative difference of both ways, in float64 far below 1e-6.",
-        [*ERRORS, *costs],
+        f"these factors, mean and pairs: {said}. c: the relative difference of both ways, in float64 far below 1e-6.",
     )  # fmt: skip
 
 
 def _by_views(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """A column by seed (rows) and number of views (columns)."""
     return frame.pivot_table(index="seed", columns="views", values=name)
-
-
-def _draw_cost(ax: Axes, frame: pd.DataFrame, unit: str) -> None:
-    """Time (ms) or memory (mb) of each loss both ways; the lines are named where there is room."""
-    names = {"barlow": "Barlow", "vicreg": "VICReg", "invariance": "invariance"}
-    for i, form in enumerate(FORMS):
-        for way, dash in (("mean", "-"), ("pairs", (0, (4, 2)))):
-            values = _by_views(frame, f"{form}_{way}_{unit}")
-            label = f"{names[form]}, {way}" if unit == "ms" else ""
-            figures.band(ax, values.columns, values.to_numpy(float), label, i, linestyle=dash)
-    ax.set_xscale("log", base=2)
-    ax.set_yscale("log")
 
 
 CLAIMS = (

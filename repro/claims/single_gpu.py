@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, batch_size, kit, registry
-from repro.claims.kit import Cells, Plan, column, drawing, floor_levels, read, tasks, verdict
+from repro.claims.kit import Cells, Plan, column, drawing, floor_levels, page, read, tasks, verdict
 from repro.core import datasets
 from repro.core.methods import BYOL, BarlowTwins, Method, SimCLR, VICReg
 from repro.core.profiles import Profile, base
@@ -212,16 +212,10 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
 # --- draw -------------------------------------------------------------------------------------------------------------
 
 
-def _place(value: float, levels: list[float]) -> tuple[float, bool]:
-    """Where a number lies among the (log-spaced) levels of an axis, counted in cells, and whether it is beyond them."""
-    x = np.log(np.array([value, *levels], float))
-    return float(np.interp(x[0], x[1:], np.arange(len(levels)))), not levels[0] <= value <= levels[-1]
-
-
 def draw_grid(frame: pd.DataFrame, g: Grid) -> Drawing:
     got, task, paper = cells(frame, g), tasks(frame)[0], registry.numbers(g.claim)
     fig, (left, right) = figures.figure(1, 2, height=3.4, gridspec_kw={"width_ratios": (1.15, 1)})
-    beyond = _draw_map(left, frame, g)
+    _draw_map(left, frame, g)
     rate = "learning rate (AdamW)" if g.optimiser == "adamw" else "base learning rate (LARS)"
     left.set(xlabel=rate, ylabel=g.symbol)
     kit.curves(frame, "lr", "level", "{:g}", xlabel=rate, ylabel=f"{task} accuracy (%)")(right)
@@ -229,7 +223,10 @@ def draw_grid(frame: pd.DataFrame, g: Grid) -> Drawing:
     figures.panel_labels((left, right), (f"{g.title}: mean over seeds", f"a line a {g.symbol}"))
     best, broken = _best(got), int((np.isnan(got.test).any(0) & got.ran).sum())
     floors = " and ".join(f"{k} {v:.1f} %" for k, v in floor_levels(frame).items())
-    edge = ", beyond this grid and drawn at its edge" if beyond else ""
+    levels, rates = got.levels
+    cell = paper["best"][g.parameter], paper["best"]["lr"]
+    inside = levels[0] <= cell[0] <= levels[-1] and rates[0] <= cell[1] <= rates[-1]
+    edge = "" if inside else ", beyond this grid and drawn at its edge"
     crosses = f" {broken} cells diverged and show a cross." if broken else ""
     drawn = drawing(
         fig, frame, ["level", "lr", "epochs"],
@@ -245,9 +242,8 @@ def draw_grid(frame: pd.DataFrame, g: Grid) -> Drawing:
     return replace(drawn, table=drawn.table.rename(columns={"level": g.parameter}))
 
 
-def _draw_map(ax, frame: pd.DataFrame, g: Grid) -> bool:
-    """The heat map with our best cell framed, the paper's as a star, and the floors on the scale of the colours. Returns
-    whether the paper's cell lies beyond our grid."""
+def _draw_map(ax, frame: pd.DataFrame, g: Grid) -> None:
+    """The heat map with our best cell framed, the paper's as a star, and the floors on the scale of the colours."""
     got, paper, floors = cells(frame, g), registry.numbers(g.claim)["best"], floor_levels(frame)
     mean, (levels, rates), best = got.test.mean(0), got.levels, _best(got)
     table = pd.DataFrame(mean, [f"{x:g}" for x in levels], [f"{x:g}" for x in rates])
@@ -255,44 +251,39 @@ def _draw_map(ax, frame: pd.DataFrame, g: Grid) -> bool:
     small = {"annot_kws": {"fontsize": 8 if mean.size <= 20 else 6}}
     figures.heat(ax, table, f"{tasks(frame)[0]} accuracy (%)", got.ran, vmin=lowest, **small)
     bar = ax.collections[0].colorbar.ax
-    for (name, level), dash in zip(floors.items(), (":", "--")):
+    for level, dash in zip(floors.values(), (":", "--")):
         bar.axhline(level, color=figures.paper(), linewidth=3)
-        bar.axhline(level, color=figures.ink(), linewidth=1.3, linestyle=dash, label=name)
+        bar.axhline(level, color=figures.ink(), linewidth=1.3, linestyle=dash)
     look = {"fill": False, "edgecolor": figures.PALETTE[1], "linewidth": 2.4, "clip_on": False, "zorder": 4}
     ax.add_patch(Rectangle((best[1], best[0]), 1, 1, **look))
-    (y, out_y), (x, out_x) = _place(paper[g.parameter], levels), _place(paper["lr"], rates)
-    star = {"marker": "*", "markersize": 14, "markerfacecolor": figures.paper(), "markeredgecolor": figures.ink()}
-    ax.plot([x + 0.5], [y + 0.2], linestyle="", clip_on=False, zorder=5, **star)
-    if len(rates) > 5:
-        ax.tick_params(axis="x", rotation=45)
-    return out_y or out_x
+    # the levels are log-spaced, so that a number's place among them, in cells, is that of its logarithm
+    y, x = (
+        np.interp(np.log(paper[k]), np.log(of), np.arange(len(of))) for k, of in ((g.parameter, levels), ("lr", rates))
+    )
+    figures.paper_value(ax, y + 0.2, x + 0.5, "", size=14)
+    ax.tick_params(axis="x", rotation=45 if len(rates) > 5 else 0)
 
 
 def draw_methods(frame: pd.DataFrame) -> Drawing:
     best, paper = _tuned(frame), registry.numbers("A17")["best"]
-    fig, axes = figures.figure(1, 2, height=3.2, gridspec_kw={"width_ratios": (1.5, 1)})
-    mean, low, high = figures.mean_interval(np.stack(list(best.values()), 1))
-    for i, (name, values) in enumerate(best.items()):
-        look = figures.style(i) | {"linestyle": "", "capsize": 3, "markersize": 7}
-        axes[0].errorbar(i, mean[i], [[mean[i] - low[i]], [high[i] - mean[i]]], **look)
-        axes[0].plot(np.full(len(values), i) + 0.18, values, ".", color=figures.muted())
-        figures.paper_value(axes[1], paper[name], i, text=f"{paper[name]:g}")
-    kit.floors(axes[0], frame)
-    for ax, label in zip(axes, (f"{tasks(frame)[0]} accuracy, best cell (%)", "ImageNet accuracy, linear probe (%)")):
-        ax.set_xticks(np.arange(len(best)), [name.replace(" ", "\n") for name in best], fontsize=7.5)
-        ax.set_xlim(-0.6, len(best) - 0.4)
-        ax.set_ylabel(label)
-    axes[1].margins(y=0.25)
-    figures.panel_labels(axes, ("here", "the paper's grids"))
-    ours = ", ".join(f"{name} {v:.1f} %" for name, v in zip(best, mean))
+
+    def here(ax) -> None:
+        kit.dots_beside(ax, best, {})
+        kit.floors(ax, frame)
+        ax.set_ylabel(f"{tasks(frame)[0]} accuracy, best cell (%)")
+
+    def cited(ax) -> None:
+        kit.dots_beside(ax, {}, {name: paper[name] for name in best}, digits=2)
+        ax.set_ylabel("ImageNet accuracy, linear probe (%)")
+
+    ours = ", ".join(f"{name} {stats.paired(v).mean:.1f} %" for name, v in best.items())
     papers = ", ".join(f"{name} {paper[name]:g} %" for name in best)
-    drawn = drawing(
-        fig, frame, ["lr", "temperature", "invariance", "lambda_", "ema", "epochs"],
-        f"Left: test accuracy on {tasks(frame)[0]} of each method at its best cell, mean with interval and every seed as a "
-        f"dot, with the floors: {ours}. Right: the best cells of the paper's grids on ImageNet, {papers}.",
-        [column(frame, "val"), column(frame), "diverged"],
+    return page(
+        frame, ["lr", "temperature", "invariance", "lambda_", "ema", "epochs"], [here, cited], height=3.2,
+        titles=("here", "the paper's grids"), columns=[column(frame, "val"), column(frame), "diverged"],
+        alt=f"Left: test accuracy on {tasks(frame)[0]} of each method at its best cell, mean with interval and every seed as "
+        f"a dot, with the floors: {ours}. Right: the best cells of the paper's grids on ImageNet, {papers}.",
     )  # fmt: skip
-    return replace(drawn, table=drawn.table.sort_values(["method", "lr", "seed"], ignore_index=True))
 
 
 CLAIMS = (

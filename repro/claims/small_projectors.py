@@ -8,18 +8,17 @@ ReLU - linear(d). Beta is tuned on the validation split; every accuracy shown is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib import ticker
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, registry
-from repro.claims.kit import Cells, Plan, column, drawing, read, trained, verdict
+from repro.claims.kit import Cells, Panel, Plan, column, page, read, trained, verdict
 from repro.core.methods import BarlowMultiView
 from repro.core.profiles import Profile, base
 from repro.core.spec import Optimiser, Projector, RunSpec
@@ -247,127 +246,110 @@ def failure(frame: pd.DataFrame) -> pd.DataFrame:
 PRODUCT_TICKS, BETA_TICKS = [0.05, 0.2, 1, 5, 20], [0.0001, 0.001, 0.01, 0.1, 1]
 
 
-def plain_log(ax: Axes, axis: str, ticks: Sequence[float] = ()) -> None:
-    """A logarithmic axis with plain numbers, at powers of ten and their doubles and halves unless `ticks` are given."""
-    ax.set(**{f"{axis}scale": "log"})
-    line = getattr(ax, f"{axis}axis")
-    line.set_major_locator(ticker.FixedLocator(ticks) if len(ticks) else ticker.LogLocator(subs=(1, 2, 5)))
-    line.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
-    line.set_minor_formatter(ticker.NullFormatter())
-    line.set_minor_locator(ticker.NullLocator())
-
-
 def draw(frame: pd.DataFrame) -> Drawing:
-    grids, betas, collapse = by_dim(frame), best_betas(frame), failure(frame)
-    slope = _slope(betas)
-    fig, axes = figures.figure(2, 2, height=6.0)
-    at_fixed, at_best = _draw_tuned(axes[0, 0], frame, grids)
-    _draw_best(axes[0, 1], betas, slope)
-    draw_hills(axes[1, 0], frame, legend=True)
-    kit.floors(axes[1, 0], frame)
-    # between the curves and the floors
-    axes[1, 0].legend(fontsize=7, ncols=2, loc="lower left", bbox_to_anchor=(0, 0.27))
-    axes[1, 0].set_ylabel("accuracy (%)")
-    _draw_collapse(axes[1, 1], frame, collapse)
-    figures.panel_labels(
-        axes.ravel(), ("fixed and tuned β", "the best β", "the same runs over d × β", "which β collapses")
-    )
+    grids, betas, collapse, slope = by_dim(frame), best_betas(frame), failure(frame), _slope(best_betas(frame))
+    beta, fixed = _fixed(frame)
+    lines = {"tuned β": {d: got.tuned() for d, got in grids.items()}, f"β = {beta:.2g}": fixed}
+
+    def tuned(ax: Axes) -> None:
+        for i, (name, values) in enumerate(lines.items()):
+            figures.band(ax, list(values), np.stack(list(values.values()), 1), name, i)
+        kit.floors(ax, frame)
+        kit.log_axis(ax, list(grids))
+        ax.set(xlabel="projector dimension d", ylabel=kit.label(frame))
+
+    def hills(ax: Axes) -> None:
+        draw_hills(ax, frame, legend=True)
+        kit.floors(ax, frame)
+        ax.legend(fontsize=7, ncols=2, loc="lower left", bbox_to_anchor=(0, 0.27))  # between curves and floors
+        ax.set_ylabel("accuracy (%)")
+
+    said = ["; ".join(f"d = {d}: {v.mean():.1f} %" for d, v in values.items()) for values in lines.values()]
     peaks = ", ".join(f"{d * got.levels[0][int(got.best)]:.3g} (d = {d})" for d, got in grids.items())
     ratios = zip(collapse["dim"][:-1], collapse["measured"] / collapse["predicted"])
     told = "; ".join(f"d = {d}: {ratio:.2f}" for d, ratio in ratios if math.isfinite(ratio))
-    told = f" Measured over predicted failing beta: {told}." if told else ""
-    return drawing(
-        fig, frame, ("dim", "beta"),
-        f"a: test accuracy against the projector's dimension, at one fixed beta ({at_fixed}) and at each dimension's "
-        f"tuned beta ({at_best}). b: the best beta falls with the dimension, slope {slope.text(2)} on logarithmic axes, "
+    return page(
+        frame, ("dim", "beta"),
+        [tuned, lambda ax: _draw_best(ax, betas, slope), hills, lambda ax: _draw_collapse(ax, frame, collapse)],
+        titles=("fixed and tuned β", "the best β", "the same runs over d × β", "which β collapses"), mosaic="ab;cd", height=6.0,
+        columns=[column(frame, "val"), column(frame), "projection_rank", "alpha", "rankme"],
+        alt=f"a: test accuracy against the projector's dimension, at one fixed beta ({said[1]}) and at each dimension's "
+        f"tuned beta ({said[0]}). b: the best beta falls with the dimension, slope {slope.text(2)} on logarithmic axes, "
         "beside the betas that the authors chose for three data sets. c: accuracy against d times beta, a line a "
-        f"dimension; highest at {peaks}. d: how many directions the projections span against beta, with "
-        f"stars where the linear model, told only the largest projector's, expects the collapse.{told}",
-        [column(frame, "val"), column(frame), "projection_rank", "alpha", "rankme"],
+        f"dimension; highest at {peaks}. d: how many directions the projections span against beta, with stars where the "
+        "linear model, told only the largest projector's, expects the collapse."
+        + f" Measured over predicted failing beta: {told}." * bool(told),
     )  # fmt: skip
 
 
-def _draw_tuned(ax: Axes, frame: pd.DataFrame, grids: dict[int, Cells]) -> list[str]:
-    """Accuracy by dimension at the tuned betas and at the fixed one; the means of the fixed one and of the tuned ones."""
-    beta, fixed = _fixed(frame)
-    tuned = {d: got.tuned() for d, got in grids.items()}
-    for i, (values, label) in enumerate(((tuned, "tuned β"), (fixed, f"β = {beta:.2g}"))):
-        figures.band(ax, list(values), np.stack(list(values.values()), 1), label, i)
-    kit.floors(ax, frame)
-    plain_log(ax, "x", list(grids))
-    ax.set(xlabel="projector dimension d", ylabel=kit.label(frame))
-    return ["; ".join(f"d = {d}: {v.mean():.1f} %" for d, v in values.items()) for values in (fixed, tuned)]
+def _marks(ax: Axes, x: ArrayLike, y: ArrayLike, index: int, label: str, **look: Any) -> None:
+    ax.plot(x, y, **figures.style(index) | {"linestyle": "", "markersize": 4, "label": label} | look)
 
 
 def _draw_best(ax: Axes, betas: pd.DataFrame, slope: stats.Interval) -> None:
-    jitter = 1 + 0.06 * (betas["seed"] - betas["seed"].mean())
-    ax.plot(betas["dim"] * jitter, betas["beta"], linestyle="", marker="o", color=figures.PALETTE[0], markersize=4,
-            label="best here, a mark a seed")  # fmt: skip
-    chosen = registry.numbers("C4")["beta"]
-    for i, (name, title) in enumerate(DATASETS.items()):
-        ax.plot(chosen[name]["d"], chosen[name]["beta"], linestyle="", marker=figures.MARKERS[i + 1], markersize=4.5,
-                markerfacecolor=figures.paper(), color=figures.PALETTE[i + 1], label=f"authors: {title}")  # fmt: skip
+    jitter, chosen = 1 + 0.06 * (betas["seed"] - betas["seed"].mean()), registry.numbers("C4")["beta"]
+    _marks(ax, betas["dim"] * jitter, betas["beta"], 0, "best here, a mark a seed")
+    for i, (name, title) in enumerate(DATASETS.items(), 1):
+        _marks(ax, chosen[name]["d"], chosen[name]["beta"], i, f"authors: {title}", markerfacecolor=figures.paper())
     x = np.array([betas["dim"].min(), betas["dim"].max()], float)
     centre = np.log(betas["beta"]).mean() - slope.mean * np.log(betas["dim"]).mean()
     ax.plot(x, np.exp(centre + slope.mean * np.log(x)), color=figures.PALETTE[0], linewidth=1)
-    plain_log(ax, "x", [8, 64, 512, 4096])
-    plain_log(ax, "y", BETA_TICKS)
+    kit.log_axis(ax, [8, 64, 512, 4096])
+    kit.log_axis(ax, BETA_TICKS, along="y")
     ax.annotate(f"slope {slope.text(2)}", (0.03, 0.05), xycoords="axes fraction", fontsize=8)
     ax.legend(fontsize=7, loc="upper right")
     ax.set(xlabel="projector dimension d", ylabel="β")
 
 
-def draw_hills(ax: Axes, frame: pd.DataFrame, name: str = "", times_d: bool = True, legend: bool = False) -> list[str]:
-    """A column against d times beta, or against beta, a line a dimension; their colours. name: as for `kit.read`."""
+def draw_hills(ax: Axes, frame: pd.DataFrame, name: str = "", times_d: bool = True, legend: bool = False) -> None:
+    """A column against d times beta, or against beta, a line a dimension. name: as for `kit.read`."""
     grids = by_dim(frame, name)
-    colours = figures.ordered(len(grids))
-    for i, ((d, got), colour) in enumerate(zip(grids.items(), colours)):
+    for i, ((d, got), colour) in enumerate(zip(grids.items(), figures.ordered(len(grids)))):
         figures.band(ax, np.array(got.levels[0]) * (d if times_d else 1), got.test, "", i, color=colour)
         if legend:
-            ax.plot([], [], label=f"d = {d}", **figures.style(i) | {"color": colour})
-    plain_log(ax, "x", PRODUCT_TICKS if times_d else BETA_TICKS)
+            _marks(ax, [], [], i, f"d = {d}", color=colour, linestyle="-")
+    kit.log_axis(ax, PRODUCT_TICKS if times_d else BETA_TICKS)
     ax.set(xlabel="d × β" if times_d else "β")
-    return colours
 
 
 def _draw_collapse(ax: Axes, frame: pd.DataFrame, collapse: pd.DataFrame) -> None:
-    colours, level = draw_hills(ax, frame, "projection_rank", times_d=False), collapse["dim"].min() / 2
-    ax.axhline(level, color=figures.muted(), linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-    ax.annotate("collapsed below", (1, level), xycoords=ax.get_yaxis_transform(), ha="right", xytext=(0, -9),
-                textcoords="offset points", fontsize=7, color=figures.muted())  # fmt: skip
-    star = {"marker": "*", "linestyle": "", "markeredgecolor": figures.ink()}
-    for beta, colour in zip(collapse["predicted"], colours):
-        if math.isfinite(beta):
-            ax.plot(beta, level, markersize=11, color=colour, markeredgewidth=0.7, zorder=5, **star)
-    ax.plot([], [], markersize=9, color=figures.muted(), label="linear model", **star)
+    draw_hills(ax, frame, "projection_rank", times_d=False)
+    level = collapse["dim"].min() / 2
+    figures.floors(ax, {"collapsed below": level}, inside=True)
+    for beta, colour in zip(collapse["predicted"], figures.ordered(len(collapse))):
+        _marks(ax, beta, level, 0, "", marker="*", markersize=11, color=colour, markeredgecolor=figures.ink(), zorder=5)
+    _marks(
+        ax, [], [], 0, "linear model", marker="*", markersize=9, color=figures.muted(), markeredgecolor=figures.ink()
+    )
     ax.legend(fontsize=7, loc="upper left")
-    ax.set_yscale("log", base=2)
-    ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    kit.log_axis(ax, [2, 4, 8, 16, 32, 64, 128], along="y")
     ax.set_ylabel("directions that the projections span")
 
 
 def draw_alpha(frame: pd.DataFrame) -> Drawing:
-    fig, axes = figures.figure(1, 3, height=3.2)
-    for ax, name, label in zip(axes, ("alpha", "rankme"), ("eigenspectrum decay α", "RankMe of the features")):
-        colours = draw_hills(ax, frame, name)
-        ax.set_ylabel(label)
-    for i, ((d, runs), colour) in enumerate(zip(trained(frame).groupby("dim"), colours)):
-        axes[2].plot(runs["alpha"], runs[column(frame)], linestyle="", marker=figures.MARKERS[i % 6], markersize=3.5,
-                     color=colour, label=f"d = {d:g}")  # fmt: skip
-    untrained = frame[(frame["method"] == "Untrained") & (frame["backbone"] != "pixels")]
-    axes[2].plot(untrained["alpha"], untrained[column(frame)], linestyle="", marker="x", color=figures.muted(),
-                 label="random encoder")  # fmt: skip
-    axes[2].legend(fontsize=6.5)
-    axes[2].set(xlabel="α", ylabel=f"{kit.tasks(frame)[0]} accuracy (%)")
-    figures.panel_labels(axes, ("decay of the spectrum", "effective rank", "accuracy against α"))
     products, alpha = _alpha_by_product(frame)
-    return drawing(
-        fig, frame, ("dim", "beta"),
-        f"a: the decay alpha of the features' eigenspectrum against d times beta, a line a dimension; its mean goes from "
+
+    def hills(name: str, label: str) -> Panel:
+        return lambda ax: (draw_hills(ax, frame, name), ax.set_ylabel(label))
+
+    def against(ax: Axes) -> None:
+        dims = kit.runs_by(frame, "dim")
+        for i, ((d, runs), colour) in enumerate(zip(sorted(dims.items()), figures.ordered(len(dims)))):
+            _marks(ax, runs["alpha"], runs[column(frame)], i, f"d = {d:g}", color=colour)
+        untrained = frame[(frame["method"] == "Untrained") & (frame["backbone"] != "pixels")]
+        _marks(ax, untrained["alpha"], untrained[column(frame)], 0, "random encoder", marker="x", color=figures.muted())
+        ax.legend(fontsize=6.5)
+        ax.set(xlabel="α", ylabel=f"{kit.tasks(frame)[0]} accuracy (%)")
+
+    return page(
+        frame, ("dim", "beta"),
+        [hills("alpha", "eigenspectrum decay α"), hills("rankme", "RankMe of the features"), against],
+        titles=("decay of the spectrum", "effective rank", "accuracy against α"), height=3.2,
+        columns=["alpha", "rankme", column(frame)],
+        alt="a: the decay alpha of the features' eigenspectrum against d times beta, a line a dimension; its mean goes from "
         f"{alpha[:, 0].mean():.2f} at {products[0]:g} to {alpha[:, -1].mean():.2f} at {products[-1]:g}. b: RankMe of the "
         f"same features. c: accuracy against alpha, a mark a run (Spearman's rho within a seed "
         f"{_alpha_and_accuracy(frame).text(2)}).",
-        ["alpha", "rankme", column(frame)],
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import IdentityTransform
+from scipy.optimize import isotonic_regression
 
 from repro.figures.style import ink, muted, paper, text_colour
 
@@ -26,40 +27,22 @@ def _spread(labels: list[_EndLabel], renderer: Any) -> None:
     pixel = 72 / labels[0].figure.dpi
     for t in labels:
         t.set_position((t.get_position()[0], 0.0))
-    boxes = {t: t.get_window_extent(renderer) for t in labels}
-    order = sorted(labels, key=lambda t: boxes[t].y0 + boxes[t].y1)
-    # Isotonic regression (pool adjacent violators): the smallest moves after which no two labels touch.
-    blocks: list[list[float]] = []  # of [sum of wanted positions minus stacking offsets, members]
-    offsets, stack = [], 0.0
-    for i, t in enumerate(order):
-        if i:
-            stack += 0.5 * (boxes[order[i - 1]].height + boxes[t].height)
-        offsets.append(stack)
-        blocks.append([0.5 * (boxes[t].y0 + boxes[t].y1) - stack, 1])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
-            total, members = blocks.pop()
-            blocks[-1][0] += total
-            blocks[-1][1] += members
-    wanted = [b[0] / b[1] for b in blocks for _ in range(int(b[1]))]
-    for t, offset, start in zip(order, offsets, wanted):
-        move = start + offset - 0.5 * (boxes[t].y0 + boxes[t].y1)
-        t.set_position((t.get_position()[0], move * pixel))
+    boxes = [t.get_window_extent(renderer) for t in labels]
+    middle, height = np.array([(b.y0 + b.y1) / 2 for b in boxes]), np.array([b.height for b in boxes])
+    order = np.argsort(middle, kind="stable")
+    # Isotonic regression of the places less a stack of the labels: the smallest moves after which no two touch.
+    stack = np.concatenate([[0.0], np.cumsum((height[order][:-1] + height[order][1:]) / 2)])
+    for i, place in zip(order, isotonic_regression(middle[order] - stack).x + stack):
+        labels[i].set_position((labels[i].get_position()[0], (place - middle[i]) * pixel))
 
 
 def end_label(ax: Axes, x: float | None, y: float, label: str, color: Any, fontsize: float = 8) -> None:
     """Write `label` right of (x, y), or of the axes' right edge at height y if x is None; labels of one axes part."""
     where = {"xycoords": ax.get_yaxis_transform()} if x is None else {}
     t = _EndLabel(
-        label,
-        (1 if x is None else x, y),
-        xytext=(4 if x is None else 7, 0),
-        textcoords="offset points",
-        va="center",
-        color=text_colour(color),
-        fontsize=fontsize,
-        annotation_clip=False,
-        **where,
-    )
+        label, (1 if x is None else x, y), xytext=(4 if x is None else 7, 0), textcoords="offset points", va="center",
+        color=text_colour(color), fontsize=fontsize, annotation_clip=False, **where,
+    )  # fmt: skip
     t.set_transform(IdentityTransform())  # as Axes.annotate does: its offset is in points, and may be 0 on a log axis
     ax.add_artist(t)
     t.set_clip_on(False)
@@ -81,12 +64,14 @@ def floors(ax: Axes, levels: Mapping[str, float], labels: bool = True, inside: b
             end_label(ax, None, y, label, muted(), fontsize=7.5)
 
 
-def paper_value(ax: Axes, y: float, x: float, text: str) -> None:
+def paper_value(ax: Axes, y: float, x: float, text: str, size: float = 9) -> None:
     """Mark a number the paper printed by a hollow star at (x, y), with `text` above it.
 
     `y` belongs on this axis only where the paper measured the same thing; the number itself comes from the registry.
     """
-    ax.plot([x], [y], marker="*", markersize=9, linestyle="", markerfacecolor=paper(), markeredgecolor=ink(), zorder=5)
+    ax.plot(
+        [x], [y], marker="*", markersize=size, linestyle="", markerfacecolor=paper(), markeredgecolor=ink(), zorder=5
+    )
     halo = [withStroke(linewidth=2.5, foreground=paper())]
     ax.annotate(text, (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=7.5, path_effects=halo)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from repro import stats
 from repro.figures.labels import end_label
-from repro.figures.style import MARKERS, PALETTE, ink, muted, paper, sequential, style
+from repro.figures.style import PALETTE, ink, muted, paper, sequential, style
 
 
 def mean_interval(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,14 +76,14 @@ def diverged(ax: Axes, x: Sequence[float], color: Any) -> None:
     ax.plot(x, np.full(len(x), 0.03), color=color, linestyle="", marker="x", transform=at_foot, clip_on=False)
 
 
-def intervals(ax: Axes, rows: Sequence[tuple[str, float, float, float]]) -> None:
-    """Effects with their intervals and a line at zero: rows of (label, mean, low, high), the first on top."""
+def intervals(ax: Axes, rows: Mapping[str, stats.Interval]) -> None:
+    """Effects by name with their intervals and a line at zero, the first on top."""
     y = np.arange(len(rows))[::-1]
-    for i, (yi, (_, mean, low, high)) in enumerate(zip(y, rows)):
-        color, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
-        ax.plot([low, high], [yi, yi], color=color, linewidth=2, solid_capstyle="round")
-        ax.plot([mean], [yi], color=color, marker=marker, markersize=6, markeredgecolor=paper())
-    ax.set_yticks(y, [r[0] for r in rows])
+    for i, (yi, effect) in enumerate(zip(y, rows.values())):
+        look = style(i) | {"linestyle": "-", "markersize": 6, "markeredgecolor": paper()}
+        ax.plot([effect.low, effect.high], [yi, yi], color=look["color"], linewidth=2, solid_capstyle="round")
+        ax.plot([effect.mean], [yi], **look)
+    ax.set_yticks(y, list(rows))
     ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.grid(axis="x")
     ax.grid(visible=False, axis="y")
@@ -109,13 +109,17 @@ def heat(ax: Axes, table: pd.DataFrame, label: str, ran: Any = True, **heatmap: 
         ax.text(j + 0.5, i + 0.5, "×", ha="center", va="center", color=muted())
 
 
-def bars(ax: Any, values: np.ndarray, labels: list[str], names: list[str], colours: Any, floor_of: list[dict]) -> None:
-    """Grouped bars with intervals. values: (seeds, groups, bars); floor_of: each group's floors, drawn as lines."""
+def bars(
+    ax: Axes, values: np.ndarray, labels: Sequence[str], names: Sequence[str], colours: Any = PALETTE,
+    floor_of: Sequence[Mapping[str, float]] = (),
+) -> None:  # fmt: skip
+    """Grouped bars with intervals. values: (seeds, groups, bars); labels: of the bars; names: of the groups; floor_of: each
+    group's floors, drawn as lines."""
     width = 0.84 / len(labels)
     for i, label in enumerate(labels):
         mean, low, high = mean_interval(values[:, :, i])
         x = np.arange(len(names)) + (i - (len(labels) - 1) / 2) * width
-        ax.bar(x, mean, width * 0.9, color=colours[i], label=label)
+        ax.bar(x, np.nan_to_num(mean), width * 0.9, color=colours[i], label=label, hatch=("", "///", "...")[i % 3])
         ax.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=ink(), elinewidth=0.9)
     for j, levels in enumerate(floor_of):
         for (name, level), dash in zip(levels.items(), ("-", (0, (1, 1)))):

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from repro import figures
 from repro.claims import kit, start_here
-from repro.core import datasets, places, store, sweep
+from repro.core import places, store, sweep
 from repro.core.methods import DECAYS, MSR, SimCLR
 from repro.core.profiles import base
-from repro.core.spec import key
+from repro.core.spec import RunSpec, key
 from repro.errors import ReproError
 from repro.pages import notebook
 from repro.pages.notebook import Study
@@ -62,15 +61,17 @@ def _slider(options: Any, value: Any, name: str) -> Any:
     return widgets.SelectionSlider(options=options, value=value, description=name, continuous_update=False)
 
 
-def _run(runs: pd.DataFrame, *specs: Any) -> pd.DataFrame:
-    """The row of the first of the specs that is among `runs`, else of the first spec, read from the store or trained.
+def _run(study: Study, runs: pd.DataFrame, spec: Any) -> pd.DataFrame:
+    """The row of the spec's run, or of one planned for this study that is read otherwise; else it is trained, or read from
+    the store.
 
     Its columns are those of `runs` too, NaN for what a run that diverged lacks. Raises ReproError if it was stopped.
     """
-    for spec in specs:
-        if (runs["key"] == key(spec)).any():
-            return runs[runs["key"] == key(spec)].head(1)
-    found = store.frame(sweep.measure(specs[:1], store.Store(places.store()), workers=1, quiet=True))
+    same = [k for k, s in study.specs.items() if isinstance(s, RunSpec) and replace(s, probes=spec.probes) == spec]
+    stored = runs[runs["key"].isin([key(spec), *same])] if isinstance(spec, RunSpec) else runs[runs["key"] == key(spec)]
+    if len(stored):
+        return stored.head(1)
+    found = store.frame(sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True))
     if found.empty:
         raise ReproError("The run was stopped before its end: move a knob to go on.")
     return found.reindex(columns=[*dict.fromkeys([*found, *runs])])
@@ -88,29 +89,27 @@ def _star(ax: Any, x: Any, y: Any, text: str = "") -> None:
         ax.annotate(f"yours: {text}", (x, y), xytext=(8, 6), textcoords="offset points", zorder=7)
 
 
+def _among(
+    study: Study, runs: pd.DataFrame, knobs: dict[str, Any], make: Callable[..., RunSpec], panel: Callable[..., None],
+    x: Callable, alt: str, y: Callable[[pd.DataFrame], float] = _score,
+) -> Any:  # fmt: skip
+    """Knobs above a claim's own panel, in which the run that they make is a star. panel(ax, **chosen) draws the others;
+    x(run, **chosen), y(run): where the star is."""
+
+    def draw(**chosen: Any) -> Any:
+        run = _run(study, runs, make(**chosen))
+        fig, ax = figures.figure(height=3.2, width=5.6)
+        panel(ax, **chosen)
+        _star(ax, x(run, **chosen), y(run), f"{y(run):.1f} %")
+        return fig
+
+    return _panel(knobs, draw, f"{alt}, with the chosen run as a star.")
+
+
 # --- views ------------------------------------------------------------------------------------------------------------
 
 
 def views(study: Study) -> Any:
-    """Move the strengths of the augmentations and see what two views of the same images become."""
-    knobs = {
-        "crop": _slider((0.1, 0.2, 0.35, 0.5, 0.75, 1.0), 0.5, "crop from"),
-        "jitter": _slider(SHARES, 0.8, "jitter p"),
-        "hue": _slider((0.0, 0.05, 0.1, 0.2, 0.5), 0.1, "hue"),
-        "gray": _slider(SHARES, 0.2, "gray p"),
-        "blur": _slider(SHARES, 0.0, "blur p"),
-        "solarize": _slider(SHARES, 0.0, "solarize p"),
-        "noise": _slider((0.0, 0.05, 0.1, 0.2), 0.0, "noise"),
-    }
-
-    def draw(crop: float, **chosen: float) -> Any:
-        view = View(crop=(crop, 1.0), **chosen)
-        return start_here.pictures(study.profile.data, Recipe("explored", (view, view)), study.profile.size)
-
-    return _panel(knobs, draw, "Images and two views of each under the chosen augmentations.")
-
-
-def augmentations(study: Study) -> Any:
     """Choose the images and how strong each augmentation is; see two views of each, and what making them costs here."""
     from repro.bench import views as bench
 
@@ -126,6 +125,7 @@ def augmentations(study: Study) -> Any:
         "sigma": _slider((0.5, 1.0, 2.0, 4.0), 2.0, "its sigma"),
         "solarize": _slider(SHARES, 0.0, "solarize p"),
         "threshold": _slider((0.0, 0.25, 0.5, 0.75), 0.5, "it inverts from"),
+        "noise": _slider((0.0, 0.05, 0.1, 0.2), 0.0, "noise"),
     }
 
     def draw(first: int, crop: float, strength: float, sigma: float, **rest: float) -> Any:
@@ -160,40 +160,31 @@ def data_loading() -> Any:
     return _panel(knobs, views_and_cost, "Views of two photographs under the chosen augmentations, with their cost.")
 
 
-# --- a run in its claim's figure --------------------------------------------------------------------------------------
+# --- a run in its claim's figure: trained (seconds on the embedded data) unless it is stored ----------------------------
 
 
 def batch_size(study: Study, runs: pd.DataFrame) -> Any:
-    """Choose batch, temperature and learning rate; the run is trained (seconds on the embedded data) unless it is
-    stored, and drawn among the stored ones."""
+    """Choose batch, temperature and learning rate."""
     from repro.claims import batch_size as claim
 
-    spec, frame = base(study.profile), claim.at_equal(notebook.rows(study, runs, notebook.find(study, "A4")), "epochs")
-    (batches, temperatures), rates = kit.read(frame, "batch_size", "temperature").levels, runs["lr"].dropna()
-    tasks = datasets.tasks(study.profile.data)
+    frame = claim.at_equal(notebook.rows(study, runs, notebook.find(study, "A4")), "epochs")
+    spec = base(study.profile, epochs=int(frame["epochs"].max()))
+    (batches, temperatures), usual = kit.read(frame, "batch_size", "temperature").levels, SimCLR().temperature
+    rates = {*runs.loc[runs["method"] == "SimCLR", "lr"].dropna(), spec.optimiser.lr}
     knobs = {
         "batch_size": _slider([int(b) for b in batches], int(batches[0]), "batch"),
-        "temperature": _slider(
-            sorted({*temperatures, SimCLR().temperature, 0.07, 0.15, 0.3}), SimCLR().temperature, "temperature"
-        ),
-        "lr": _slider(sorted({*rates[runs["method"] == "SimCLR"], spec.optimiser.lr}), spec.optimiser.lr, "lr"),
+        "temperature": _slider(sorted({*temperatures, usual, 0.07, 0.15, 0.3}), usual, "temperature"),
+        "lr": _slider(sorted(rates), spec.optimiser.lr, "lr"),
     }
-
-    def draw(temperature: float, **chosen: Any) -> Any:
-        own = spec.but(temperature=temperature, epochs=int(frame["epochs"].max()), **chosen)
-        score = _score(_run(runs, own, own.but(tasks=tasks)))
-        fig, ax = figures.figure(height=3.0, width=5.4)
-        names = {"xlabel": "temperature", "ylabel": kit.label(frame)}
-        kit.curves(frame, "temperature", "batch_size", "batch {}", **names)(ax)
-        _star(ax, temperature, score, f"{score:.1f} %")
-        return fig
-
-    return _panel(knobs, draw, "Accuracy against temperature for each batch size, with the chosen run as a star.")
+    panel = kit.curves(frame, "temperature", "batch_size", "batch {}", xlabel="temperature", ylabel=kit.label(frame))
+    return _among(
+        study, runs, knobs, spec.but, lambda ax, **_: panel(ax), lambda _, temperature, **__: temperature,
+        "Accuracy against temperature for each batch size",
+    )  # fmt: skip
 
 
 def evaluation_protocol(study: Study, runs: pd.DataFrame) -> Any:
-    """Choose a method and how many labels the offline probes get; the backbone is trained and both are fitted pass by
-    pass, unless that is stored."""
+    """Choose a method and how many labels the offline probes get, which are fitted pass by pass."""
     from repro.claims import evaluation_protocol as claim
 
     frame = notebook.rows(study, runs, study.claims[0])
@@ -205,7 +196,7 @@ def evaluation_protocol(study: Study, runs: pd.DataFrame) -> Any:
     }
 
     def draw(method: str, labels: int) -> Any:
-        run = _run(runs, methods[method].but(labels=labels)).dropna(axis=1, how="all")
+        run = _run(study, runs, methods[method].but(labels=labels)).dropna(axis=1, how="all")
         if run["diverged"].iloc[0]:
             raise ReproError("This run diverged, so that its probes read nothing: choose another.")
         fig, ax = figures.figure(height=3.0, width=5.4)
@@ -216,57 +207,56 @@ def evaluation_protocol(study: Study, runs: pd.DataFrame) -> Any:
 
 
 def single_gpu(study: Study, runs: pd.DataFrame) -> Any:
-    """Choose a method, its loss parameter and rate, whether its two branches differ as in the authors' code, and whether
-    to probe every layer of the projector; the run is trained unless it is stored."""
+    """Choose a method, its loss parameter and rate, whether its two branches differ as in the authors' code, and behind
+    which layer of the projector it is probed."""
     from repro.claims import single_gpu as claim
 
     grids = {g.title: g for g in claim.GRIDS}
     levels = {title: claim.levels(g, study.profile) for title, g in grids.items()}
     steps = [[(f"step {i + 1}", i) for i in range(max(map(len, of)))] for of in zip(*levels.values())]
+    probed = [("backbone", 0), *((f"layer {k + 1}", k + 1) for k in range(base(study.profile).projector.layers))]
     knobs = {
         "method": _slider(list(grids), "SimCLR", "method"),
         "level": _slider(steps[0], 0, "loss parameter"),
         "rate": _slider(steps[1], 0, "learning rate"),
         "branches": _slider(["alike", "two"], "alike", "branches"),
-        "depths": _slider([("backbone", False), ("every layer", True)], False, "probe"),
+        "layer": _slider(probed, 0, "probe behind"),
     }
 
-    def draw(method: str, level: int, rate: int, branches: str, depths: bool) -> Any:
-        g, (values, rates) = grids[method], levels[method]
-        value, lr = values[min(level, len(values) - 1)], rates[min(rate, len(rates) - 1)]
-        spec = claim.run(study.profile, g, value, lr).but(depths=depths)
-        if branches == "two":
-            name = "ffcv-ssl-small" if spec.data.size <= 64 else "ffcv-ssl"
-            spec = replace(spec, recipe=preset(name, crop=spec.recipe.views[0].crop))
-        run, frame = _run(runs, spec), notebook.rows(study, runs, notebook.find(study, g.claim))
-        score = _score(run)
-        fig, (left, right) = figures.figure(1, 2, height=3.0, gridspec_kw={"width_ratios": (1.6, 1)})
-        kit.curves(frame, "lr", "level", "{:g}", xlabel="learning rate", ylabel=kit.label(frame))(left)
-        left.set_title(f"{g.title}, {g.symbol} {value:g}, lr {lr:g}", fontsize=8)
-        _star(left, lr, score, f"{score:.1f} %")
-        layers = [f"layer{k}_test_{kit.tasks(run)[0]}" for k in range(1, spec.projector.layers + 1) if depths]
-        shown = {"backbone": score} | {name.split("_")[0]: float(run[name].iloc[0]) for name in layers if name in run}
-        right.bar(range(len(shown)), list(shown.values()), width=0.6, color=figures.ordered(len(shown)))
-        right.set_xticks(range(len(shown)), list(shown), fontsize=7)
-        right.set_title("probed behind", fontsize=8)
-        kit.floors(right, frame)
-        return fig
+    def setting(method: str, level: int, rate: int) -> tuple[float, float]:
+        values, rates = levels[method]
+        return values[min(level, len(values) - 1)], rates[min(rate, len(rates) - 1)]
 
-    alt = "Accuracy against the learning rate, with the chosen run as a star, and by the layer that is probed."
-    return _panel(knobs, draw, alt)
+    def make(branches: str, layer: int, **cell: Any) -> RunSpec:
+        spec = claim.run(study.profile, grids[cell["method"]], *setting(**cell)).but(depths=layer > 0)
+        name = "ffcv-ssl-small" if spec.data.size <= 64 else "ffcv-ssl"
+        return replace(spec, recipe=preset(name, crop=spec.recipe.views[0].crop)) if branches == "two" else spec
+
+    def panel(ax: Any, method: str, level: int, rate: int, **_: Any) -> None:
+        g, (value, lr) = grids[method], setting(method, level, rate)
+        frame = notebook.rows(study, runs, notebook.find(study, g.claim))
+        kit.curves(frame, "lr", "level", "{:g}", xlabel="learning rate", ylabel=kit.label(frame))(ax)
+        ax.set_title(f"{g.title}, {g.symbol} {value:g}, lr {lr:g}", fontsize=8)
+
+    def accuracy(run: pd.DataFrame) -> float:
+        layer = knobs["layer"].value
+        return float(run[kit.column(run, probe=f"layer{layer}" if layer else "linear")].iloc[0])
+
+    return _among(
+        study, runs, knobs, make, panel, lambda _, branches, layer, **cell: setting(**cell)[1],
+        "Accuracy against the learning rate, by loss parameter", accuracy,
+    )  # fmt: skip
 
 
 def instance_simclr(study: Study, runs: pd.DataFrame) -> Any:
-    """Choose patch, noise and temperature; the three views are drawn, and the run is trained (seconds on the embedded
-    data) unless it is stored, and drawn beside what the other variants reach on each task."""
+    """Choose patch, noise and temperature; the star is beside what the other variants reach on each task."""
     from repro.claims import instance_simclr as claim
 
     size, centre = study.profile.size, claim.settings(study.profile)[0]
     frame = notebook.rows(study, runs, study.claims[0])
+    patches = sorted({round(size * k / 16) for k in range(2, 15, 2)} | {centre.patch})
     knobs = {
-        "patch": _slider(
-            sorted({round(size * k / 16) for k in range(2, 15, 2)} | {centre.patch}), centre.patch, "patch (px)"
-        ),
+        "patch": _slider(patches, centre.patch, "patch (px)"),
         "noise": _slider((0.0, 0.05, 0.1, 0.2, 0.3, 0.5), centre.noise, "noise"),
         "temperature": _slider((0.05, 0.1, 0.2, 0.5, 1.0), centre.temperature, "temperature"),
         "everywhere": _slider((("the positive", False), ("all views", True)), False, "noise on"),
@@ -275,7 +265,7 @@ def instance_simclr(study: Study, runs: pd.DataFrame) -> Any:
     def draw(**chosen: Any) -> Any:
         spec = claim.run(study.profile, replace(centre, **chosen))
         run, names = _run(runs, spec), ("itself", "positive", "negative")
-        fig = Figure(figsize=(figures.WIDTH, 6.4))
+        fig = figures.Figure(figsize=(figures.WIDTH, 6.4))
         top, low = fig.subfigures(2, 1, height_ratios=(1.5, 1))
         start_here.pictures(spec.data.name, spec.recipe, size, names=names, options=spec.data.options, into=top)
         ax = low.subplots()
@@ -289,8 +279,7 @@ def instance_simclr(study: Study, runs: pd.DataFrame) -> Any:
 
 
 def small_projectors(study: Study, runs: pd.DataFrame) -> Any:
-    """Choose the projector's dimension and d x beta; the run is trained (seconds on the embedded data) unless it is
-    stored, and drawn among the stored ones."""
+    """Choose the projector's dimension and d x beta."""
     from repro.claims import small_projectors as claim
 
     profile, frame = claim.staged(study.profile), notebook.rows(study, runs, study.claims[0])
@@ -302,57 +291,47 @@ def small_projectors(study: Study, runs: pd.DataFrame) -> Any:
         "product": _slider(products, 5.0 if 5.0 in products else products[-1], "d × β"),
     }
 
-    def draw(dim: int, product: float) -> Any:
-        run = _run(runs, claim.authors_run(profile, dim, product / dim, spectrum=True))
-        fig, axes = figures.figure(1, 2, height=3.0)
-        shown = {kit.column(frame): kit.label(frame), "projection_rank": "directions that the projections span"}
-        for ax, (name, label) in zip(axes, shown.items()):
-            claim.draw_hills(ax, frame, name, legend=ax is axes[0])
-            _star(ax, product, float(run[name].iloc[0]))
-            ax.set_ylabel(label)
-        axes[0].legend(fontsize=7)
-        kit.floors(axes[0], frame)
-        axes[0].set_title(f"d = {dim}, β = {product / dim:.2g}: {_score(run):.1f} %", fontsize=8)
-        return fig
+    def panel(ax: Any, dim: int, product: float) -> None:
+        claim.draw_hills(ax, frame, legend=True)
+        kit.floors(ax, frame)
+        ax.legend(fontsize=7)
+        ax.set_ylabel(kit.label(frame))
+        ax.set_title(f"d = {dim}, β = {product / dim:.2g}", fontsize=8)
 
-    alt = "Accuracy and the projections' rank against d times beta, with the chosen run as a star."
-    return _panel(knobs, draw, alt)
+    return _among(
+        study, runs, knobs, lambda dim, product: claim.authors_run(profile, dim, product / dim, spectrum=True), panel,
+        lambda _, product, **__: product, "Accuracy against d times beta, a line a dimension",
+    )  # fmt: skip
 
 
 def multi_augmentation(study: Study, runs: pd.DataFrame) -> Any:
-    """Choose views, share of the images and epochs; the run is trained (seconds on the embedded data) unless it is
-    stored, and drawn among the ends of the stored ones by training time."""
+    """Choose views, share of the images and epochs; the star is among the ends of the stored runs by training time."""
     from repro.claims import multi_augmentation as claim
     from repro.claims.small_projectors import authors_run, staged
 
     profile, frame = staged(study.profile), notebook.rows(study, runs, notebook.find(study, "C7"))
-    least, dim, measured = claim.EPOCHS[profile.name], int(frame["dim"].max()), claim.cells(frame)
+    least, dim = claim.EPOCHS[profile.name], int(frame["dim"].max())
     knobs = {
         "views": _slider(claim.VIEWS, claim.VIEWS[0], "views"),
         "share": _slider(claim.FRACTIONS, 1.0, "images"),
         "epochs": _slider((least, 2 * least, 4 * least), least, "epochs"),
     }
 
-    def draw(views: int, share: float, epochs: int) -> Any:
-        spec = authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share)
-        cell = claim.Cell(views, share, epochs // least)
-        run = measured[cell].head(1) if cell in measured else _run(runs, spec)
-        fig, ax = figures.figure(height=3.2, width=5.6)
-        claim.draw_ends(ax, frame, claim.curves(frame))
-        x, y = claim.seconds(run.iloc[0])[-1], 100 - _score(run)
-        _star(ax, x, y, f"{y:.1f} %, {x:.1f} s")
-        return fig
-
-    return _panel(knobs, draw, "Test error against training time at equal epochs, with the chosen run as a star.")
+    return _among(
+        study, runs, knobs,
+        lambda views, share, epochs: authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share),
+        lambda ax, **_: claim.draw_ends(ax, frame, claim.curves(frame)),
+        lambda run, **_: claim.seconds(run.iloc[0])[-1], "Test error against training time at equal epochs",
+        lambda run: 100 - _score(run),
+    )  # fmt: skip
 
 
 def msr(study: Study, runs: pd.DataFrame) -> Any:
-    """Choose beta_base, how it decays and, on scenes, how many images a gray view destroys; the run is trained (seconds
-    on the embedded data) unless it is stored, and drawn among the measured ones."""
+    """Choose beta_base, how it decays and, on scenes, how many images a gray view destroys."""
     from repro.claims import msr_beta_decay as claim
 
     profile, scale = study.profile, claim.SCALES[study.profile.name]
-    spec, frame = claim.standard(profile, MSR()), notebook.rows(study, runs, study.claims[0])
+    frame = notebook.rows(study, runs, study.claims[0])
     scenes = profile.data == "scenes"
     knobs = {
         "beta": _slider([i / 10 for i in range(11)], claim.BETA, "beta_base"),
@@ -360,29 +339,18 @@ def msr(study: Study, runs: pd.DataFrame) -> Any:
         "shift": _slider(claim.SHIFTS if scenes else (0.0,), claim.SHIFT if scenes else 0.0, "destroyed"),
     }
 
-    def draw(beta: float, decay: str, shift: float) -> Any:
-        from repro.ssl.methods import beta_at
+    def make(shift: float, **chosen: Any) -> RunSpec:
+        return claim.standard(profile, MSR(**chosen, ema=scale.ema), shift=shift)
 
-        method = replace(spec.method, beta=beta, decay=decay, ema=scale.ema)
-        chosen = claim.standard(profile, method, shift=shift)
-        score = _score(_run(runs, chosen, chosen.but(pairs=scale.pairs)))
-        fig, (left, right) = figures.figure(1, 2, height=3.2)
-        share = np.linspace(0, 1, 101)
-        left.plot(share, [beta_at(method, p) for p in share])
-        left.set(xlabel="share of the run", ylabel="weight of the aggressive pair", ylim=(-0.02, 1.02))
-        level = frame[frame["fragile"].fillna(0.0) == shift] if "fragile" in frame else frame
-        claim.draw_scores(right, level)
-        right.set(ylabel=kit.label(frame), xlim=(-1.5, None))
-        _star(right, -1, score, f"{score:.1f} %")
-        return fig
+    def panel(ax: Any, shift: float, **_: Any) -> None:
+        claim.draw_scores(ax, frame[frame["fragile"].fillna(0.0) == shift] if "fragile" in frame else frame)
+        ax.set_xlim(-1.5, None)
 
-    alt = "The weight of the aggressive pair along the run, and the chosen run's accuracy as a star."
-    return _panel(knobs, draw, alt)
+    return _among(study, runs, knobs, make, panel, lambda *_, **__: -1, "Accuracy of the variants")
 
 
 def msr_transfer(study: Study, runs: pd.DataFrame) -> Any:
-    """Choose the backbone's weights, the kind of detector and the steps; it is fine-tuned (seconds on the small scenes)
-    unless it is stored, and shows what it finds."""
+    """Choose the backbone's weights, the kind of detector and the steps; see what it finds."""
     from repro.claims import msr_transfer as claim
 
     plan = [s for s in study.plan(study.claims[-1]) if type(s).__name__ == "DetectSpec" and s.seed == 0]
@@ -400,7 +368,7 @@ def msr_transfer(study: Study, runs: pd.DataFrame) -> Any:
         from repro.data import coco
 
         spec = replace(detectors[start, task], steps=steps, schedule=1.0)
-        run = _run(runs, spec).iloc[0]
+        run = _run(study, runs, spec).iloc[0]
         split = coco.load(spec.data.name, "val", task, spec.data.options, spec.data.size)
         fig = claim.picture(split, {start: run["curves"].get("shown", [])})
         kinds = ("bbox", "segm") if task == "mask" else ("bbox", "keypoints")

@@ -8,17 +8,14 @@ repro.verdict(study, runs, "A4")
 
 from __future__ import annotations
 
-import base64
 import functools
 import html
-import io
 import json
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from repro import claims, figures, stats
@@ -85,13 +82,13 @@ def study(
     results: "measure" runs what is not stored yet; "stored" reads the committed reference results and trains nothing.
     Raises ReproError for an unknown name or a value of the wrong type.
     """
-    kinds = {"slug": str, "profile": str, "data": str, "backbone": str, "seeds": int, "minutes": (int, float)}
-    given = {"slug": slug, "profile": profile, "data": data, "backbone": backbone, "seeds": seeds, "minutes": minutes}
-    kinds, given = kinds | {"method": str, "recipe": str}, given | {"method": method, "recipe": recipe}
-    for name, kind in kinds.items():
-        if not isinstance(given[name], kind) or isinstance(given[name], bool):
-            wanted = "a number" if kind == (int, float) else {"str": "text", "int": "a whole number"}[kind.__name__]
-            raise ReproError(f"The parameter {name} must be {wanted}, not {given[name]!r}: correct it and run again.")
+    given = {"slug": slug, "profile": profile, "data": data, "backbone": backbone, "method": method, "recipe": recipe,
+             "seeds": seeds, "minutes": minutes}  # fmt: skip
+    kinds = {"seeds": (int, "a whole number"), "minutes": ((int, float), "a number")}
+    for name, value in given.items():
+        kind, wanted = kinds.get(name, (str, "text"))
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ReproError(f"The parameter {name} must be {wanted}, not {value!r}: correct it and run again.")
     if results not in RESULTS:
         raise ReproError(f"The parameter results must be one of {', '.join(RESULTS)}, not {results!r}.")
     if minutes < 0:
@@ -116,10 +113,9 @@ def costs(study: Study) -> None:
         print(f"{study.profile.name} with these parameters: {len(study.specs)} runs")
     for name in PROFILES:
         specs = replace(study, profile=find_profile(name)).specs
-        path = places.reference() / name / study.slug / "runs.jsonl"
+        kept = [r.provenance for r in committed(study, name).values()]
         line = f"{name}: {len(specs)} runs"
-        if path.exists():
-            kept = [r.provenance for r in store.load(path)]
+        if kept:
             minutes = sum(p["wall_seconds"] for p in kept) / 60
             line += f", {minutes:.1f} minutes in all on {kept[0]['device']} ({kept[0]['hardware']})"
         elif name == "paper":
@@ -132,33 +128,23 @@ def costs(study: Study) -> None:
 def takeaways(study: Study, paper: str = "democratizing") -> None:
     """Display a paper's recommendations, and beside each the verdicts of this profile on the claims that test it: this
     machine's own, else the committed ones."""
-    from IPython.display import display
+    from IPython.display import Markdown, display
 
     known: dict[str, Verdict] = {}
     for root in (places.reference(), places.drawn()):  # the later wins
         for path in sorted((root / study.profile.name).glob("*/verdicts.json")):
             known |= verdicts.load(path)
-    lines, said = [], []
-    wrapped = "text-align:left;white-space:normal"  # sentences, in a table whose cells do not break by themselves
+    lines = ["| the paper recommends | tested by | verdict | what was measured |", "| --- | --- | --- | --- |"]
     for t in (t for t in registry.load().takeaways if t.paper == paper):
-        for i, claim in enumerate(t.claims):
+        first = f"**{t.advice}** “{t.quote}” ({t.source})"
+        for claim in t.claims:
             found, entry = known.get(claim), registry.entry(claim)
             word = found.verdict if found else verdicts.NOT_YET
             sentence = found.sentence if found else f"Not measured yet: run notebook {entry.notebook}."
-            sign = figures.VERDICTS[word]
-            first = (
-                f"<td rowspan='{len(t.claims)}' style='{wrapped}'><strong>{html.escape(t.advice)}</strong><br><small>"
-                f"&ldquo;{html.escape(t.quote)}&rdquo; ({html.escape(t.source)})</small></td>"
-            )
-            lines.append(
-                f"<tr>{'' if i else first}<td style='{wrapped}'>{claim}: {html.escape(entry.claim)}</td>"
-                f"<td style='color:{sign.light};white-space:nowrap'>{sign.sign} {word}</td>"
-                f"<td style='{wrapped}'>{html.escape(sentence)}</td></tr>"
-            )
-            said.append(f"{t.advice} {claim}: {word}. {sentence}")
-    head = "".join(f"<th>{h}</th>" for h in ("the paper recommends", "tested by", "verdict", "what was measured"))
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    display({"text/plain": "\n".join(said), "text/html": table}, raw=True)
+            sign = figures.VERDICTS[word].sign
+            lines.append(f"| {first} | {claim}: {entry.claim} | {sign} {word} | {sentence} |")
+            first = ""
+    display(Markdown("\n".join(lines)))
 
 
 def overview() -> None:
@@ -174,35 +160,25 @@ def watch(study: Study, spec: Any) -> pd.DataFrame:
     """Measure one run while a small picture of its loss moves, and return its row; a stored run is only read."""
     from IPython.display import display
 
-    seen: list[tuple[float, float]] = []
-    handle = display({"text/plain": "starting"}, raw=True, display_id=True)
-    drawn = [0.0]
+    seen: dict[float, float] = {}
+    handle, drawn = display({"text/plain": "starting"}, raw=True, display_id=True), [0.0]
 
     def step(done: int, steps: int, loss: float) -> None:
-        if np.isfinite(loss) and (not seen or seen[-1][1] != loss):
-            seen.append((done / steps, loss))
+        seen[done / steps] = loss
         if time.monotonic() - drawn[0] > 1 or done == steps:
             drawn[0] = time.monotonic()
-            handle.update(
-                {"text/plain": f"step {done} of {steps}, loss {loss:.3f}", "image/png": _spark(seen)}, raw=True
-            )
+            with figures.theme("light"):
+                fig, ax = figures.figure(height=1.6, width=4.0)
+                ax.plot(list(seen), list(seen.values()), marker=".")
+                ax.set(xlim=(0, 1), xlabel="share of the run", ylabel="loss")
+                fig.alt = f"step {done} of {steps}, loss {loss:.3f}"
+                handle.update(fig)
 
     records = sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True, watch=step)
     if not records:
         raise ReproError("The run was stopped before its end: run the cell again to go on.")
-    runs = store.frame(records)
     handle.update({"text/plain": "stored"}, raw=True)
-    return runs
-
-
-def _spark(points: list[tuple[float, float]]) -> str:
-    with figures.theme("light"):
-        fig, ax = figures.figure(height=1.6, width=4.0)
-        ax.plot(*np.array(points or [(0.0, 0.0)]).T, marker=".")
-        ax.set(xlim=(0, 1), xlabel="share of the run", ylabel="loss")
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=90)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return store.frame(records)
 
 
 def measure(study: Study, workers: int = 0, log: sweep.Tell | None = None) -> pd.DataFrame:
@@ -215,9 +191,7 @@ def measure(study: Study, workers: int = 0, log: sweep.Tell | None = None) -> pd
     more = {k: s for k, s in study.longest.specs.items() if k not in specs}
     folder = places.drawn() / study.profile.name / study.slug
     if study.stored:
-        path = places.reference() / study.profile.name / study.slug / "runs.jsonl"
-        found = {r.key: r for r in store.load(path)}
-        # in the plan's order, as measured ones: figures are the same
+        found = committed(study)  # in the plan's order, as measured ones: figures are the same
         records = [found[k] for k in (*specs, *more) if k in found]
         if not records:
             raise ReproError(
@@ -234,6 +208,12 @@ def measure(study: Study, workers: int = 0, log: sweep.Tell | None = None) -> pd
         raise ReproError(f"No run of {study.slug} is stored yet: give it more minutes, or run it again to go on.")
     store.export(records, folder / "runs.jsonl")
     return store.frame(records)
+
+
+def committed(study: Study, profile: str = "") -> dict[str, store.Record]:
+    """The committed runs of a study by key, at its own profile unless another is named; {} where there are none."""
+    path = places.reference() / (profile or study.profile.name) / study.slug / "runs.jsonl"
+    return {r.key: r for r in store.load(path)} if path.exists() else {}
 
 
 def rows(study: Study, runs: pd.DataFrame, claim: Claim) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from repro.claims import kit
 from repro.core import own, places, profiles, store, sweep
 from repro.core.spec import key
 from repro.errors import ReproError
+from repro.pages import notebook
 from repro.pages.notebook import Study, study
 
 LEFT_OUT = ("curves", "epoch_seconds", "epoch_cpu_seconds", "versions")
@@ -21,8 +22,7 @@ LEFT_OUT = ("curves", "epoch_seconds", "epoch_cpu_seconds", "versions")
 def table(study: Study, curves: bool = False) -> pd.DataFrame:
     """The runs of a study that are in the store, else among the committed results, in the plan's order. curves: with their
     curves, as a dict each."""
-    where, path = store.Store(places.store()), places.reference() / study.profile.name / study.slug / "runs.jsonl"
-    committed = {r.key: r for r in store.load(path)} if path.exists() else {}
+    where, committed = store.Store(places.store()), notebook.committed(study)
     told: dict[str, dict[str, Any]] = {}
     for claim in study.claims:
         plan = study.plan(claim)
