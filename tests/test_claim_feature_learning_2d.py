@@ -22,7 +22,6 @@ from repro.theory import (
     KernelSpec,
     ToySpec,
     run,
-    saddle_rate,
 )
 
 CLAIMS = {c.id: c for c in claim.CLAIMS}
@@ -215,21 +214,3 @@ def test_the_film_is_small_and_moves(smoke):
         first = np.asarray(film.convert("L"), float)
         film.seek(20)
         assert np.abs(np.asarray(film.convert("L"), float) - first).mean() > 1
-
-
-# ------------------------------------------------------------------------------------------------- which beta fails
-
-
-def test_the_linear_model_says_which_beta_fails():
-    specs = [
-        s for s in CLAIMS["C2"].plan(PROFILES["quick"]) if getattr(s, "experiment", "") == "saddle" and s.seed == 0
-    ]
-    # a made-up escape time that is exactly the inverse of the predicted rate: then measured and predicted agree
-    rates = [saddle_rate(s.d, s.d_beta / s.d, 0.5) for s in specs]
-    runs = as_frame(specs, [({"escape_time": 20 / r, "rate": r}, {}) for r in rates])
-    table = claim.failure(runs)
-    assert table["d"].tolist() == [2, 4, 8, 16, 32]
-    inside = table["measured"].notna()
-    assert inside.sum() >= 4
-    assert table["measured"][inside].to_numpy() == pytest.approx(table["predicted"][inside].to_numpy(), rel=0.2)
-    assert (np.diff(table["predicted"]) < 0).all()

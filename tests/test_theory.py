@@ -315,29 +315,6 @@ def test_kept_embedding_is_the_circle_when_the_estimate_is_exact():
 # -------------------------------------------------------------------------------------------------------- all of them
 
 
-@pytest.mark.parametrize(
-    ("spec", "arguments", "said"),
-    [
-        (GraphSpec, {"operator": "magic"}, "augmentations"),
-        (GraphSpec, {"k": 60}, "59"),
-        (GraphSpec, {"nodes": 6, "k": 2}, "at least 8"),
-        (DynamicsSpec, {"experiment": "jump"}, "saddle"),
-        (DynamicsSpec, {"d": 1}, "modes = 40"),
-        (DynamicsSpec, {"d_beta": 0.0}, "never left"),
-        (DynamicsSpec, {"init": 1.0}, "small"),
-        (ToySpec, {"beta": -0.1}, "negative"),
-        (ToySpec, {"steps": 0}, "steps"),
-        (ToySpec, {"snapshots": 1}, "at least 2"),
-        (KernelSpec, {"views": 0}, "at least 1"),
-        (KernelSpec, {"nodes": 30}, "images = 60"),
-        (KernelSpec, {"spread": 0.0}, "degrees"),
-    ],
-)
-def test_a_spec_that_makes_no_sense_is_refused_in_one_sentence(spec, arguments, said):
-    with pytest.raises(ReproError, match=said):
-        spec(**arguments)
-
-
 def test_run_refuses_what_is_no_spec_of_this_module():
     with pytest.raises(ReproError, match="ToySpec"):
         run("toy")

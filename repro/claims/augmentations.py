@@ -193,7 +193,7 @@ def draw_gray(frame: pd.DataFrame) -> Drawing:
         top.sharey(axes[0, 0])
         values, gains = by_stack(frame, method).tuned(), _gains(frame, method)
         figures.bars(top, values[:, :, None], [""], STACKS)
-        top.tick_params(axis="x", rotation=30)
+        top.set_xticks(range(len(STACKS)), STACKS, fontsize=7.5, rotation=30, ha="right")
         kit.floors(top, frame, labels=method == list(methods)[-1])
         firsts = stats.p_largest(gains)
         names = [

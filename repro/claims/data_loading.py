@@ -27,7 +27,7 @@ from repro.bench import loader, photographs
 from repro.bench.contestants import COLUMNS
 from repro.bench.loader import LoaderSpec
 from repro.claims import Claim, Drawing, Verdict, kit, registry
-from repro.claims.kit import Plan, by, column, curve, tasks, trained, verdict
+from repro.claims.kit import Plan, by, column, curve, page, tasks, trained, verdict
 from repro.core.profiles import Profile, base
 from repro.core.profiles import profile as find_profile
 from repro.core.spec import Loading
@@ -113,43 +113,35 @@ def judge_training(frame: pd.DataFrame) -> Verdict:
 
 def draw_training(frame: pd.DataFrame) -> Drawing:
     ways, published = _ways(frame), registry.numbers("A1")["epoch_seconds"]
-    fig, (left, right) = figures.figure(1, 2, height=3.4)
-    for index, (way, runs) in enumerate(ways.items()):
-        _draw_way(left, right, runs, way, index)
-    kit.floors(left, frame, column(frame, "val"))
-    left.set(
-        xlabel="seconds of training and loading", ylabel=f"{tasks(frame)[0]} accuracy, validation (%)", xlim=(0, None)
-    )
-    names = [
-        f"torchvision\n(paper {published['torchvision']} s an epoch)", f"ours\n(FFCV-SSL {published['ffcv_ssl']} s)",
-        "ours,\ngrowing", "ours,\nfast mode",
-    ]  # fmt: skip
-    right.set(yticks=range(len(ways)), xlabel="seconds of a whole run", xlim=(0, None))
-    right.set_yticklabels(names)
-    right.invert_yaxis()
-    right.grid(axis="y", visible=False)
-    shown = {"way": "loading", "seed": "seed", "train_seconds": "train_seconds", column(frame, "val"): "linear_val",
-             column(frame): "linear_test"}  # fmt: skip
-    table = pd.concat(ways.values())[list(shown)].rename(columns=shown).reset_index(drop=True)
-    mean = table.groupby("loading", sort=False)[["train_seconds", "linear_test"]].mean()
-    each = "; ".join(f"{way}: {row.linear_test:.1f} % after {row.train_seconds:.1f} s" for way, row in mean.iterrows())
-    alt = f"Accuracy against seconds of training, for four ways to load the same files. {each}."
-    return Drawing(fig, table, alt)
+    names = (f"torchvision\n(paper {published['torchvision']} s\nan epoch)", f"ours\n(FFCV-SSL\n{published['ffcv_ssl']} s)",
+             "ours,\ngrowing", "ours,\nfast mode")  # fmt: skip
+    taken = {name: runs["train_seconds"].to_numpy(float) for name, runs in zip(names, ways.values())}
 
+    def against_time(ax) -> None:
+        for index, (way, runs) in enumerate(ways.items()):
+            whole = runs[runs["diverged"] == 0]
+            if len(whole):
+                epochs = whole["curves"].iloc[0]["probe_epoch"]
+                seconds = np.array([[s[e - 1] for e in epochs] for s in whole["epoch_seconds"]], float)
+                figures.band(ax, seconds.mean(0), curve(whole, column(frame, "val")), label=way, index=index)
+        kit.floors(ax, frame, column(frame, "val"))
+        ax.set(
+            xlabel="seconds of training and loading",
+            ylabel=f"{tasks(frame)[0]} accuracy, validation (%)",
+            xlim=(0, None),
+        )
 
-def _draw_way(left, right, runs: pd.DataFrame, way: str, index: int) -> None:
-    """One way to load: accuracy against seconds, and the seconds of a whole run."""
-    whole = runs[runs["diverged"] == 0]
-    if len(whole):
-        epochs = whole["curves"].iloc[0]["probe_epoch"]
-        seconds = np.array([[s[e - 1] for e in epochs] for s in whole["epoch_seconds"]], float)
-        figures.band(left, seconds.mean(0), curve(whole, column(runs, "val")), label=way, index=index)
-    total = runs["train_seconds"].to_numpy(float)
-    mean, low, high = (value[0] for value in figures.mean_interval(total[:, None]))
-    right.barh(index, mean, height=0.55, color=figures.style(index)["color"])
-    if np.isfinite(low):
-        right.plot([max(0.0, low), high], [index, index], color=figures.ink(), linewidth=1.2)
-    right.plot(total, np.full(len(total), index + 0.38), ".", color=figures.muted(), markersize=3)
+    def whole_runs(ax) -> None:
+        kit.dots_beside(ax, taken, {})
+        ax.set(ylabel="seconds of a whole run", ylim=(0, None))
+
+    means = {way: (stats.paired(runs[column(frame)]).mean, runs["train_seconds"].mean()) for way, runs in ways.items()}
+    each = "; ".join(f"{way}: {accuracy:.1f} % after {seconds:.1f} s" for way, (accuracy, seconds) in means.items())
+    return page(
+        pd.concat(ways.values()), ("way",), [against_time, whole_runs], height=3.4,
+        columns=["train_seconds", column(frame, "val"), column(frame)],
+        alt=f"Accuracy against seconds of training, for four ways to load the same files. {each}.",
+    )  # fmt: skip
 
 
 # --- A2: Table 2 ------------------------------------------------------------------------------------------------------
@@ -229,16 +221,12 @@ def judge(frame: pd.DataFrame) -> Verdict:
 
 def draw(frame: pd.DataFrame) -> Drawing:
     rows = measurements(frame)
-    names = [n for n in rows["contestant"].unique() if n != "decode"]
-    fig, grid = figures.figure(2, 2, height=6.4)
-    for ax in grid[0]:
-        ax.remove()
-    _draw_speed(fig.add_subplot(grid[0, 0].get_gridspec()[0, :]), rows, names)
-    _draw_parts(grid[1, 0], rows)
-    _draw_scaling(grid[1, 1], rows)
-    table = _table(rows, names)
+    table = _table(rows)
     ratio = table.loc[table["contestant"] == "torchvision", "ours_over_it"]
     limit = table.loc[table["contestant"] == "ours", "share_of_limit"].min()
+    fig = figures.Picture(figsize=(figures.WIDTH, 6.4))
+    for ax, panel in zip(fig.subplot_mosaic("aa;bc").values(), (_draw_speed, _draw_parts, _draw_scaling)):
+        panel(ax, rows)
     return Drawing(
         fig, table,
         f"Images loaded a second for five stacks of augmentations. Ours is {ratio.min():.1f} to {ratio.max():.1f} times as "
@@ -247,13 +235,12 @@ def draw(frame: pd.DataFrame) -> Drawing:
     )  # fmt: skip
 
 
-def _draw_speed(ax, rows: pd.DataFrame, names: list[str]) -> None:
+def _draw_speed(ax, rows: pd.DataFrame) -> None:
     two = rows[(rows["views"] == 2) & (rows["workers"] == rows["workers"].max())]
-    for index, name in enumerate(names):
-        mine = two[two["contestant"] == name]
-        values = mine.pivot_table(index="turn", columns="column", values="images_s").reindex(columns=list(COLUMNS))
-        measured = [k for k, column in enumerate(COLUMNS) if values[column].notna().any()]
-        figures.band(ax, measured, values.to_numpy()[:, measured], label=name, index=index)
+    for index, name in enumerate(n for n in rows["contestant"].unique() if n != "decode"):
+        values = two[two["contestant"] == name].pivot_table(index="turn", columns="column", values="images_s")
+        measured = [k for k, stack in enumerate(COLUMNS) if stack in values]
+        figures.band(ax, measured, values[[COLUMNS[k] for k in measured]].to_numpy(), label=name, index=index)
     limit = two.loc[two["contestant"] == "decode", "images_s"].median()
     figures.floors(ax, {"decoding alone": limit})
     ours = np.exp(np.log(loader.ratios(rows, "torchvision")).mean(0))
@@ -266,16 +253,12 @@ def _draw_speed(ax, rows: pd.DataFrame, names: list[str]) -> None:
 
 
 def _draw_parts(ax, rows: pd.DataFrame) -> None:
-    for y, name in enumerate(("torchvision", "ours")):
-        left = 0.0
-        for (part, ms), colour in zip(parts(rows, name).items(), figures.ordered(len(PARTS))):
-            ax.barh(y, ms, left=left, color=colour, height=0.55, label=PARTS[part] if y else None)
-            left += ms
-        ax.text(left, y, f" {left:.2g}", va="center", color=figures.ink(), fontsize=8)
-    ax.set(yticks=(0, 1), xlabel="CPU ms an image", title="Where the time goes")
-    ax.set_yticklabels(("torchvision", "ours"))
+    took = pd.DataFrame({name: parts(rows, name) for name in ("torchvision", "ours")}).rename(index=PARTS)
+    took.T.plot.barh(ax=ax, stacked=True, color=figures.ordered(len(PARTS)), legend=False)
+    for y, total in enumerate(took.sum()):
+        ax.text(total, y, f" {total:.2g}", va="center", color=figures.ink(), fontsize=8)
+    ax.set(xlabel="CPU ms an image", title="Where the time goes", xlim=(0, 1.15 * took["torchvision"].sum()))
     ax.grid(axis="y", visible=False)
-    ax.set_xlim(0, 1.15 * sum(parts(rows, "torchvision").values()))
     ax.legend(loc="lower center", bbox_to_anchor=(0.45, -0.62), ncols=3)
 
 
@@ -291,17 +274,18 @@ def _draw_scaling(ax, rows: pd.DataFrame) -> None:
     ax.set(xticks=views, xlabel="views of an image", ylabel="CPU time, of two views", title="More views of one decode")
 
 
-def _table(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+def _table(rows: pd.DataFrame) -> pd.DataFrame:
     """Medians: a row a contestant and stack, and a last one for decoding alone."""
     speed, cpu, share = loader.medians(rows, "images_s"), loader.medians(rows, "cpu_ms"), loader.share_of_limit(rows)
     published, out = registry.numbers("A2")["ratio"], []
-    for name in names:
-        over = np.nanmedian(loader.ratios(rows, name), axis=0) if name != "ours" else np.ones(len(COLUMNS))
-        for stack, times, paper in zip(COLUMNS, over, published):
+    for name in (n for n in rows["contestant"].unique() if n != "decode"):
+        over = loader.ratios(rows, name) if name != "ours" else np.ones((1, len(COLUMNS)))
+        for stack, turns, paper in zip(COLUMNS, over.T, published):
             if not np.isnan(speed.loc[name, stack]):
                 out.append({
                     "contestant": name, "stack": stack, "images_s": speed.loc[name, stack],
-                    "cpu_ms": cpu.loc[name, stack], "share_of_limit": share.loc[name, stack], "ours_over_it": times,
+                    "cpu_ms": cpu.loc[name, stack], "share_of_limit": share.loc[name, stack],
+                    "ours_over_it": np.nanmedian(turns),
                     "paper_ffcv_ssl_over_torchvision": paper if name == "torchvision" else np.nan,
                 })  # fmt: skip
     alone = rows.loc[rows["contestant"] == "decode", ["images_s", "cpu_ms"]].median()
@@ -354,11 +338,8 @@ def views_and_cost(jitter: float, blur: float, gray: float, views: int, size: in
             begun = time.process_time()
             next(source.epoch(epoch))
             took.append(1000 * (time.process_time() - begun) / 16)
-    fig, axes = figures.figure(2, views, height=0.6 + 2 * figures.WIDTH / max(views, 4), squeeze=False)
-    for row, image in zip(axes, (0, 1)):
-        for ax, view in zip(row, batch.views[:, image]):
-            ax.imshow(view.permute(1, 2, 0).numpy())
-            ax.set_axis_off()
+    shown = {f"image {i + 1}": batch.views[:, i].permute(0, 2, 3, 1) for i in range(2)}
+    fig, _ = figures.images(shown, height=0.6 + 2 * figures.WIDTH / max(views, 4))
     fig.suptitle(f"{np.median(took):.2f} CPU ms an image, decoding included", fontsize=9)
     return fig
 

@@ -6,7 +6,6 @@ finer grids, "cpu" is as "quick". The data are ours, made up by `repro.theory`; 
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,9 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from repro import figures, stats, theory
+from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
-from repro.claims.kit import Plan, drawing
+from repro.claims.kit import Plan, drawing, page
 from repro.core.profiles import Profile
 from repro.errors import ReproError
 from repro.stats import holds, rise, sup
@@ -116,24 +115,6 @@ def _correlations(saddle: pd.DataFrame) -> np.ndarray:
     return np.array([np.corrcoef(np.log(c["escape_time"]), np.log(c["rate"]))[0, 1] for _, c in cells])
 
 
-def failure(frame: pd.DataFrame) -> pd.DataFrame:
-    """Which beta fails at which dimension: columns d, measured and predicted, and the budget in the flow's time.
-
-    A beta fails that leaves the collapsed saddle later than the budget, the median escape time of the grid. Measured:
-    where the escape times of one dimension, straight lines between the grid's betas on logarithmic axes, reach it.
-    Predicted: `theory.linear_failure_beta`, which is told the largest dimension's and no other.
-    """
-    saddle, rows = _saddle(frame), []
-    budget = float(saddle["escape_time"].median())
-    for d, cells in saddle.groupby("d"):
-        mean = np.log(cells.groupby("beta")["escape_time"].mean().sort_index(ascending=False))
-        beta = np.exp(np.interp(math.log(budget), mean, np.log(mean.index), left=math.nan, right=math.nan))
-        rows.append({"d": int(d), "measured": float(beta), "budget": budget})
-    table = pd.DataFrame(rows)
-    table["predicted"] = theory.linear_failure_beta(table["d"], table["d"].iloc[-1], table["measured"].iloc[-1])
-    return table
-
-
 def _kept(runs: pd.DataFrame) -> dict[float, dict[str, list]]:
     """The curves of a run that kept its features, at each of DRAWN."""
     found = {}
@@ -219,6 +200,12 @@ def _note(fig: Figure, text: str = OURS) -> None:
     fig.supxlabel(text, x=0.995, ha="right", fontsize=7, color=figures.muted())  # the layout keeps its place free
 
 
+def _page(*args: Any, note: str = OURS, **look: Any) -> Drawing:
+    drawn = page(*args, **look)
+    _note(drawn.figure, note)
+    return drawn
+
+
 def _bare(ax: Axes, reach: float) -> None:
     """A plane without axes."""
     ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
@@ -280,22 +267,18 @@ def _draw_overlaps(ax: Axes, cases: pd.DataFrame, k: int, levels: dict[str, floa
 
 def draw_c2(frame: pd.DataFrame) -> Drawing:
     runs, saddle = _runs(frame, "DynamicsSpec"), _saddle(frame)
-    fig, axes = figures.figure(2, 2, height=5.7)
-    _draw_rows(axes[0, 0], _first(runs, "rows"))
-    _draw_steps(axes[0, 1], _first(runs, "steps"))
-    _draw_escapes(*axes[1], saddle)
-    titles = ("β = 0: a row keeps only the top mode", "β = 1: modes are learned in steps",
-              "a small d needs a larger β", "the product dβ decides")  # fmt: skip
-    figures.panel_labels(axes.ravel(), titles)
-    _note(fig)
-    return drawing(
-        fig, runs, ("experiment", "d", "d_beta", "init"),
-        "Four panels of a linear network's gradient flow. a: without orthogonalisation the second and later modes of "
+    return _page(
+        runs, ("experiment", "d", "d_beta", "init"),
+        [partial(_draw_rows, curves=_first(runs, "rows")), partial(_draw_steps, curves=_first(runs, "steps")),
+         partial(_draw_escapes, saddle=saddle), partial(_draw_rates, saddle=saddle)],
+        titles=("β = 0: a row keeps only the top mode", "β = 1: modes are learned in steps", "a small d needs a larger β",
+                "the product dβ decides"), mosaic="ab;cd", height=5.7,
+        columns=("law_error", "alignment", "step_error", "closed_error", "escape_time", "rate", "rate_error"),
+        alt="Four panels of a linear network's gradient flow. a: without orthogonalisation the second and later modes of "
         "a row stop far below the first, along the predicted power law. b: with it the modes rise to one in separate "
         "steps, at the predicted times. c: the time to leave a collapsed state falls with beta, later for small "
         "dimensions d. d: drawn against the predicted rate all dimensions fall on one line of slope minus one "
         f"(correlation {_correlations(saddle).mean():.3f}).",
-        ("law_error", "alignment", "step_error", "closed_error", "escape_time", "rate", "rate_error"),
     )  # fmt: skip
 
 
@@ -338,24 +321,35 @@ def _draw_steps(ax: Axes, curves: dict[str, Any]) -> None:
     _note_inside(ax, 0.98, 0.2, "markers:\nclosed form")
 
 
-def _draw_escapes(by_beta: Axes, by_rate: Axes, saddle: pd.DataFrame) -> None:
-    """The time to leave the saddle against beta, a line a dimension, and against the predicted rate, a mark a run."""
+TIMES = [3, 5, 10, 20, 50, 100, 200]
+
+
+def _draw_escapes(ax: Axes, saddle: pd.DataFrame) -> None:
+    """The time to leave the saddle against beta, a line a dimension."""
+    means = saddle.pivot_table(index="beta", columns="d", values="escape_time")
+    for colour, marker, d in zip(figures.ordered(len(means.columns)), figures.MARKERS * 3, means):
+        line = means[d].dropna()
+        ax.plot(line.index, line, color=colour, marker=marker, label=f"d = {d:g}")
+    kit.log_axis(ax, [0.01, 0.1, 1])
+    kit.log_axis(ax, TIMES, along="y")
+    ax.set(xlabel="β", ylabel="time to leave the saddle")
+    ax.legend(fontsize=7.5)
+
+
+def _draw_rates(ax: Axes, saddle: pd.DataFrame) -> None:
+    """The same time against the predicted rate, a mark a run."""
     dims = sorted(saddle["d"].unique())
     for colour, marker, d in zip(figures.ordered(len(dims)), figures.MARKERS * 3, dims):
         cells = saddle[saddle["d"] == d]
-        mean = cells.groupby("beta")["escape_time"].mean()
-        by_beta.plot(mean.index, mean, color=colour, marker=marker, label=f"d = {d:g}")
-        by_rate.plot(cells["rate"], cells["escape_time"], color=colour, marker=marker, linestyle="", markersize=3.5,
-                     rasterized=len(saddle) > 200)  # fmt: skip
+        ax.plot(cells["rate"], cells["escape_time"], color=colour, marker=marker, linestyle="", markersize=3.5,
+                rasterized=len(saddle) > 200)  # fmt: skip
     rates = np.array([saddle["rate"].min() / 1.15, saddle["rate"].max() * 1.15])
     constant = np.exp(np.log(saddle["escape_time"] * saddle["rate"]).mean())
-    by_rate.plot(rates, constant / rates, color=figures.ink(), linewidth=0.9, zorder=1, label="slope −1")
-    by_beta.set(xlabel="β", ylabel="time to leave the saddle")
-    by_rate.set(xlabel="predicted rate  4 l₂ dβ / (1 + (d − 1) β)")
-    for ax, x in ((by_beta, [0.01, 0.1, 1]), (by_rate, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])):
-        kit.log_axis(ax, x)
-        kit.log_axis(ax, [3, 5, 10, 20, 50, 100, 200], along="y")
-        ax.legend(fontsize=7.5)
+    ax.plot(rates, constant / rates, color=figures.ink(), linewidth=0.9, zorder=1, label="slope −1")
+    kit.log_axis(ax, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])
+    kit.log_axis(ax, TIMES, along="y")
+    ax.set_xlabel("predicted rate  4 l₂ dβ / (1 + (d − 1) β)")
+    ax.legend(fontsize=7.5)
 
 
 def _clouds(ax: Axes, points: Any, cloud: Sequence[int]) -> list:
@@ -373,39 +367,29 @@ def _clouds(ax: Axes, points: Any, cloud: Sequence[int]) -> list:
 
 def draw_c3(frame: pd.DataFrame) -> Drawing:
     runs = _runs(frame, "ToySpec")
-    fig = Figure(figsize=(figures.WIDTH, 4.4))
-    grid = fig.add_gridspec(2, 12, height_ratios=(1, 1.1))
-    top = [fig.add_subplot(grid[0, 3 * i : 3 * i + 3]) for i in range(4)]
-    values, by_beta, in_time = (fig.add_subplot(grid[1, i:j]) for i, j in ((0, 4), (4, 8), (8, 12)))
-    kept = _kept(runs)
-    _clouds(top[0], kept[HIGH]["inputs"], kept[HIGH]["cloud"])
-    for ax, curves in zip(top[1:], kept.values()):
-        _clouds(ax, curves["features"][-1], curves["cloud"])
+    kept, finished = _kept(runs), runs[runs["diverged"] == 0]
     # one scale for all: a collapse is a matter of size
     reach = 1.08 * max(np.abs(points).max() for c in kept.values() for points in (c["inputs"], c["features"][-1]))
-    for ax in top:
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=(-2, 0, 2), yticks=(-2, 0, 2))
-        ax.tick_params(labelleft=ax is top[0])
-    finished = runs[runs["diverged"] == 0]
-    _draw_singular_values(values, finished)
-    _draw_ratio_by_beta(by_beta, finished)
-    _draw_ratio_in_time(in_time, finished)
-    in_time.sharey(by_beta)
-    in_time.tick_params(labelleft=False)
-    titles = ["inputs", *(f"β = {b:g}" for b in kept), "singular values", "s₂/s₁ at the end", "s₂/s₁ in training"]
-    figures.panel_labels([*top, values, by_beta, in_time], titles)
-    top[0].set_ylabel("8 clouds in the plane", fontsize=8)
-    top[1].set_ylabel("learned features", fontsize=8)
-    _note(fig)
+
+    def clouds(ax: Axes, points: Any, cloud: Sequence[int], label: str) -> None:
+        _clouds(ax, points, cloud)
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=(-2, 0, 2), yticks=(-2, 0, 2), ylabel=label)
+        ax.tick_params(labelleft=label == "8 clouds in the plane")
+
+    shown = [("8 clouds in the plane", kept[HIGH]["inputs"]), ("learned features", kept[LOWER]["features"][-1]),
+             *(("", kept[b]["features"][-1]) for b in (LOW, HIGH))]  # fmt: skip
+    panels = [partial(clouds, points=points, cloud=kept[HIGH]["cloud"], label=label) for label, points in shown]
+    panels += [partial(p, runs=finished) for p in (_draw_singular_values, _draw_ratio_by_beta, _draw_ratio_in_time)]
     ratio = runs.groupby("beta")["singular_ratio"].mean()
-    return drawing(
-        fig, runs, ("beta",),
-        "a: eight clouds of points in the plane. b to d: the features a network learned from them, one run each at "
+    return _page(
+        runs, ("beta",), panels, mosaic="aaabbbcccddd;eeeeffffgggg", height=4.4, height_ratios=(1, 1.1),
+        titles=["inputs", *(f"β = {b:g}" for b in kept), "singular values", "s₂/s₁ at the end", "s₂/s₁ in training"],
+        columns=("steps", "singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss", "diverged"),
+        alt="a: eight clouds of points in the plane. b to d: the features a network learned from them, one run each at "
         f"beta {LOWER:g}, {LOW:g} and {HIGH:g}, on one scale: the smaller the second singular value, the closer they "
         f"lie to a line. e: the two singular values, a mark a seed; on average the second is {ratio[LOWER]:.3f}, "
         f"{ratio[LOW]:.2f} and {ratio[HIGH]:.2f} of the first. f: that ratio against beta, seed by seed, on average "
         f"from {ratio.min():.3f} to {ratio.max():.2f}. g: the same ratio along training, one line a beta.",
-        ("steps", "singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss", "diverged"),
     )  # fmt: skip
 
 
@@ -502,29 +486,22 @@ def look(result: Result) -> Figure:
 def draw_c9(frame: pd.DataFrame) -> Drawing:
     runs, overlaps = _runs(frame, "KernelSpec"), _overlaps(frame)
     kept = runs[runs["keep"].astype(bool)].sort_values("views")
-    columns = max(1, (len(kept) + 1) // 2)
-    fig = Figure(figsize=(figures.WIDTH, 3.4))
-    grid = fig.add_gridspec(2, 2 + columns, width_ratios=[1.6, 1.0, *([1] * columns)])
-    ax = fig.add_subplot(grid[:, :2])
-    figures.band(ax, overlaps.columns, overlaps.to_numpy())
-    kit.log_axis(ax, overlaps.columns)
-    ax.set(ylim=(0, 1.03), xlabel="views an image", ylabel="overlap with the true eigenspace")
-    figures.floors(ax, {"chance": float(runs["k"].iloc[0]) / float(runs["images"].iloc[0])}, inside=True)
-    figures.panel_labels([ax], ("more views, better eigenspace",))
-    for i, (_, row) in enumerate(kept.iterrows()):
-        panel = fig.add_subplot(grid[i // columns, 2 + i % columns])
-        _draw_ring(panel, np.array(row["curves"]["seen"]))
-        views = f"{row['views']:g} view{'s' if row['views'] > 1 else ''}"
-        panel.set_title(views, loc="center", fontweight="normal", pad=2)
-    _note(fig, f"dashed: the true ring of 60 images; {OURS}")
-    mean = overlaps.mean()
-    return drawing(
-        fig, runs, ("views",),
-        "a: the overlap of the estimated with the true top eigenspace of the augmentation kernel rises with the "
+
+    def curve(ax: Axes) -> None:
+        figures.band(ax, overlaps.columns, overlaps.to_numpy())
+        kit.log_axis(ax, overlaps.columns)
+        ax.set(ylim=(0, 1.03), xlabel="views an image", ylabel="overlap with the true eigenspace")
+        figures.floors(ax, {"chance": float(runs["k"].iloc[0]) / float(runs["images"].iloc[0])}, inside=True)
+
+    mean, rings = overlaps.mean(), [partial(_draw_ring, seen=np.array(c["seen"])) for c in kept["curves"]]
+    return _page(
+        runs, ("views",), [curve, *rings], mosaic={4: "aaabc;aaade", 3: "aaabc;aaad."}.get(len(rings), "aab;aac"),
+        titles=["more views, better eigenspace", *(f"{v:g} view{'s' * (v > 1)}" for v in kept["views"])], height=3.4,
+        note=f"dashed: the true ring of 60 images; {OURS}", columns=("overlap",),
+        alt="a: the overlap of the estimated with the true top eigenspace of the augmentation kernel rises with the "
         f"number of views an image, from {mean.iloc[0]:.2f} at {mean.index[0]:g} to {mean.iloc[-1]:.2f} at "
-        f"{mean.index[-1]:g}. b: the ring of images as the estimated eigenspace sees it: shrunk or a tangle with few "
+        f"{mean.index[-1]:g}. Beside, the ring of images as the estimated eigenspace sees it: shrunk or a tangle with few "
         "views, close to the true circle with many.",
-        ("overlap",),
     )  # fmt: skip
 
 

@@ -8,13 +8,14 @@ SimCLR and for noise with batch negatives as well; every number shown is of the 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
-from repro.claims.kit import Plan, drawing, floor_levels, runs_by, task_columns, tasks, verdict
+from repro.claims.kit import Plan, floor_levels, page, runs_by, task_columns, tasks, verdict
 from repro.core import datasets
 from repro.core.methods import InstanceSimCLR
 from repro.core.profiles import Profile, base
@@ -22,9 +23,8 @@ from repro.core.spec import RunSpec
 from repro.stats import sup
 from repro.views.recipe import instance, noisy
 
-ABOVE = (
-    5.0  # points over the random encoder that the instance method must gain, and that it must lack on the semantic task
-)
+# points over the random encoder that the instance method must gain, and that it must lack on the semantic task
+ABOVE = 5.0
 KEPT = 0.75  # share of full SimCLR's gain that the instance method must keep on the other tasks
 SIGMAS = (0.1, 0.2, 0.3)
 SHARES = (1 / 4, 3 / 8, 1 / 2)  # the patch's side, of the image's: 8, 12 and 16 of 32 pixels
@@ -145,70 +145,55 @@ def judge(frame: pd.DataFrame) -> Verdict:
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
-    columns = task_columns(frame)
-    fig = figures.figure(height=5.6)[0]
-    fig.clear()
-    grid = fig.add_gridspec(2, len(KNOBS), height_ratios=(1.5, 1))
-    values = draw_tasks(fig.add_subplot(grid[0, :]), frame)
-    levels = [floor_levels(frame, c) for c in columns]
-    floors = {name: float(np.mean([x[name] for x in levels])) for name in levels[0]}
-    first = None
-    for i, (knob, title) in enumerate(KNOBS.items()):
-        ax = fig.add_subplot(grid[1, i], sharey=first)
-        first = first or ax
-        _draw_sweep(ax, frame, knob, note=ax is first)
-        figures.floors(ax, floors, labels=i == len(KNOBS) - 1)
-        ax.set_xlabel(title)
-        ax.tick_params(labelleft=ax is first)
-    first.set_ylabel("mean over tasks (%)")
+    columns, values = task_columns(frame), _by_task(frame)
+    levels = pd.DataFrame([floor_levels(frame, c) for c in columns]).mean().to_dict()
+
+    def sweep(ax, knob: str) -> None:
+        _draw_sweep(ax, frame, knob)
+        figures.floors(ax, levels, labels=knob == "lr")
+        ax.set(xlabel=KNOBS[knob], **({"ylabel": "mean over tasks (%)"} if knob == "patch" else {}))
+
     said = "; ".join(
-        f"{task}: " + ", ".join(f"{name} {values[:, t, i].mean():.1f} %" for i, name in enumerate(VARIANTS.values()))
-        for t, task in enumerate(tasks(frame))
+        f"{task}: " + ", ".join(f"{name} {v:.1f} %" for name, v in zip(VARIANTS.values(), row))
+        for task, row in zip(tasks(frame), values.mean(0))
     )
-    return drawing(
-        fig, frame.assign(variant=frame["variant"].fillna("floor")),
+    return page(
+        frame.assign(variant=frame["variant"].fillna("floor")),
         ["variant", "method", "recipe", "patch", "noise", "everywhere", "temperature", "lr"],
-        "Above: bars of test accuracy by task for instance SimCLR, noise with batch negatives and full SimCLR, with the "
+        [lambda ax: draw_tasks(ax, frame), *(partial(sweep, knob=knob) for knob in KNOBS)],
+        mosaic="aaaa;bcde", height=5.6, height_ratios=(1.5, 1), columns=[*task_columns(frame, "val"), *columns, "diverged"],
+        alt="Above: bars of test accuracy by task for instance SimCLR, noise with batch negatives and full SimCLR, with the "
         f"random encoder and raw pixels as lines. {said}. Below: the mean over tasks against the instance method's knobs, "
         "one at a time, with a hollow star where image and patch carry noise too.",
-        [*task_columns(frame, "val"), *columns, "diverged"],
     )  # fmt: skip
 
 
-def draw_tasks(ax, frame: pd.DataFrame) -> np.ndarray:
-    """Each variant's accuracy by task in its best setting; returns it (seeds, tasks, variants)."""
-    values = np.stack([best(frame, v)[task_columns(frame)].to_numpy(float) for v in VARIANTS], -1)
-    kit.task_bars(ax, frame, values, VARIANTS.values(), figures.PALETTE, ncols=3)
-    return values
+def _by_task(frame: pd.DataFrame) -> np.ndarray:
+    """Each variant's accuracy in its best setting (seeds, tasks, variants)."""
+    return np.stack([best(frame, v)[task_columns(frame)].to_numpy(float) for v in VARIANTS], -1)
 
 
-def _draw_sweep(ax, frame: pd.DataFrame, knob: str, note: bool) -> None:
+def draw_tasks(ax, frame: pd.DataFrame) -> None:
+    kit.task_bars(ax, frame, _by_task(frame), VARIANTS.values(), figures.PALETTE, ncols=3)
+
+
+def _draw_sweep(ax, frame: pd.DataFrame, knob: str) -> None:
     """The instance method's mean accuracy against one knob, the others at the centre; noise with batch negatives where
     it has the same knob."""
-    ours = frame[frame["variant"] == "instance"]
-    levels = _draw_line(ax, ours[ours["differs"].isin(("", knob))], knob, 0)
+    ours, levels = frame[frame["variant"] == "instance"], []
+    lines = [ours[ours["differs"].isin(("", knob))], frame[frame["variant"] == "noise"]]
+    for i, runs in enumerate(lines[: 1 + (knob == "noise")]):
+        means = {level: _mean(cell, "test") for level, cell in sorted(runs_by(runs, knob).items())}
+        figures.band(ax, list(means), np.stack(list(means.values()), 1), "", i)
+        levels = levels or list(means)
     other = ours[ours["differs"] == "everywhere"]
     if len(other):
-        at = other[knob].iloc[0], _mean(other, "test").mean()
-        ax.plot(*at, marker="*", markersize=9, linestyle="", markerfacecolor=figures.paper(),
-                markeredgecolor=figures.PALETTE[0], zorder=5)  # fmt: skip
-        if note:
-            ax.annotate("noise on\nall views", at, xytext=(-7, 0), textcoords="offset points", ha="right", va="center",
-                        fontsize=7.5)  # fmt: skip
-    if knob == "noise":
-        _draw_line(ax, frame[frame["variant"] == "noise"], knob, 1)
+        note = "noise on\nall views" if knob == "patch" else ""
+        figures.paper_value(ax, _mean(other, "test").mean(), other[knob].iloc[0], note)
     if knob in ("temperature", "lr") and len(levels) > 1:
-        ax.set_xscale("log")
-        ax.minorticks_off()
+        kit.log_axis(ax, levels)
     ax.set_xticks(levels, [f"{x:g}" for x in levels])
     ax.margins(x=0.15)
-
-
-def _draw_line(ax, runs: pd.DataFrame, knob: str, index: int) -> list[float]:
-    """The mean over the tasks against a knob; returns its levels."""
-    levels = dict(sorted(runs_by(runs, knob).items()))
-    figures.band(ax, list(levels), np.stack([_mean(r, "test") for r in levels.values()], 1), "", index)
-    return list(levels)
 
 
 CLAIMS = (Claim("A11", plan, judge, draw),)

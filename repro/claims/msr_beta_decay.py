@@ -577,17 +577,11 @@ def pictures(profile: Profile, shift: float = SHIFT, count: int = 8) -> Figure:
         "weak view": plain[0, order],
         "aggressive": plain[2, order],
     }
-    fig, axes = figures.figure(3, len(order), height=3.1, squeeze=False)
+    fig, axes = figures.images({n: r.clamp(0, 1).permute(0, 2, 3, 1) for n, r in rows.items()}, height=3.1)
     fig.alt = "Images, a weak view of each, and the aggressive view made from it; destroyed ones are marked."
-    for i, (name, row) in enumerate(rows.items()):
-        for j, ax in enumerate(axes[i]):
-            ax.imshow(row[j].clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
-            ax.set(xticks=[], yticks=[])
-            gone = i == 2 and bool(lost[order[j]])
-            ax.spines[:].set(visible=gone, color=figures.PALETTE[5], linewidth=3)
-            if gone:
-                ax.set_xlabel("✗ destroyed" if found.known else "✗ least contrast", color=figures.ink(), fontsize=7.5)
-        axes[i, 0].set_ylabel(name)
+    for ax in (ax for ax, gone in zip(axes[2], lost[order]) if gone):
+        ax.spines[:].set(visible=True, color=figures.PALETTE[5], linewidth=3)
+        ax.set_xlabel("✗ destroyed" if found.known else "✗ least contrast", color=figures.ink(), fontsize=7.5)
     return fig
 
 

@@ -360,33 +360,29 @@ def picture(split: coco.Annotated, rows: dict[str, list[dict]], count: int = 4) 
     from repro.data import coco
 
     count = min(count, len(split))
-    fig, axes = figures.figure(1 + len(rows), count, height=1.5 * (1 + len(rows)), width=1.6 * count, squeeze=False)
+    pictures = [split.picture(j) for j in range(count)]
+    height = 1.5 * (1 + len(rows))
+    fig, axes = figures.images(dict.fromkeys(("annotated", *rows), pictures), height, width=1.6 * count)
     fig.alt = f"Images as annotated, and below them what a detector finds: {', '.join(rows)}."
     for j in range(count):
-        pixels, target = split.picture(j), split.target(j)
+        target, size = split.target(j), pictures[j].shape[:2]
         names = [split.categories[sorted(split.categories)[int(label) - 1]] for label in target["labels"]]
         masks, points = target.get("masks", [None] * len(names)), target.get("keypoints", [()] * len(names))
         boxes = [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in target["boxes"].tolist()]
-        _draw_things(axes[0, j], pixels, list(zip(names, boxes, masks, points)))
+        _draw_things(axes[0, j], list(zip(names, boxes, masks, points)))
         for ax, found in zip(axes[1:, j], rows.values()):
-            size = pixels.shape[:2]
             things = [
                 (f"{f['name']} {100 * f['score']:.0f} %", f["box"],
                  coco.decode({"size": [*size], "counts": f["mask"]}, *size) if "mask" in f else None,
                  np.reshape(f.get("points", ()), (-1, 3)))
                 for f in found if f["image"] == j
             ]  # fmt: skip
-            _draw_things(ax, pixels, things)
-    for ax, name in zip(axes[:, 0], ("annotated", *rows)):
-        ax.set_ylabel(name)
+            _draw_things(ax, things)
     return fig
 
 
-def _draw_things(ax: Axes, pixels: np.ndarray, things: list[tuple]) -> None:
+def _draw_things(ax: Axes, things: list[tuple]) -> None:
     """things: (text, box, mask or None, points (n, 3)) of each."""
-    ax.imshow(pixels, interpolation="nearest")
-    ax.set(xticks=[], yticks=[], frame_on=False)
-    ax.grid(visible=False)
     for (text, (x, y, w, h), mask, points), color in zip(things, figures.PALETTE * 9):
         for line, width in (("white", 2.6), (color, 1.2)):  # white under the colour shows on any ground
             ax.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, edgecolor=line, linewidth=width))

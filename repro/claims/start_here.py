@@ -88,19 +88,10 @@ def pictures(
     if not len(index):
         raise ReproError(f"There is no image {first}: {data.title(name)} has {len(split.images)}.")
     images = split.images[index].to("cpu")
-    views = batched.make(images, recipe, 0, 0, index)
-    rows = [images.float() / 255, *views]
-    labels = ["image", *(names or [f"view {i + 1}" for i in range(len(views))])]
-    if into is None:
-        fig, axes = figures.figure(len(rows), len(index), height=1.05 * len(rows), squeeze=False)
-        fig.alt = f"Images of {data.title(name)}; below each: {', '.join(names) or f'{len(views)} views of it'}."
-    else:
-        fig, axes = into, into.subplots(len(rows), len(index), squeeze=False)
-    for row, label, line in zip(rows, labels, axes):
-        for image, ax in zip(row, line):
-            ax.imshow(image.permute(1, 2, 0), interpolation="nearest")
-            ax.set(xticks=[], yticks=[], frame_on=False)
-        line[0].set_ylabel(label)
+    labels = names or [f"view {i + 1}" for i in range(len(recipe.views))]
+    rows = dict(zip(["image", *labels], [images.float() / 255, *batched.make(images, recipe, 0, 0, index)]))
+    fig, axes = figures.images({name: row.permute(0, 2, 3, 1) for name, row in rows.items()}, into=into)
+    fig.alt = f"Images of {data.title(name)}; below each: {', '.join(labels)}."
     task, classes = next(iter(split.labels.items()))
     for number, ax in zip(index, axes[0]):
         ax.set_title(f"{task} {int(classes[number])}", fontsize=8, loc="center", fontweight="normal")

@@ -19,7 +19,7 @@ May import core and stats. A first reader need not enter.
 # ruff: noqa: F401  (the names that the room offers)
 from repro.figures.labels import end_label, floors, panel_labels, paper_value
 from repro.figures.marks import band, bars, diverged, heat, intervals, mean_interval
-from repro.figures.picture import Figure, Picture, figure
+from repro.figures.picture import Figure, Picture, figure, images
 from repro.figures.saving import caption, save, show
 from repro.figures.style import (
     LINESTYLES,

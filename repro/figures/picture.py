@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -32,6 +33,21 @@ def figure(
     """A figure and its axes, as `Figure.subplots` gives them, without pyplot. `height` in inches; 0 takes 2.7 a row."""
     fig = Picture(figsize=(width, height or 0.5 + 2.7 * rows))
     return fig, fig.subplots(rows, cols, **subplots)
+
+
+def images(rows: Mapping[str, Sequence[Any]], height: float = 0.0, width: float = WIDTH, into: Any = None) -> tuple:
+    """Images (H, W, 3) in named rows of equal length, without axes; the figure and its axes. into: a part of a figure."""
+    columns = max(map(len, rows.values()))
+    fig = into or Picture(figsize=(width, height or 1.05 * len(rows)))
+    axes = fig.subplots(len(rows), columns, squeeze=False)
+    for (name, row), line in zip(rows.items(), axes):
+        for image, ax in zip(row, line):
+            ax.imshow(image, interpolation="nearest")
+            ax.grid(visible=False)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        line[0].set_ylabel(name)
+    return fig, axes
 
 
 def bundle(image: bytes, alt: str) -> tuple[dict[str, str], dict[str, Any]]:
