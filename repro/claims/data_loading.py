@@ -259,7 +259,7 @@ def _draw_parts(ax, rows: pd.DataFrame) -> None:
         ax.text(total, y, f" {total:.2g}", va="center", color=figures.ink(), fontsize=8)
     ax.set(xlabel="CPU ms an image", title="Where the time goes", xlim=(0, 1.15 * took["torchvision"].sum()))
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.45, -0.62), ncols=3)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=3)
 
 
 def _draw_scaling(ax, rows: pd.DataFrame) -> None:

@@ -149,6 +149,10 @@ def draw(frame: pd.DataFrame) -> Drawing:
     levels = pd.DataFrame([floor_levels(frame, c) for c in columns]).mean().to_dict()
 
     def sweep(ax, knob: str) -> None:
+        first = ax.figure.axes[1]
+        if ax is not first:
+            ax.sharey(first)
+            ax.tick_params(labelleft=False)
         _draw_sweep(ax, frame, knob)
         figures.floors(ax, levels, labels=knob == "lr")
         ax.set(xlabel=KNOBS[knob], **({"ylabel": "mean over tasks (%)"} if knob == "patch" else {}))

@@ -79,19 +79,11 @@ standard run, 1.2e12 operations, took 53 s of a core that multiplies matrices at
 
 def hours_here(specs: Iterable[Any], workers: int) -> float:
     """Estimated hours of RunSpecs on this machine's cores, one thread a worker, by the rate of a matrix product now."""
-    import time
-
     import torch
+    from torch.utils.benchmark import Timer
 
-    threads, a = torch.get_num_threads(), torch.ones(768, 768)
-    torch.set_num_threads(1)
-    times = []
-    for _ in range(20):
-        began = time.perf_counter()
-        a @ a
-        times.append(time.perf_counter() - began)
-    torch.set_num_threads(threads)
-    rate = 2 * 768**3 / min(times)  # the fastest: the others waited for neighbours
+    product = Timer("a @ a", globals={"a": torch.ones(768, 768)}, num_threads=1)
+    rate = 2 * 768**3 / min(product.timeit(1).mean for _ in range(20))  # the fastest: others waited for neighbours
     return sum(work(s) for s in specs if trains(s)) / (CPU_SHARE * rate * workers) / 3600
 
 
@@ -105,37 +97,17 @@ def total(specs: Iterable[Any]) -> str:
 
 def lines(specs: Iterable[Any]) -> list[str]:
     """Every run of a plan, a line for those that differ in their seed only: what sets it apart, and its estimated cost."""
-    unique = list({key(s): s for s in specs}.values())
-    runs = [s for s in unique if trains(s)]
-    detectors = sum(type(s).__name__ == "DetectSpec" for s in unique)
-    rest = len(unique) - len(runs) - detectors
-    described = [_describe(s) for s in runs]
-    varying = {k for k in set().union(*described) if len({str(d.get(k)) for d in described}) > 1 or k == "epochs"}
+    runs = [s for s in {key(s): s for s in specs}.values() if trains(s)]
+    said = [
+        {k: v for k, v in flatten(s).items() if k != "seed" and not isinstance(v, (list, tuple, dict))} for s in runs
+    ]
+    varying = [k for k in dict.fromkeys(k for d in said for k in d) if len({d.get(k) for d in said}) > 1]
     groups: dict[str, list[Any]] = {}
-    for spec, said in zip(runs, described):
-        named = [f"{k} {said[k]}" for k in said if k in varying and k != "method"]
-        groups.setdefault(", ".join([said["method"], *named]), []).append(spec)
+    for spec, values in zip(runs, said):
+        name = ", ".join(f"{k} {values[k]}" for k in varying if k != "method" and values.get(k) is not None)
+        groups.setdefault(", ".join(filter(None, (values["method"], name))), []).append(spec)
     out = []
     for name, same in groups.items():
         one, eight = hours(same[0])
-        seeds = f"{len(same)} seed{'s' * (len(same) > 1)}"
-        out.append(f"{name}: {seeds}, each about {one:,.1f} h on one A100, {eight:,.1f} h on eight")
-    if rest:
-        out.append(f"{rest} runs of an untrained encoder, a toy or a timing, which cost little")
-    if detectors:
-        out.append(f"{detectors} fine-tuned detectors, whose time is not estimated")
-    if runs:
-        said = " ".join(f"{k} {v}" for k, v in described[0].items() if k not in varying and k != "method")
-        out += [f"all: {said}", f"estimated for the whole plan: {total(runs)}, scaled from the paper's standard run"]
-    return out
-
-
-def _describe(spec: Any) -> dict[str, Any]:
-    """A run's fields in the order of reading: method and its parameters first."""
-    import dataclasses
-
-    own = [f.name for f in dataclasses.fields(spec.method)]
-    flat = flatten(spec)
-    first = ["method", *own, "batch_size", "optimiser", "lr", "epochs", "steps", "recipe", "projector", "layers", "width",
-             "dim", "backbone", "data", "size", "fraction"]  # fmt: skip
-    return {k: flat[k] for k in first if k in flat and k != "projector" and not (k == "steps" and not flat[k])}
+        out.append(f"{name}: {len(same)} seeds, each about {one:,.1f} h on one A100, {eight:,.1f} h on eight")
+    return [*out, f"estimated for the whole plan: {total(runs)}, scaled from the paper's standard run"] if runs else []
