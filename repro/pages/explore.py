@@ -67,8 +67,10 @@ def _run(study: Study, runs: pd.DataFrame, spec: Any) -> pd.DataFrame:
 
     Its columns are those of `runs` too, NaN for what a run that diverged lacks. Raises ReproError if it was stopped.
     """
-    same = [k for k, s in study.specs.items() if isinstance(s, RunSpec) and replace(s, probes=spec.probes) == spec]
-    stored = runs[runs["key"].isin([key(spec), *same])] if isinstance(spec, RunSpec) else runs[runs["key"] == key(spec)]
+    same = {key(spec)}
+    if isinstance(spec, RunSpec):
+        same |= {k for k, s in study.specs.items() if isinstance(s, RunSpec) and replace(s, probes=spec.probes) == spec}
+    stored = runs[runs["key"].isin(same)]
     if len(stored):
         return stored.head(1)
     found = store.frame(sweep.measure([spec], store.Store(places.store()), workers=1, quiet=True))
