@@ -453,7 +453,7 @@ def draw_time(frame: pd.DataFrame) -> Drawing:
     times = np.stack([frame[[f"{part}{w}_ms" for w in ways]].to_numpy(float) for part in ("", "views_")], -1)
 
     def milliseconds(ax) -> None:
-        figures.bars(ax, times, ["whole step", "views alone"], list(ways.values()), figures.PALETTE)
+        figures.bars(ax, times, ["whole step", "views alone"], list(ways.values()), hatch=True)
         ax.set_ylabel("milliseconds")
         ax.legend(ncols=2, loc="upper right")
         ax.margins(y=0.2)

@@ -259,7 +259,7 @@ def draw_transfer(frame: pd.DataFrame) -> Drawing:
     rows = [[paper[s.table][row][s.place] for row in ("Random", "Supervised", "MSR")] for s in SCORES.values()]
 
     def cited(ax: Axes) -> None:
-        figures.bars(ax, np.array([rows]), names, list(SCORES))
+        figures.bars(ax, np.array([rows]), names, list(SCORES), hatch=True)
         ax.set_ylabel("AP (%), the paper's")
 
     if frame.empty:
@@ -275,7 +275,7 @@ def draw_transfer(frame: pd.DataFrame) -> Drawing:
 
     def measured(ax: Axes) -> None:
         values = np.stack([np.stack([ap[m] for m in WEIGHTS], 1) for ap in found.values()], 1)
-        figures.bars(ax, values, names, list(found))
+        figures.bars(ax, values, names, list(found), hatch=True)
         ax.set(ylabel="AP (%), measured", ylim=(0, max(1.0, 1.4 * np.nan_to_num(values).max())))
         ax.legend(ncols=3, loc="upper left", title="backbone's weights")
 

@@ -111,15 +111,22 @@ def heat(ax: Axes, table: pd.DataFrame, label: str, ran: Any = True, **heatmap: 
 
 def bars(
     ax: Axes, values: np.ndarray, labels: Sequence[str], names: Sequence[str], colours: Any = PALETTE,
-    floor_of: Sequence[Mapping[str, float]] = (),
+    floor_of: Sequence[Mapping[str, float]] = (), hatch: bool = False,
 ) -> None:  # fmt: skip
     """Grouped bars with intervals. values: (seeds, groups, bars); labels: of the bars; names: of the groups; floor_of: each
-    group's floors, drawn as lines."""
+    group's floors, drawn as lines; hatch: for a gray print, where bars are few, since it makes an SVG large."""
     width = 0.84 / len(labels)
     for i, label in enumerate(labels):
         mean, low, high = mean_interval(values[:, :, i])
         x = np.arange(len(names)) + (i - (len(labels) - 1) / 2) * width
-        ax.bar(x, np.nan_to_num(mean), width * 0.9, color=colours[i], label=label, hatch=("", "///", "...")[i % 3])
+        ax.bar(
+            x,
+            np.nan_to_num(mean),
+            width * 0.9,
+            color=colours[i],
+            label=label,
+            hatch=("", "///", "...")[i % 3] if hatch else "",
+        )
         ax.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=ink(), elinewidth=0.9)
     for j, levels in enumerate(floor_of):
         for (name, level), dash in zip(levels.items(), ("-", (0, (1, 1)))):
