@@ -411,7 +411,8 @@ def _draw_ratio_in_time(ax: Axes, runs: pd.DataFrame) -> None:
         middle = np.exp(np.log(ratio).mean(0))
         ax.plot(step, middle, color=colour, linestyle=line)
         figures.end_label(ax, step[-1], middle[-1], f"β {beta:g}", colour, fontsize=7.5)
-    ax.set(yscale="log", xlabel="step")
+    kit.log_axis(ax, [0.001, 0.01, 0.1, 1], along="y")
+    ax.set(xlabel="step", xlim=(0, 1.45 * step[-1]), xticks=(0, step[-1] / 2, step[-1]))
 
 
 def _draw_ratio_by_beta(ax: Axes, runs: pd.DataFrame) -> None:
@@ -424,7 +425,8 @@ def _draw_ratio_by_beta(ax: Axes, runs: pd.DataFrame) -> None:
     ticks = {zero: "0"} if betas[0] == 0 else {}
     ticks |= {b: f"{b:g}" for b in (0.01, 0.1, 1.0) if betas.min() <= b <= betas.max()}
     kit.log_axis(ax, list(ticks), list(ticks.values()))
-    ax.set(yscale="log", xlabel="β")
+    kit.log_axis(ax, [0.001, 0.01, 0.1, 1], along="y")
+    ax.set_xlabel("β")
     for beta, word in ((LOW, "low "), (HIGH, "high ")):
         ax.axvline(beta, color=figures.muted(), linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1)
         ax.text(beta, 0.03, word, transform=ax.get_xaxis_transform(), ha="right", fontsize=7.5, color=figures.muted())
