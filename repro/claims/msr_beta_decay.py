@@ -395,13 +395,11 @@ def draw_scores(ax, frame: pd.DataFrame) -> None:
 def draw_variants(frame: pd.DataFrame) -> Drawing:
     usual, paper, shown = _usual(frame), registry.numbers("B1"), ("AW", "fixed", "decay")
     scores = by(usual, "variant")
-    gains = np.stack([scores[v] - scores["AA"] for v in shown], 1)
+    gains, ticks = np.stack([scores[v] - scores["AA"] for v in shown], 1), [TITLES[v].replace(" ", "\n") for v in shown]
     papers = np.array([np.subtract(paper[v], paper["AA"]) for v in shown]).T
     panels = [
         lambda ax: draw_scores(ax, usual),
-        _lines_beside(
-            [TITLES[v] for v in shown], papers, gains, "the paper's sets", ylabel="gain over BYOL, AA (points)"
-        ),
+        _lines_beside(ticks, papers, gains, "the paper's sets", ylabel="gain over BYOL, AA (points)"),
     ]
     said = _said(scores)
     if "fragile" in frame:
@@ -456,7 +454,7 @@ def draw_time(frame: pd.DataFrame) -> Drawing:
         figures.bars(ax, times, ["whole step", "views alone"], list(ways.values()), hatch=True)
         ax.set_ylabel("milliseconds")
         ax.legend(ncols=2, loc="upper right")
-        ax.margins(y=0.2)
+        ax.set_ylim(top=1.3 * np.nanmax(times))
 
     def over(ax) -> None:
         ours = {"MSR": frame["msr_ratio"], "MSR, inde-\npendent": frame["independent_ratio"]}
