@@ -142,23 +142,3 @@ def test_claims_and_figures_do_not_train():
     banned = {"repro.ssl.train", "repro.core.sweep", "repro.core.store.Store", "repro.ssl.optim", "repro.pages.execute"}
     patterns = ["claims/*.py", "figures/*.py", "pages/table.py", "stats.py", "pages/gallery/*.py"]
     assert not offends(patterns, banned)
-
-
-LINES = 21_600  # of repro/, and of what the README calls the afternoon's reading; both may only shrink
-READING_LINES = 6_300
-READING = ("core/**/*.py", "ssl/**/*.py", "views/*.py", "stats.py", "claims/kit.py", "claims/batch_size.py")
-LONG = {"_parser", "_train", "make_views", "read"}  # functions of more than 60 lines; this set may only shrink
-
-
-def lines(patterns: tuple[str, ...]) -> int:
-    return sum(len(p.read_text().splitlines()) for pattern in patterns for p in PACKAGE.glob(pattern))
-
-
-def test_the_house_does_not_grow():
-    assert lines(("**/*.py",)) <= LINES
-    assert lines(READING) <= READING_LINES
-
-
-def test_functions_stay_short():
-    found = [n for p in MODULES for n in ast.walk(ast.parse(p.read_text())) if isinstance(n, ast.FunctionDef)]
-    assert {n.name for n in found if n.end_lineno - n.lineno >= 60} == LONG
