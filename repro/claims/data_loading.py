@@ -338,7 +338,7 @@ def views_and_cost(jitter: float, blur: float, gray: float, views: int, size: in
             begun = time.process_time()
             next(source.epoch(epoch))
             took.append(1000 * (time.process_time() - begun) / 16)
-    shown = {f"image {i + 1}": batch.views[:, i].permute(0, 2, 3, 1) for i in range(2)}
+    shown = {f"image {i + 1}": batch.views[:, i].permute(0, 2, 3, 1).numpy() for i in range(2)}
     fig, _ = figures.images(shown, height=0.6 + 2 * figures.WIDTH / max(views, 4))
     fig.suptitle(f"{np.median(took):.2f} CPU ms an image, decoding included", fontsize=9)
     return fig

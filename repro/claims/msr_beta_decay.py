@@ -575,7 +575,7 @@ def pictures(profile: Profile, shift: float = SHIFT, count: int = 8) -> Figure:
         "weak view": plain[0, order],
         "aggressive": plain[2, order],
     }
-    fig, axes = figures.images({n: r.clamp(0, 1).permute(0, 2, 3, 1) for n, r in rows.items()}, height=3.1)
+    fig, axes = figures.images({n: r.clamp(0, 1).permute(0, 2, 3, 1).numpy() for n, r in rows.items()}, height=3.1)
     fig.alt = "Images, a weak view of each, and the aggressive view made from it; destroyed ones are marked."
     for ax in (ax for ax, gone in zip(axes[2], lost[order]) if gone):
         ax.spines[:].set(visible=True, color=figures.PALETTE[5], linewidth=3)

@@ -90,7 +90,7 @@ def pictures(
     images = split.images[index].to("cpu")
     labels = names or [f"view {i + 1}" for i in range(len(recipe.views))]
     rows = dict(zip(["image", *labels], [images.float() / 255, *batched.make(images, recipe, 0, 0, index)]))
-    fig, axes = figures.images({name: row.permute(0, 2, 3, 1) for name, row in rows.items()}, into=into)
+    fig, axes = figures.images({name: row.permute(0, 2, 3, 1).numpy() for name, row in rows.items()}, into=into)
     fig.alt = f"Images of {data.title(name)}; below each: {', '.join(labels)}."
     task, classes = next(iter(split.labels.items()))
     for number, ax in zip(index, axes[0]):
