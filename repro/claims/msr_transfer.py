@@ -280,7 +280,7 @@ def draw_transfer(frame: pd.DataFrame) -> Drawing:
         ax.legend(ncols=3, loc="upper left", title="backbone's weights")
 
     def probe(ax: Axes) -> None:
-        figures.bars(ax, means.T.to_numpy()[None], names, ["last epoch", "best (by test)"][: len(probed)])
+        figures.bars(ax, means.T.to_numpy()[None], names, ["last epoch", "best (by test)"][: len(probed)], hatch=True)
         ax.set(ylabel=f"{kit.tasks(own)[0]} accuracy (%)")
 
     said = "; ".join(
