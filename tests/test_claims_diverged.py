@@ -71,7 +71,8 @@ def test_a_run_that_stopped_early_makes_no_stack_cheap():
 def test_a_knobs_run_has_the_columns_of_the_others(monkeypatch):
     records = [r for r in store.load(QUICK / "start_here" / "runs.jsonl") if trained(r)]
     monkeypatch.setattr(sweep, "measure", lambda *_, **__: [diverged(records[0])])
-    row = explore._run(store.frame(records[1:]), records[0].spec).iloc[0]
+    study = notebook.study("start_here", "quick")
+    row = explore._run(study, store.frame(records[1:]), records[0].spec).iloc[0]
     assert math.isnan(row["linear_test_shape"])
 
 
