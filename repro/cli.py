@@ -86,7 +86,6 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument("--minutes", type=float, default=0.0, help="stop measuring cleanly after this long; 0: no limit")
         p.add_argument("--workers", type=int, default=0, help="processes (default: one a core; one with a GPU)")
         p.add_argument("--store", type=places.given, help="folder of stored runs (default: build/store)")
-        p.add_argument("--log", default="", help="who sees every epoch: tensorboard:DIR, or my_log.py:function")
         if own:
             p.add_argument(
                 "--data", type=datasets.absolute, default="", help="another data set, or a folder of class folders"
@@ -112,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--out", type=places.given, help="also write the runs' numbers into this folder, and print verdicts"
     )
+    for p in (run, measure):
+        p.add_argument("--log", default="", help="who sees every epoch: tensorboard:DIR, or my_log.py:function")
     submit = add("submit", _submit, "Measure on a cluster: a Slurm array of workers that share one store.")
     studies(submit)
     submit.add_argument("--array", default="auto", metavar="K%%N", help="K tasks, N at once (default: by the plan)")
