@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import io
 import json
 import math
 import os
@@ -33,9 +32,9 @@ from repro.core.datasets import DATASETS, record, root
 from repro.core.io import write_atomic
 from repro.cores import cores
 from repro.data import tree as layout
-from repro.data.folder import rgb
 from repro.errors import ReproError
 from repro.loader import beton, jpeg
+from repro.loader.pictures import readable, rgb
 
 PATIENCE = 60.0  # seconds for a host that sends nothing
 
@@ -72,17 +71,10 @@ def encode(image: Path | np.ndarray, number: int, storage: Storage) -> beton.Enc
     if isinstance(image, np.ndarray):
         picture, data = Image.fromarray(image), b""
     else:
-        try:
-            data = image.read_bytes()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's about metadata
-                picture = Image.open(io.BytesIO(data))
-                kind, mode = picture.format, picture.mode
-                picture = rgb(picture)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-            raise ReproError(
-                f"The image {image} cannot be read ({e}): replace it or delete it, and run the same command again to go on."
-            ) from e
+        # Pillow warns of metadata
+        with warnings.catch_warnings(action="ignore"), readable(image), Image.open(image) as found:
+            kind, mode = found.format, found.mode
+            picture, data = rgb(found), image.read_bytes()
         if kind != "JPEG" or mode not in ("RGB", "L"):
             data = b""
     if storage.resolution and max(picture.size) > storage.resolution:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import getpass
 import importlib
 import locale
 import os
@@ -37,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     try:
         with stopping.sigterm_as_ctrl_c():
+            try:
+                getpass.getuser()
+            except (KeyError, OSError):  # torch asks for it: a container's user may have none
+                os.environ["USER"] = str(os.getuid())
             for name in PLACES & os.environ.keys():  # kernels run in another folder
                 os.environ[name] = os.environ[name] and str(places.given(os.environ[name]))
             parser = _parser()

@@ -30,7 +30,6 @@ from repro.errors import ReproError
 from repro.loader import beton
 from repro.loader.loader import Images, Loader
 from repro.ssl import feed, train
-from repro.views.recipe import preset
 
 SCRIPTS = Path(__file__).parent.parent / "data_prep"
 
@@ -346,23 +345,6 @@ def test_a_share_is_stored_raw(tmp_path):
     image = np.asarray(Image.open(found.images[raw[0]]))
     assert file.data[file.offsets[raw[0]] :][: image.size].tobytes() == image.tobytes()
     assert (prepare(tmp_path / "all", found, raw=1.0).kinds == beton.RAW).all()
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "I;16"])
-def test_any_kind_of_image_becomes_rgb(tmp_path, mode):
-    kind = {"L": "jpeg", "CMYK": "jpeg"}.get(mode, "png")
-    (tmp_path / "in").mkdir()
-    if mode == "I;16":
-        Image.fromarray(np.full((20, 30), 60000, np.uint16)).save(tmp_path / "in" / "0.png")
-    else:
-        plain = Image.new("RGB", (30, 20), (200, 30, 90))
-        (plain.quantize(4) if mode == "P" else plain.convert(mode)).save(tmp_path / "in" / f"0.{kind}")
-    (path,) = (tmp_path / "in").iterdir()
-    file = prepare(tmp_path / "out", common.Items([path, path], {"label": [0, 1]}))
-    batch = next(Loader(file.path, preset("none"), 2, 20, shuffle=False).epoch())
-    wanted = np.asarray(Image.open(path).convert("RGB").resize((20, 20)))
-    wanted = 60000 // 257 if mode == "I;16" else wanted  # Pillow would cut at 255 and not scale
-    assert np.abs(batch.views[0, 0].permute(1, 2, 0).numpy().astype(int) - wanted).max() <= 12
 
 
 def test_an_unreadable_image_is_named_and_nothing_is_left_under_the_name(run, tmp_path):

@@ -518,7 +518,7 @@ def test_torchvision_names_a_broken_file(files, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(jpeg(0)[:300])
     source = PlainLoader([*files[:3], broken], ALL, 2, 32, shuffle=False, workers=1)
-    with pytest.raises(ReproError, match=r"^Sample 3, the file .*broken\.jpg, cannot be read"):
+    with pytest.raises(ReproError, match=r"^The image .*broken\.jpg cannot be read"):
         list(source.epoch(0))
 
 

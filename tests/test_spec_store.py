@@ -6,7 +6,9 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -328,20 +330,86 @@ def test_a_store_that_cannot_be_made_is_one_sentence(tmp_path):
         Store(tmp_path / "file")
 
 
-def test_an_unwritable_store_is_one_sentence(store, monkeypatch):
-    store.put(record())
-    if ROOT:  # root may write anywhere: ask the question as another user would have it answered
-        monkeypatch.setattr(os, "access", lambda *_: False)
-    else:
-        store.root.chmod(0o500)
-    try:
-        with pytest.raises(ReproError, match="not writable") as caught:
-            Store(store.root)
-        one_sentence(caught)
-    finally:
-        store.root.chmod(0o700)
-    monkeypatch.undo()
-    assert Store(store.root).get("a" * 16).key == "a" * 16
+def as_user(number: int, act) -> str:
+    """What `act()` returns, or the sentence it raises, in a process of another user with the common umask."""
+    mine, its = os.pipe()
+    with warnings.catch_warnings(action="ignore"):  # of the threads that a fork does not take along: none is needed
+        child = os.fork()
+    if not child:
+        try:
+            os.umask(0o022)
+            os.setgroups([])
+            os.setgid(number)
+            os.setuid(number)
+            said = str(act())
+        except ReproError as e:
+            said = str(e)
+        except BaseException as e:
+            said = f"Traceback {e!r}"
+        os.write(its, said.encode())
+        os._exit(0)
+    os.close(its)
+    with os.fdopen(mine) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.fixture
+def shared():
+    """A store's folder that all users can reach."""
+    if not ROOT:
+        pytest.skip("only root can become two users")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder) / "store"
+
+
+def test_another_user_reads_a_store_that_they_cannot_write(shared):
+    shared.mkdir(0o755)
+    os.chown(shared, 1001, 1001)
+
+    def measures(name: str) -> None:
+        store = Store(shared)
+        with store.claim(name) as mine:
+            assert mine
+            write_atomic(store.scratch(name) / "checkpoint.pt", "state")
+            store.put(record(name))
+
+    assert as_user(1001, lambda: measures("a" * 16)) == "None"
+    assert as_user(1002, lambda: (Store(shared).keys(), Store(shared).get("a" * 16).key)) == str((["a" * 16], "a" * 16))
+    said = f"The store {shared} cannot be written (Permission denied): have its owner share it (chmod -R g+rwX)"
+    assert as_user(1002, lambda: measures("b" * 16)).startswith(said)
+    assert as_user(1002, lambda: Store(shared).put(record("b" * 16))).startswith(said)
+    assert as_user(1002, lambda: Store(shared).put_aside("a" * 16)).startswith(said)
+    (shared / ("a" * 16)).chmod(0o700)
+    assert "cannot be read (Permission denied)" in as_user(1002, lambda: Store(shared).get("a" * 16))
+    assert as_user(1002, lambda: "a" * 16 in Store(shared)) == "True"
+
+
+def test_users_of_a_shared_store_go_on_with_each_others_runs(shared):
+    shared.mkdir()
+    shared.chmod(0o777)
+
+    def begins(name: str) -> None:
+        store = Store(shared)
+        with store.claim(name) as mine:
+            assert mine
+            write_atomic(store.scratch(name) / "checkpoint.pt", "state")
+
+    def ends(name: str) -> None:
+        begins(name)
+        store = Store(shared)
+        store.put(record(name))
+        store.done(name)
+
+    assert as_user(1001, lambda: begins("a" * 16)) == "None"
+    assert as_user(1002, lambda: ends("a" * 16)) == "None"
+    assert [p.name for p in shared.iterdir() if p.name != ".locks"] == ["a" * 16]
+    weights = shared.parent / "weights.pt"
+    weights.write_bytes(b"weights")
+    assert as_user(1001, lambda: Store(shared).put(record("a" * 16), weights)) == "None"
+    assert Store(shared).weights("a" * 16).read_bytes() == b"weights"
 
 
 def _fails(code: int):
@@ -351,7 +419,7 @@ def _fails(code: int):
     return fail
 
 
-@pytest.mark.parametrize("call", ["os.fsync", "os.rename", "tempfile.mkdtemp"])
+@pytest.mark.parametrize("call", ["os.fsync", "os.rename", "pathlib.Path.mkdir"])
 @pytest.mark.parametrize(
     ("code", "said"), [(errno.ENOSPC, "is full"), (errno.EDQUOT, "is full"), (errno.EROFS, "cannot be written")]
 )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from repro.errors import ReproError
 from repro.loader import beton, jpeg
+from repro.loader.pictures import readable
 
 
 def synthetic(folder: Path, count: int, seed: int = 0) -> list[Path]:
@@ -50,13 +51,13 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def found(folder: Path, count: int) -> list[Path]:
     """The first `count` JPEGs below a folder that libjpeg-turbo decodes, in the order of their names."""
-    from repro.data.tree import SUFFIXES
+    from repro.data.tree import images
 
     if not folder.is_dir():
         raise ReproError(f"There is no folder {folder}: give one with JPEG photographs, or none for synthetic ones.")
     out = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-        with Image.open(path) as image:
+    for path in images(folder):
+        with readable(path), Image.open(path) as image:
             size, plain = image.size, image.format == "JPEG" and image.mode == "RGB"
         if plain and jpeg.decodes(path.read_bytes(), *size):
             out.append(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Only one measurement of time runs on the machine at once; the others wait here."""
-    with (Path(tempfile.gettempdir()) / f"repro-bench-{getpass.getuser()}.lock").open("w") as lock:
+    with (Path(tempfile.gettempdir()) / f"repro-bench-{os.getuid()}.lock").open("w") as lock:
         with contextlib.suppress(ImportError):  # without it nobody waits
             import fcntl
 

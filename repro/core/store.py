@@ -13,9 +13,10 @@ import functools
 import json
 import math
 import os
+import secrets
 import shutil
+import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -33,7 +34,8 @@ try:
 except ImportError:  # a system without it is as a disk without locks
     fcntl = None
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what disks without locks answer
+# what disks without locks answer; and NFS, of another user's file
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 EPOCHS = "epochs.jsonl"
 FORMAT = 1  # raise it when a stored run of an older version can no longer be read as one of this
 
@@ -61,7 +63,8 @@ class Record:
 
 
 class Store:
-    """The runs under one folder. Any number of processes may use the same one."""
+    """The runs under one folder. Any number of processes may use the same one, also of several users: what is made in it
+    has the folder's own permissions, and one that cannot be written can be read."""
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
@@ -71,11 +74,33 @@ class Store:
             raise ReproError(
                 f"The store {self.root} cannot be made ({e.strerror}): choose another with --store."
             ) from e
-        if not os.access(self.root, os.W_OK):
-            raise ReproError(f"The store {self.root} is not writable: change its permissions or choose another folder.")
+
+    def _make(self, name: str) -> Path:
+        """A folder in the store; who may write the store may write there, whatever the umask of its maker."""
+        path = self.root / name
+        try:
+            path.mkdir()
+            with contextlib.suppress(OSError):  # a disk without permissions
+                path.chmod(stat.S_IMODE(self.root.stat().st_mode) & ~stat.S_ISVTX)
+        except FileExistsError:
+            pass
+        except OSError as e:
+            raise self._error(e) from e
+        return path
+
+    def _error(self, e: OSError) -> ReproError:
+        if e.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return io.disk_error(e, self.root)
+        return ReproError(
+            f"The store {self.root} cannot be written ({e.strerror}): have its owner share it (chmod -R g+rwX), or measure "
+            "into another with --store; stored runs are intact."
+        )
 
     def __contains__(self, key: str) -> bool:
-        return (self.root / key / "run.json").exists()
+        try:
+            return (self.root / key / "run.json").exists()
+        except PermissionError:  # it is there, and `get` says that it cannot be read
+            return True
 
     def weights(self, key: str) -> Path:
         """Where a run's weights lie, if they were kept."""
@@ -93,7 +118,7 @@ class Store:
             raise ReproError(f"No stored run {key} in {self.root}: measure it first with `repro measure`.") from None
         except OSError as e:
             raise ReproError(f"The stored run {path} cannot be read ({e.strerror}): check its permissions.") from e
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ReproError(
                 f"The stored run {path} is damaged: delete the folder {path.parent} and measure again; "
                 "the other runs are intact."
@@ -101,9 +126,8 @@ class Store:
 
     def put(self, record: Record, *files: Path) -> None:
         """Store a run with files, whole or not at all. A run already there stays as it is, but for files that it lacks."""
-        tmp = None
+        tmp = self._make(f".tmp-{record.key}-{secrets.token_hex(8)}")
         try:
-            tmp = Path(tempfile.mkdtemp(prefix=f".tmp-{record.key}-", dir=self.root))
             io.write(tmp / "run.json", json.dumps(_document(record), indent=1))
             for file in files:
                 shutil.copyfile(file, tmp / file.name)
@@ -111,37 +135,30 @@ class Store:
             os.rename(tmp, self.root / record.key)
             io.sync(self.root)
         except OSError as e:
-            if tmp is not None:
-                shutil.rmtree(tmp, ignore_errors=True)
+            shutil.rmtree(tmp, ignore_errors=True)
             if e.errno in (errno.EEXIST, errno.ENOTEMPTY) and record.key in self:
                 for file in files:
                     if not (self.root / record.key / file.name).exists():
                         io.write_atomic(self.root / record.key / file.name, file.read_bytes())
                 return
-            raise io.disk_error(e, self.root) from e
+            raise self._error(e) from e
 
     def put_aside(self, key: str) -> Path:
         """Move a run to where none is looked for, and is kept; that folder."""
-        folder = self.root / ".before"
+        folder = self._make(".before")
         try:
-            folder.mkdir(exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # another process was first
                 os.rename(self.root / key, folder / f"{key}-{time.time_ns()}")
         except OSError as e:
-            raise io.disk_error(e, self.root) from e
+            raise self._error(e) from e
         return folder
 
     def keys(self) -> list[str]:
-        return sorted(p.name for p in self.root.iterdir() if not p.name.startswith(".") and (p / "run.json").exists())
+        return sorted(p.name for p in self.root.iterdir() if not p.name.startswith(".") and p.name in self)
 
     def scratch(self, key: str) -> Path:
         """A folder for a run's checkpoints; `done` removes it."""
-        path = self.root / f".work-{key}"
-        try:
-            path.mkdir(exist_ok=True)
-        except OSError as e:
-            raise io.disk_error(e, self.root) from e
-        return path
+        return self._make(f".work-{key}")
 
     def to_keep(self, key: str) -> list[Path]:
         """What is stored with a run of what it left beside its checkpoint: its weights, its epochs if they are few."""
@@ -170,12 +187,11 @@ class Store:
     @contextlib.contextmanager
     def claim(self, key: str) -> Iterator[bool]:
         """True for the one process that may work on `key` now. The kernel frees the claim when its holder dies."""
-        folder = self.root / ".locks"
+        path = self._make(".locks") / key
         try:
-            folder.mkdir(exist_ok=True)
-            handle = (folder / key).open("w")
+            handle = path.open("a" if os.access(path, os.W_OK) or not path.exists() else "r")  # "r": another user's
         except OSError as e:
-            raise io.disk_error(e, self.root) from e
+            raise self._error(e) from e
         with handle:
             try:
                 if fcntl is None:
@@ -186,7 +202,7 @@ class Store:
                 return
             except OSError as e:
                 if e.errno not in NO_LOCKS:
-                    raise io.disk_error(e, self.root) from e
+                    raise self._error(e) from e
                 _tell_no_locks(self.root)
             yield True
 
@@ -231,7 +247,7 @@ def load(path: Path) -> list[Record]:
     for number, line in enumerate(lines, 1):
         try:
             out.append(_parse(json.loads(line), f"{path}, line {number}"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ReproError(
                 f"{path}, line {number} is damaged: restore the file from git, or measure again."
             ) from None

@@ -14,6 +14,7 @@ from PIL import Image
 
 from repro.data import folder, tree
 from repro.errors import ReproError
+from repro.loader.pictures import readable, rgb
 
 THUMBNAIL = 16  # pixels a side of the gray picture by which images are compared
 ALIKE = 0.998  # correlation of two such pictures from which on they count as one image
@@ -50,7 +51,7 @@ def lines(path: Path) -> list[str]:
     items = [(split, p, number) for split, group in parts.items() for p, number in group]
     with ThreadPoolExecutor(4) as pool:
         seen = list(pool.map(lambda item: look(item[1]), items))
-    broken = [f"cannot be read: {tree.shown(item[1])} ({s.broken})" for item, s in zip(items, seen) if s.broken]
+    broken = [s.broken for s in seen if s.broken]
     whole = [(item, s) for item, s in zip(items, seen) if not s.broken]
     return [*out, *broken, *_pictures([s for _, s in whole]), *_copies(whole)]
 
@@ -66,12 +67,12 @@ def _origin(layout: tree.Layout, split: str) -> str:
 def look(path: Path) -> Seen:
     """Read one file whole."""
     try:
-        with Image.open(path) as image:
+        with readable(path), Image.open(path) as image:
             size, mode = image.size, image.mode
             turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
-            small = folder.rgb(image).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-        digest = hashlib.sha256(path.read_bytes()).digest()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+            small = rgb(image).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+            digest = hashlib.sha256(path.read_bytes()).digest()
+    except ReproError as e:
         return Seen(broken=str(e))
     thumbnail = np.asarray(small, np.float32).ravel()
     thumbnail -= thumbnail.mean()

@@ -79,12 +79,12 @@ def beton_of(name: str, stored: int, options: tuple[tuple[str, float], ...] = ()
 
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # another process may be at the same
+                labels = {k: v.tolist() for k, v in split.labels.items()}
+                beton.write(Path(scratch) / file.name, encode, labels, workers=cores())
+                os.replace(Path(scratch) / file.name, file)
         except OSError as e:
             raise disk_error(e, file.parent) from e
-        with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # another process may be at the same
-            labels = {k: v.tolist() for k, v in split.labels.items()}
-            beton.write(Path(scratch) / file.name, encode, labels, workers=cores())
-            os.replace(Path(scratch) / file.name, file)
     return file
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from repro.core.datasets import SPLITS
 from repro.data import tree
 from repro.errors import ReproError
+from repro.loader.pictures import readable, rgb
 
 
 def given_title(path: Path) -> str:
@@ -114,24 +115,12 @@ def _images(group: list[tuple[Path, int]], size: int, pool: ThreadPoolExecutor) 
     return out
 
 
-def rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB; 16 bits a pixel by their upper 8, which Pillow would cut off at 255 instead."""
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if "transparency" in image.info:  # a palette's, of which Pillow warns
-        image = image.convert("RGBA")
-    return image.convert("RGB")
-
-
 def _image(path: Path, size: int) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            image = rgb(image)
-            if image.size != (size, size):
-                scale = size / min(image.size)
-                image = image.resize([max(size, round(s * scale)) for s in image.size], Image.Resampling.BILINEAR)
-                left, top = (image.width - size) // 2, (image.height - size) // 2
-                image = image.crop((left, top, left + size, top + size))
-            return np.asarray(image).copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-        raise ReproError(f"The image {tree.shown(path)} cannot be read ({e}): replace it or delete it.") from e
+    with readable(path), Image.open(path) as image:
+        image = rgb(image)
+        if image.size != (size, size):
+            scale = size / min(image.size)
+            image = image.resize([max(size, round(s * scale)) for s in image.size], Image.Resampling.BILINEAR)
+            left, top = (image.width - size) // 2, (image.height - size) // 2
+            image = image.crop((left, top, left + size, top + size))
+        return np.asarray(image).copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import shutil
 import signal
@@ -22,6 +23,7 @@ from repro.cores import cores
 from repro.errors import ReproError
 from repro.loader import compiled
 from repro.loader.loader import Batch, Order
+from repro.loader.pictures import readable, rgb
 from repro.views.draw import BRIGHTNESS, CONTRAST, SATURATION
 from repro.views.recipe import Recipe
 
@@ -101,6 +103,7 @@ class PlainLoader:
 def _outlive_signals(worker: int) -> None:
     """In a worker: Ctrl-C and a SIGTERM that reach the whole group are the main process's to heed, which trains to the next
     step and ends its workers. One that nobody ends does so by itself, a while after."""
+    gc.freeze()  # an earlier loader's remains are the main process's to end, too
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(LAST_SECONDS))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.STOPPING)
@@ -126,15 +129,13 @@ class _Views(Dataset):
         """The views (V, 3, S, S) of (epoch, S, sample), or a sentence on what is wrong with its file."""
         epoch, size, number = (int(n) for n in which)
         self._know(epoch, size)
+        path = self.files[number]
         try:
-            with warnings.catch_warnings(), Image.open(self.files[number]) as image:
-                warnings.simplefilter("ignore")  # Pillow's about metadata
-                image = image.convert("RGB")
-        except (OSError, SyntaxError, ValueError) as e:
-            return (
-                f"Sample {number}, the file {self.files[number]}, cannot be read ({e}): replace it or delete it.",
-                number,
-            )
+            # Pillow warns of metadata
+            with warnings.catch_warnings(action="ignore"), readable(path), Image.open(path) as image:
+                image = rgb(image)
+        except ReproError as e:
+            return str(e), number
         made: list[Image.Image] = []
         out = torch.empty((len(self.table), 3, size, size), dtype=torch.uint8)
         for v, (row, view) in enumerate(zip(self.table, self.recipe.views)):
