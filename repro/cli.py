@@ -233,7 +233,7 @@ def _run(args: argparse.Namespace) -> int:
     slugs = _slugs(args.notebooks, execute.available())
     # where all are meant and none is named, a parameter is for those that have it: the toys bring their own data
     anywhere = set() if args.notebooks else set().union(*map(execute.parameters, slugs))
-    jobs, large = [], {}
+    jobs, failed = [], {}
     for slug in slugs:
         foreign = anywhere - set(execute.parameters(slug))
         jobs.append((slug, execute.check(slug, {k: v for k, v in given.items() if k not in foreign})))
@@ -243,23 +243,22 @@ def _run(args: argparse.Namespace) -> int:
         os.environ["REPRO_FIGURES"] = str(places.reference())
     if given.get("results") != "stored":
         studies = [notebook.study(slug, **mine) for slug, mine in jobs]  # all are checked before any is measured
-        large, to_go = _measure_all(studies, args, began)
+        failed, to_go = _measure_all(studies, args, began)
         if to_go:
             raise _unfinished(to_go)
-    jobs = [(slug, mine) for slug, mine in jobs if slug not in large]
-    if not jobs:
-        raise DoesNotFit(*large.values())
+    jobs = [(slug, mine) for slug, mine in jobs if slug not in failed]
     # a kernel waits for much of its start: so three at a time, and the next step's imports meanwhile
     threading.Thread(target=importlib.import_module, args=("repro.pages.gallery",)).start()
     with Progress(len(jobs), dict.fromkeys((slug for slug, _ in jobs), 1.0), what="notebooks executed") as progress:
-        execute.execute(jobs, args.profile, parallel=3, tell=progress.hear)
+        failed |= execute.execute(jobs, args.profile, parallel=3, tell=progress.hear)
+    if len(failed) == len(slugs):
+        raise ReproError(" ".join(dict.fromkeys(failed.values())))
     if args.reference and given.get("results") != "stored":
         _write_cost(args.profile)
     page = _build_gallery("all")
     print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
-    print(
-        f"\nGallery: {page}\n{_many(len(jobs), 'notebook')} at profile {args.profile} in {time.monotonic() - began:.0f} s"
-    )
+    made, seconds = _many(len(slugs) - len(failed), "notebook"), time.monotonic() - began
+    print(f"\nGallery: {page}\n{made} at profile {args.profile} in {seconds:.0f} s")
     names = ("data", "backbone", "seeds", "method", "recipe")
     if changed := {k: v for k, v in given.items() if k in names and v not in ("", "0")}:
         values = ", ".join(f"{k} = {v}" for k, v in changed.items())
@@ -267,20 +266,20 @@ def _run(args: argparse.Namespace) -> int:
             f"These verdicts are of {values}: table and gallery show them in place of the profile's own until the same "
             "command runs without."
         )
-    if large:
-        raise DoesNotFit(*large.values())
+    if failed:
+        raise ReproError(" ".join(dict.fromkeys(failed.values())))
     return 0
 
 
 def _measure_all(studies: list, args: argparse.Namespace, began: float) -> tuple[dict[str, str], int]:
-    """Measure what notebooks plan. Returns a sentence for each that has runs which do not fit into memory, and how many
+    """Measure what notebooks plan. Returns a sentence for each that has runs which cannot be measured, and how many
     runs of the others are left where the time budget is spent."""
     from repro.core import sweep
     from repro.core.store import Store, export, frame
     from repro.pages import notebook
 
     where, share, said = Store(args.store or places.store()), cluster.share(args.share), []
-    large, to_go = {}, 0
+    failed, to_go = {}, 0
     notebook.require(studies, where)
     if args.profile == "cpu":
         _tell_time(studies, where, args.workers)
@@ -298,16 +297,19 @@ def _measure_all(studies: list, args: argparse.Namespace, began: float) -> tuple
                     more = notebook.next_look(study, frame(records)) if whole else {}
                     specs |= more
                 to_go += len(specs) - len(records)
-            except DoesNotFit as e:  # the other notebooks can be measured all the same
-                large[study.slug] = str(e)
-                records = [where.get(k) for k in specs if k in where]
+            except ReproError as e:  # the other notebooks can be measured all the same
+                too_large = isinstance(e, DoesNotFit)
+                if not too_large and str(e) in failed.values():  # no notebook's own, as a full disk
+                    raise
+                failed[study.slug] = str(e)
+                records = [where.get(k) for k in specs if k in where] if too_large else []
             said.append(f"{study.slug}: {len(records)} of {_many(len(specs), 'run')} stored in {where.root}")
             if args.out:
                 export(records, args.out / args.profile / study.slug / "runs.jsonl")
                 runs, judged = frame(records), study.claims if len(records) == len(specs) else ()
                 said += [f"{c.id}: {notebook.judge(study, runs, c.id).sentence}" for c in judged]
     print("\n".join(said), flush=True)
-    return large, to_go
+    return failed, to_go
 
 
 def _unfinished(count: int) -> Unfinished:
@@ -409,9 +411,9 @@ def _measure(args: argparse.Namespace) -> int:
             for line in (*ledger.lines(specs), *sweep.dry_run(specs)):
                 print(f"  {line}")
         return 0
-    large, to_go = _measure_all(studies, args, began)
-    if large:
-        raise DoesNotFit(*large.values())
+    failed, to_go = _measure_all(studies, args, began)
+    if failed:
+        raise ReproError(" ".join(dict.fromkeys(failed.values())))
     if to_go and args.share and not (args.minutes and _left(args.minutes, began) <= 1e-3):
         print(f"Other workers are at the {_many(to_go, 'run')} left.")
     elif to_go:

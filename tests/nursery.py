@@ -69,15 +69,26 @@ def cpu_seconds(pid: int) -> float:
         return float("inf")
 
 
-def group(pid: int) -> list[int]:
-    """The living processes of a group."""
-    out = []
+def _living() -> dict[int, tuple[int, int]]:
+    """Parent and group of every living process."""
+    out = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[2]) == pid and fields[0] not in "ZX":
-                out.append(int(path.parent.name))
+            state, parent, leader = path.read_text().rpartition(")")[2].split()[:3]
+            if state not in "ZX":
+                out[int(path.parent.name)] = int(parent), int(leader)
     return out
+
+
+def group(pid: int) -> list[int]:
+    """The living processes of a group."""
+    return [number for number, (_, leader) in _living().items() if leader == pid]
+
+
+def children(pid: int) -> list[int]:
+    """The living processes, leaders of groups of their own as kernels are, that those of a group started."""
+    mine, living = group(pid), _living()
+    return [number for number, (parent, leader) in living.items() if parent in mine and leader == number != pid]
 
 
 @contextmanager

@@ -177,7 +177,7 @@ def ran(monkeypatch, tmp_path):
             return [None] * len({sweep.key(s) for s in specs})
 
         monkeypatch.setattr(sweep, "measure", measure)
-        monkeypatch.setattr(execute, "execute", lambda jobs, profile, **_: executed.extend((jobs, profile)))
+        monkeypatch.setattr(execute, "execute", lambda jobs, profile, **_: executed.extend((jobs, profile)) or {})
         monkeypatch.setattr(cli, "_build_gallery", lambda profile: tmp_path)
         monkeypatch.setattr(table, "rows", lambda *_: [])
         assert cli.main(["run", *words]) == 0
@@ -254,6 +254,42 @@ def test_an_odd_machine_measures(tmp_path):
         )  # fmt: skip
         assert "5 of 5 runs are stored" in end.stdout, end.stderr
         assert "Traceback" not in end.stderr
+
+
+def test_a_notebook_that_fails_or_whose_kernel_dies_does_not_stop_the_others(monkeypatch, tmp_path):
+    """One sentence each, with notebook and cell; the last one is executed."""
+    slugs = execute.available()[:3]
+    cells = ("import os; os.kill(os.getpid(), 9)", "raise KeyError('a')", "1 + 1")
+    for slug, source in zip(slugs, cells):
+        parts = [nbformat.v4.new_code_cell(text) for text in ("x = 1", source, "2")]
+        nbformat.write(nbformat.v4.new_notebook(cells=parts), tmp_path / f"{execute.claims.notebooks()[slug]}.ipynb")
+    monkeypatch.setattr(places, "notebooks", lambda: tmp_path)
+    monkeypatch.setattr(places, "executed", lambda: tmp_path / "out")
+    said = execute.execute([(slug, {}) for slug in slugs], "smoke")
+    kept = tmp_path / "out" / "smoke" / "01_batch_size.failed.ipynb"
+    assert said == {
+        slugs[0]: "00_start_here did not finish in cell 2 (DeadKernelError: Kernel died): run it again to go on.",
+        slugs[1]: f"01_batch_size stopped in cell 2: KeyError: 'a' (see {kept})",
+    }
+    assert sorted(p.name for p in kept.parent.iterdir()) == [kept.name, "02_augmentations.ipynb"]
+
+
+def test_a_notebook_that_cannot_be_measured_does_not_stop_the_others(said, monkeypatch, tmp_path):
+    from repro.core import sweep
+    from repro.pages import table
+
+    def measure(specs, *_):
+        if "hue" in specs[0].probes.tasks:
+            raise ReproError("A stored run is damaged: delete it.")
+        return specs
+
+    executed = []
+    monkeypatch.setattr(sweep, "measure", measure)
+    monkeypatch.setattr(execute, "execute", lambda jobs, *_, **__: executed.extend(slug for slug, _ in jobs) or {})
+    monkeypatch.setattr(cli, "_build_gallery", lambda profile: tmp_path)
+    monkeypatch.setattr(table, "rows", lambda *_: [])
+    assert said("run", "batch_size", "start_here", "--profile", "smoke") == "repro: A stored run is damaged: delete it."
+    assert executed == ["start_here"]
 
 
 def test_results_that_are_not_there_are_named(monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
@@ -23,7 +24,7 @@ from repro.claims.registry import load
 from repro.errors import ReproError
 from repro.pages import gallery as gallery_module
 from repro.pages.gallery import build
-from repro.pages.gallery.build import _natural, outcome
+from repro.pages.gallery.build import _natural, _swap, outcome
 from repro.pages.gallery.render import clean, inline, markdown, render
 
 PIXEL = base64.b64encode(
@@ -664,3 +665,19 @@ def test_a_browser_takes_a_picture(gallery, tmp_path):
     with Image.open(target) as shot:
         assert shot.size == (900, 1200)
         assert len(shot.convert("RGB").getcolors(2**24)) > 50  # not a blank page
+
+
+def test_two_processes_may_build_at_once(tmp_path):
+    """Each puts its gallery in place while the other does, and one of the two is there whole."""
+
+    def puts(name: str) -> None:
+        for i in range(100):
+            new = tmp_path / f".new-{name}-{i}"
+            new.mkdir()
+            (new / "index.html").write_text(name)
+            _swap(new, tmp_path / "gallery")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(puts, "ab"))
+    assert [p.name for p in tmp_path.iterdir()] == ["gallery"]
+    assert (tmp_path / "gallery" / "index.html").read_text() in "ab"

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from nursery import Nursery, cpu_seconds, group, patience
+from nursery import Nursery, children, cpu_seconds, group, patience
 
 from repro import claims
 from repro.core import sweep
@@ -264,8 +264,10 @@ def test_stopped_at_the_command_line(tmp_path, how):
         assert metrics == pytest.approx(again.metrics, abs=2.0)
 
 
-def test_stopped_while_notebooks_are_executed(tmp_path):
-    """Within a moment and in one sentence, without a notebook written in part or a process left."""
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_while_notebooks_are_executed(tmp_path, how):
+    """Within a moment, without a process left, kernels included; at Ctrl-C, which reaches the whole group, in one sentence
+    and without a notebook written in part. SIGKILL reaches the main process alone."""
     root = Path(__file__).parent.parent
     command = "repro run start_here feature_learning_2d --profile quick --from-results"
     process = subprocess.Popen(
@@ -280,12 +282,16 @@ def test_stopped_while_notebooks_are_executed(tmp_path):
         return [p for p in (root / "build/notebooks/quick").glob(".*.ipynb") if int(p.name.split(".")[-2]) in mine]
 
     with process, patience() as until:
-        until(lambda: partial() or process.poll() is not None)
-        begun = partial()
-        os.killpg(process.pid, signal.SIGINT)
+        until(lambda: (partial() and children(process.pid)) or process.poll() is not None)
+        begun, kernels = partial(), children(process.pid)
+        (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
         _, err = process.communicate(timeout=120)
-        until(lambda: not group(process.pid))
+        until(lambda: not group(process.pid) and not [pid for kernel in kernels for pid in group(kernel)])
     assert begun
+    if how == signal.SIGKILL:
+        for path in begun:
+            path.unlink(missing_ok=True)
+        return
     assert process.returncode == 130
     assert err.splitlines()[-1] == "repro: stopped; the same command goes on from here."
     assert "Traceback" not in err

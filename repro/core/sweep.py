@@ -277,7 +277,7 @@ def _work(
     told = threading.Event()  # by SIGTERM, alone or with its whole group: it writes the checkpoint of its run first
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    stopping.end_with_parent()
     try:
         if _on_gpu():
             import torch
@@ -290,12 +290,6 @@ def _work(
             pipe.send(None)
     except Exception as e:
         pipe.send(e if isinstance(e, ReproError) else RuntimeError(traceback.format_exc()))  # not all can be sent
-
-
-def _end_with_parent() -> None:
-    """Nobody would stop or hear a worker whose parent was killed."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ against the notebook's own, and an executed notebook is moved into place only wh
 from __future__ import annotations
 
 import ast
+import json
 import multiprocessing
 import os
 import re
@@ -88,37 +89,37 @@ def execute(
     profile: str,
     parallel: int = 1,
     tell: Callable[[str], None] = lambda slug: None,
-) -> list[Path]:
-    """Execute notebooks, (slug, parameters) each, into build/notebooks/<profile>/; their paths.
+) -> dict[str, str]:
+    """Execute notebooks, (slug, parameters) each, into build/notebooks/<profile>/; by slug a sentence on each that failed,
+    whose notebook executed before, if there was one, stays in place.
 
-    parallel: processes; more than one only where the runs are stored already. tell(slug) is called after each. Raises
-    ReproError with the notebook's own sentence when a cell fails; the notebook executed before, if there was one, stays in
-    place.
+    parallel: processes; more than one only where the runs are stored already. tell(slug) is called after each.
     """
     folder = places.executed() / profile
     folder.mkdir(parents=True, exist_ok=True)
     work = [(slug, given, folder / f"{claims.notebooks()[slug]}.ipynb") for slug, given in jobs]
     if parallel == 1 or len(work) == 1:
-        return [(_execute(*item), tell(item[0]))[0] for item in work]
+        said = {item[0]: (_execute(*item), tell(item[0]))[0] for item in work}
+        return {slug: sentence for slug, sentence in said.items() if sentence}
     places.short_sockets()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["papermill"])  # its import takes a second or two: once for all of them
+    failed = {}
     with ProcessPoolExecutor(min(parallel, len(work)), context, _surround, (dict(os.environ),)) as pool:
         try:
             with stopping.held():
                 made = {pool.submit(_execute, *item): item[0] for item in work}
             for m in as_completed(made):
-                m.result()
-                tell(made[m])
-            return [m.result() for m in made]
-        except BrokenProcessPool:
-            raise ReproError("A notebook's process died: run it again, one at a time.") from None
+                slug = made[m]
+                try:
+                    failed[slug] = m.result()
+                except BrokenProcessPool:  # which ends those beside it, too
+                    failed[slug] = f"{claims.notebooks()[slug]} did not finish (a process died): run it again, alone."
+                tell(slug)
         except KeyboardInterrupt:
             _end(folder)
             raise
-        except ReproError:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return {slug: sentence for slug, sentence in failed.items() if sentence}
 
 
 def _end(folder: Path) -> None:
@@ -132,11 +133,13 @@ def _end(folder: Path) -> None:
 
 def _surround(environment: dict[str, str]) -> None:
     os.environ.update(environment)  # a fork server keeps those of its own start
+    stopping.end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the whole group, and what to do is the parent's to decide
     signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.STOPPING)
 
 
-def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:
+def _execute(slug: str, given: dict[str, Any], target: Path) -> str:
+    """Execute one notebook; a sentence on what ended it, "" where it ran to its end."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -157,14 +160,21 @@ def _execute(slug: str, given: dict[str, Any], target: Path) -> Path:
         os.replace(partial, kept)
         value = re.sub(r"\x1b\[[0-9;]*m", "", str(e.evalue))
         what = value if e.ename == "ReproError" else f"{e.ename}: {value} (see {kept})"
-        raise ReproError(f"{claims.notebooks()[slug]} stopped: {what}") from None
+        return f"{claims.notebooks()[slug]} stopped in cell {e.exec_count}: {what}"
     except Exception as e:  # a dead kernel or a time-out comes as one of several types
+        where = _running(partial)
         partial.unlink(missing_ok=True)
-        raise ReproError(
-            f"{claims.notebooks()[slug]} did not finish ({type(e).__name__}: {e}): run it again to go on."
-        ) from e
+        said = str(e).strip().partition("\n")[0]
+        return f"{claims.notebooks()[slug]} did not finish{where} ({type(e).__name__}: {said}): run it again to go on."
     except KeyboardInterrupt:
         partial.unlink(missing_ok=True)
         raise
     os.replace(partial, target)
-    return target
+    return ""
+
+
+def _running(partial: Path) -> str:
+    """ " in cell N", the last that began, counted as Jupyter does; papermill writes the notebook at every cell."""
+    cells = json.loads(partial.read_text(encoding="utf-8"))["cells"] if partial.exists() else []
+    begun = sum(c["cell_type"] == "code" and bool(c["metadata"]["papermill"]["start_time"]) for c in cells)
+    return f" in cell {begun}" if begun else ""

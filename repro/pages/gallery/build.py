@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -182,14 +184,20 @@ def _strongest_first(profiles: Sequence[str]) -> list[str]:
 
 
 def _swap(tmp: Path, out: Path) -> None:
-    """Put `tmp` in the place of `out`. Should this stop between the two renames, the old gallery lies beside."""
-    old = None
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-        os.rename(out, old / out.name)
-    os.rename(tmp, out)
-    if old:
-        shutil.rmtree(old, ignore_errors=True)
+    """Put `tmp` in the place of `out`, also while another process does the same. Should this stop between two renames, the
+    old gallery lies beside."""
+    old = []
+    while tmp.exists():
+        try:
+            os.rename(tmp, out)
+        except OSError as e:
+            if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            old.append(Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent)))
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(out, old[-1] / out.name)
+    for folder in old:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
