@@ -24,7 +24,8 @@ def main(args) -> None:
             raise ReproError(f"So few images leave none for {split}: add some, or bring train/ and test/ folders.")
     classes = [tree.shown(name) for name in layout.classes]
     splits = {split: common.labelled(group) for split, group in parts.items()}
-    common.finish(args, tree.shown(args.folder.resolve().name), splits, {"label": classes})
+    source = args.folder.resolve()
+    common.finish(args, tree.shown(source.name), splits, {"label": classes}, source=tree.shown(source))
 
 
 if __name__ == "__main__":

@@ -102,10 +102,12 @@ def prepare(
     workers: int = 1,
     expect: Mapping[str, int] | None = None,
     quiet: bool = False,
+    source: str = "",
 ) -> None:
     """Write each split of a data set as `<out>/<split>.beton` with its record; what is there and the same stays.
 
-    classes: their names by task. expect: how many images each split must have, and "" all of them together. Raises
+    classes: their names by task. expect: how many images each split must have, and "" all of them together. source: the
+    folder that a reader may change, so that a set which is older than it is told. Raises
     ReproError for counts that do not fit, a class without images in train, an unreadable image, or a full disk.
     """
     whole = sum(len(items.images) for items in splits.values())
@@ -121,21 +123,27 @@ def prepare(
         counts = _counts(title, split, items, classes)
         identity = _identity(items, storage)
         file, about = out / f"{split}.beton", out / f"{split}.json"
-        if file.exists() and record(about).get("identity") == identity:
+        known = record(about) if file.exists() else {}
+        if known.get("identity") != identity:
+            with tqdm(total=count, unit="image", desc=f"{title}, {split}", disable=quiet, file=sys.stderr) as bar:
+                beton.write(
+                    file,
+                    lambda i, items=items: encode(items.images[i], i, storage),
+                    items.labels,
+                    identity,
+                    workers,
+                    page=_page(items, storage),
+                    tick=lambda done, bar=bar: bar.update(done - bar.n),
+                )
+            # reading a large file for its checksum takes minutes: stopped there, the next start goes on from here
+            write_atomic(about, json.dumps({"identity": identity}))
+        elif "sha256" in known:
             continue
-        with tqdm(total=count, unit="image", desc=f"{title}, {split}", disable=quiet, file=sys.stderr) as bar:
-            beton.write(
-                file,
-                lambda i, items=items: encode(items.images[i], i, storage),
-                items.labels,
-                identity,
-                workers,
-                page=_page(items, storage),
-                tick=lambda done, bar=bar: bar.update(done - bar.n),
-            )
         content = {
             "title": title,
             "split": split,
+            "splits": list(splits),
+            **({"source": source} if source else {}),
             "images": count,
             "classes": {task: list(names) for task, names in classes.items()},
             "counts": counts,
@@ -276,10 +284,11 @@ def finish(
     classes: Mapping[str, Sequence[str]],
     expect: Mapping[str, int] | None = None,
     raw: float = 0.0,
+    source: str = "",
 ) -> None:
     """Prepare what a script found, as its options say, and tell where it is. raw: the share if --raw is not given."""
     storage = Storage(args.resolution, args.quality, raw if args.raw is None else args.raw, args.reencode)
-    prepare(args.out, title, splits, classes, storage, args.workers, expect)
+    prepare(args.out, title, splits, classes, storage, args.workers, expect, source=source)
     for split in splits:
         about = record(args.out / f"{split}.json")
         print(

@@ -451,7 +451,7 @@ def _submit(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(text, end="")
         return 0
-    Store(store)  # made here, and found wanting here
+    Store(store).require_writable()  # made here, and found wanting here
     print(f"{cluster.submit(text, store)}: {len(specs)} runs, {count} tasks, {at_once} at once")
     print(f"How far it is: repro status {' '.join(args.notebooks)} --profile {args.profile} --store {store}")
     return 0

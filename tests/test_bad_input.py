@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from repro import cli
@@ -535,6 +536,28 @@ def test_a_class_is_never_without_an_image_to_train_on(images, capsys):
     assert "test has no image of the class 'rare0' and 39 more" in capsys.readouterr().err
 
 
+def test_a_folder_of_thousands_of_classes_is_split_by_class_and_quickly_tried(tmp_path):
+    """Each class has an image to train on, prepared or not; a small part of it is small, and costs no product of classes
+    and images."""
+    from repro import data
+    from repro.data import folder, tree
+
+    classes, one = 3000, tmp_path / "one.png"
+    Image.new("RGB", (8, 8)).save(one)
+    for i in range(classes):
+        (tmp_path / "images" / f"c{i:05}").mkdir(parents=True)
+        os.link(one, tmp_path / "images" / f"c{i:05}" / f"{i}.png")
+    layout = tree.find(tmp_path / "images")
+    parts = folder.splits(layout)
+    assert {number for _, number in parts["train"]} == set(range(classes))
+    assert sum(map(len, parts.values())) == classes
+    loaded = data.load(str(tmp_path / "images"), 16, (("images", 64),))
+    assert 32 <= len(loaded.train.images) <= 64
+    assert loaded.tasks == {"class": classes}
+    split = data.Split(loaded.train.images, {"class": torch.arange(20_000) // 4})
+    assert (torch.bincount(split.labels["class"][data.subset(split, 0.5, 0)]) == 2).all()
+
+
 def test_a_folder_is_checked_before_a_night_of_measuring(images, capsys):
     """How it is understood, every file that cannot be read, copies: exact, across classes, and encoded anew."""
     with_truncated_jpeg(images)
@@ -552,7 +575,8 @@ def test_a_folder_is_checked_before_a_night_of_measuring(images, capsys):
     assert cli.main(["data", "check", str(images)]) == 0
     said = capsys.readouterr().out
     for part in (
-        "images: 2 classes, 83 images", "by a hash of each file's name", "dogs/7.jpg (", "cats/8.jpg (",
+        "images: 2 classes, 83 images", "by a hash of each file's name", "dogs/7.jpg cannot be read (",
+        "cats/8.jpg cannot be read (",
         "1 images lie in two classes or more, byte for byte", "test images look like an image of train",
         "shorter side: 36 to 48 pixels", "modes: 81 RGB", "1 images carry an EXIF orientation",
     ):  # fmt: skip
@@ -649,7 +673,7 @@ def test_a_store_that_cannot_be_written(said, filled, tmp_path, monkeypatch):
     assert "cannot be made" in said("measure", "start_here", *SMOKE, "--store", tmp_path / "file")
     monkeypatch.setattr(os, "access", lambda *_: False)
     before = snapshot(filled)
-    assert "is not writable" in said("measure", "start_here", *SMOKE, "--store", filled)
+    assert "cannot be written" in said("measure", "start_here", *SMOKE, "--store", filled)
     assert snapshot(filled) == before
 
 

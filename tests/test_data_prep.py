@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import pickle
 import runpy
 import shutil
@@ -69,7 +70,7 @@ def run(monkeypatch, tmp_path, capsys):
 def any_count(monkeypatch):
     """The official numbers of images do not hold for the trees of these tests."""
     prepare = common.prepare
-    monkeypatch.setattr(common, "prepare", lambda *args: prepare(*args[:6], quiet=True))
+    monkeypatch.setattr(common, "prepare", lambda *args, **_: prepare(*args[:6], quiet=True))
 
 
 def labels(tmp_path: Path, name: str, split: str, task: str = "label") -> list[int]:
@@ -424,6 +425,64 @@ def test_files_of_ffcv_and_a_train_split_alone_are_one_sentence(tmp_path, monkey
     (tmp_path / "mine" / "train.json").unlink()
     with pytest.raises(ReproError, match=r"without a record of their classes \(train.json\), as FFCV writes them"):
         data.load("mine", 32)
+
+
+def test_preparing_that_is_stopped_between_splits_or_at_a_checksum_goes_on_and_is_not_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    found, summed, encoded = items(tmp_path / "in"), [], []
+
+    def stops(path: Path) -> str:
+        summed.append(path.name)
+        if len(summed) == 3:
+            raise KeyboardInterrupt
+        return "0" * 64
+
+    def counted(*args, encode=common.encode):
+        encoded.append(args)
+        return encode(*args)
+
+    monkeypatch.setattr(common, "checksum", stops)
+    monkeypatch.setattr(common, "encode", counted)
+    splits = dict.fromkeys(("train", "val", "test"), found)
+    again = (tmp_path / "mine", "Mine", splits, {"label": ["a", "b"]}, common.Storage())
+    with pytest.raises(KeyboardInterrupt):
+        common.prepare(*again, quiet=True)
+    assert "test without a record" in str(prepared.table())
+    (tmp_path / "mine" / "test.beton").rename(tmp_path / "aside")  # as it is before the last split is written
+    with pytest.raises(
+        ReproError, match="mine holds no prepared test: prepare them with a script in data_prep/, which goes"
+    ):
+        data.require("mine")
+    (tmp_path / "aside").rename(tmp_path / "mine" / "test.beton")
+    encoded.clear()
+    common.prepare(*again, quiet=True)
+    assert encoded == []
+    assert summed == ["train.beton", "val.beton", "test.beton", "test.beton"]
+    data.require("mine")
+
+
+def test_a_set_that_is_older_than_its_folder_is_told(run, tmp_path, monkeypatch, capsys):
+    """The same number of files with other pixels; prepared again, it is quiet."""
+    source = tmp_path / "source"
+    for part, count in (("train", 4), ("test", 2)):
+        class_tree(source / part, "ab", count)
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "data"))
+
+    def told() -> str:
+        prepared._tell_older.cache_clear()
+        capsys.readouterr()
+        prepared.load("source", 16)
+        return capsys.readouterr().err
+
+    assert run("class_folder.py")[0] == 0
+    assert told() == ""
+    path = next((source / "train").rglob("*.jpg"))
+    picture(path, 9)
+    os.utime(path, (path.stat().st_mtime + 9,) * 2)
+    assert f"source is older than 1 images of {source}, from which it was prepared: run data_prep" in told()
+    os.utime(path)
+    assert run("class_folder.py")[0] == 0
+    assert told() == ""
 
 
 def test_bad_options_and_folders_are_told_in_a_sentence(run, tmp_path):

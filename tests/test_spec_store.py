@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from repro.core import store as stores
+from repro.core import sweep
 from repro.core.io import write_atomic
 from repro.core.methods import BarlowTwins, SimCLR, VICReg
 from repro.core.spec import DataSpec, Loading, Optimiser, Probes, RunSpec, flatten, key, to_dict
@@ -382,6 +383,7 @@ def test_another_user_reads_a_store_that_they_cannot_write(shared):
     assert as_user(1002, lambda: measures("b" * 16)).startswith(said)
     assert as_user(1002, lambda: Store(shared).put(record("b" * 16))).startswith(said)
     assert as_user(1002, lambda: Store(shared).put_aside("a" * 16)).startswith(said)
+    assert as_user(1002, lambda: sweep.measure([RunSpec()], Store(shared), 2)).startswith(said)
     (shared / ("a" * 16)).chmod(0o700)
     assert "cannot be read (Permission denied)" in as_user(1002, lambda: Store(shared).get("a" * 16))
     assert as_user(1002, lambda: "a" * 16 in Store(shared)) == "True"

@@ -85,9 +85,14 @@ def record(path: Path) -> dict:
 
 
 def is_prepared(name: str) -> bool:
-    """Whether a prepared set of this name can be loaded: train and another split."""
+    """Whether a prepared set of this name can be loaded: train and another split, and all that its records name."""
     there = records(name)
-    return "train" in there and len(there) > 1
+    return "train" in there and len(there) > 1 and not lacking(there)
+
+
+def lacking(there: dict[str, dict]) -> list[str]:
+    """The splits that the records of a set name and that are not there, as where preparing was stopped."""
+    return sorted({split for about in there.values() for split in about.get("splits", ())} - there.keys())
 
 
 def tasks(name: str) -> tuple[str, ...]:

@@ -75,6 +75,11 @@ class Store:
                 f"The store {self.root} cannot be made ({e.strerror}): choose another with --store."
             ) from e
 
+    def require_writable(self) -> None:
+        """Raise ReproError before the work, not after it."""
+        if not os.access(self.root, os.W_OK):
+            raise self._error(PermissionError(errno.EACCES, "Permission denied"))
+
     def _make(self, name: str) -> Path:
         """A folder in the store; who may write the store may write there, whatever the umask of its maker."""
         path = self.root / name

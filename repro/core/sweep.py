@@ -126,6 +126,8 @@ def measure(
     deadline = time.time() + 60 * minutes if minutes else float("inf")
     terms = _Terms(str(store.root), deadline, checkpoint_seconds, commit(), keep_weights, share is None, ids)
     keeping = replace(terms, keep_weights=True)
+    if missing or starts:
+        store.require_writable()
     own = Progress(len(wanted.keys() | starts.keys()), dict.fromkeys((*missing, *starts), 1.0), quiet, log=log)
     with contextlib.nullcontext(progress) if progress else own as progress:
         progress.begin(wanted.keys() - missing.keys() - starts.keys())

@@ -150,10 +150,8 @@ def subset(split: Split, fraction: float, seed: int, draw: int = 2) -> Tensor:
     if fraction == 1:
         return torch.arange(len(labels))
     order = torch.argsort(mix(stream(seed, 0, draw) + torch.arange(len(labels)) * GOLDEN), stable=True)
-    kept = []
-    for label in labels.unique():
-        members = order[labels[order] == label]
-        kept.append(members[: max(1, round(fraction * len(members)))])
+    members = order[torch.argsort(labels[order], stable=True)].split(labels.unique(return_counts=True)[1].tolist())
+    kept = [m[: max(1, round(fraction * len(m)))] for m in members]
     return torch.cat(kept).sort().values
 
 

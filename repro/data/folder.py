@@ -61,6 +61,8 @@ def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tens
             raise ReproError(f"The data folder {tree.shown(path)} leaves no image for {name}: add images.")
     groups = list(parts.values())
     if limit:
+        step = -(-len(layout.classes) // limit)  # of more classes than images, every so manyth
+        groups = [[item for item in group if item[1] % step == 0] for group in groups]
         groups = [_balanced(group, count) for group, count in zip(groups, (limit, limit // 2, limit // 2))]
     with ThreadPoolExecutor(4) as pool:
         read = [(_images(group, size, pool), torch.tensor([c for _, c in group])) for group in groups]
@@ -87,7 +89,8 @@ def remarks(layout: tree.Layout, parts: dict[str, list[tuple[Path, int]]]) -> li
     if layout.passed:
         out.append(f"passed over: {tree.said(layout.passed)}")
     for split, group in parts.items():
-        lacking = [n for i, n in enumerate(layout.classes) if i not in {c for _, c in group}]
+        there = {c for _, c in group}
+        lacking = [n for i, n in enumerate(layout.classes) if i not in there]
         if lacking:
             more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
             out.append(f"{split} has no image of the class {tree.shown(lacking[0])!r}{more}")

@@ -6,6 +6,8 @@ that records what is in it.
 
 from __future__ import annotations
 
+import functools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from repro.core import datasets
 from repro.core.datasets import DATASETS, PREPARED, root
+from repro.data import tree
 from repro.errors import ReproError
 from repro.loader import beton
 from repro.loader.loader import Images
@@ -52,7 +55,7 @@ def table() -> list[tuple[str, str, str]]:
             rows.append((name, DATASETS[name].title, f"there: {(root() / name).resolve()}"))
         elif there:
             parts = [
-                f"{s} {r['images']:,}, sha256 {r['sha256'][:8]}" if r else f"{s} without a record"
+                f"{s} {r['images']:,}, sha256 {r['sha256'][:8]}" if "sha256" in r else f"{s} without a record"
                 for s, r in there.items()
             ]
             rows.append((name, title(name) or name, f"prepared: {'; '.join(parts)}"))
@@ -71,15 +74,17 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
     """
     folder = root() / name
     there = datasets.records(name)
-    if "train" not in there or len(there) < 2:
+    if "train" not in there or len(there) < 2 or datasets.lacking(there):
         how = command(name) if name in PREPARED else "a script in data_prep/"
-        raise ReproError(f"{folder} holds no prepared train and test or val: prepare them with {how}.")
+        what = " and ".join(datasets.lacking(there)) or "train and test or val"
+        raise ReproError(f"{folder} holds no prepared {what}: prepare them with {how}, which goes on where it stopped.")
     if "classes" not in there["train"]:  # FFCV's own files have none, and do not say what their numbers mean
         raise ReproError(
             f"{folder} holds .beton files without a record of their classes (train.json), as FFCV writes them: prepare the "
             "images with data_prep/class_folder.py, or another script in data_prep/."
         )
     files = {split: beton.read(folder / f"{split}.beton") for split in there}
+    _tell_older(folder, there["train"].get("source", ""))
     parts = {
         split: (_images(file, size), {task: torch.from_numpy(values) for task, values in file.labels.items()})
         for split, file in files.items()
@@ -94,6 +99,22 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
     else:
         out = [parts[s] for s in datasets.SPLITS]
     return out, there["train"]["classes"], title(name) or name
+
+
+@functools.cache
+def _tell_older(folder: Path, source: str) -> None:
+    """Say where images that a set was prepared from are newer than it."""
+    if not source or not Path(source).is_dir():
+        return
+    made = max(file.stat().st_mtime for file in folder.glob("*.beton"))
+    newer = sum(p.stat().st_mtime > made for p in tree.images(Path(source)))
+    if newer:
+        print(
+            f"repro: {folder} is older than {newer} images of {source}, from which it was prepared: run "
+            "data_prep/class_folder.py again if they shall count.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _images(file: beton.Beton, size: int) -> Images:

@@ -185,10 +185,11 @@ def divide(files: Iterable[tuple[Path, int]], held: float = 0.0) -> dict[str, li
         out[part].append(item)
         if part != "train" and (item[1] not in missing or chance < share(missing[item[1]][0])):
             missing[item[1]] = item
-    for number in missing.keys() - {n for _, n in out["train"]}:
-        for part in ("val", "test"):
-            out[part] = [item for item in out[part] if item is not missing[number]]
-        out["train"].append(missing[number])
+    there = {number for _, number in out["train"]}
+    moved = {number: item for number, item in missing.items() if number not in there}
+    for part in ("val", "test"):
+        out[part] = [item for item in out[part] if moved.get(item[1]) is not item]
+    out["train"] += moved.values()
     out["train"].sort(key=lambda item: (item[1], item[0]))
     return out
 
