@@ -298,11 +298,10 @@ def _measure_all(studies: list, args: argparse.Namespace, began: float) -> tuple
                     specs |= more
                 to_go += len(specs) - len(records)
             except ReproError as e:  # the other notebooks can be measured all the same
-                too_large = isinstance(e, DoesNotFit)
-                if not too_large and str(e) in failed.values():  # no notebook's own, as a full disk
+                if str(e) in failed.values() and not isinstance(e, DoesNotFit):  # as of a full disk
                     raise
                 failed[study.slug] = str(e)
-                records = [where.get(k) for k in specs if k in where] if too_large else []
+                records = [where.get(k) for k in specs if k in where] if isinstance(e, DoesNotFit) else []
             said.append(f"{study.slug}: {len(records)} of {_many(len(specs), 'run')} stored in {where.root}")
             if args.out:
                 export(records, args.out / args.profile / study.slug / "runs.jsonl")

@@ -279,10 +279,10 @@ def test_a_notebook_that_cannot_be_measured_does_not_stop_the_others(said, monke
     from repro.core import sweep
     from repro.pages import table
 
-    def measure(specs, *_):
-        if "hue" in specs[0].probes.tasks:
+    def measure(specs, *_, **__):
+        if len(specs) > 20:
             raise ReproError("A stored run is damaged: delete it.")
-        return specs
+        return [None] * len(specs)
 
     executed = []
     monkeypatch.setattr(sweep, "measure", measure)

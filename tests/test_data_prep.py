@@ -479,7 +479,7 @@ def test_a_set_that_is_older_than_its_folder_is_told(run, tmp_path, monkeypatch,
     path = next((source / "train").rglob("*.jpg"))
     picture(path, 9)
     os.utime(path, (path.stat().st_mtime + 9,) * 2)
-    assert f"source is older than 1 images of {source}, from which it was prepared: run data_prep" in told()
+    assert f"source is older than 1 images of {source}, from which it was prepared: prepare it again." in told()
     os.utime(path)
     assert run("class_folder.py")[0] == 0
     assert told() == ""

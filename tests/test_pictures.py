@@ -14,6 +14,7 @@ from repro.data import check, disk, folder, tree
 from repro.errors import ReproError
 from repro.loader import beton, jpeg, plain
 from repro.loader.loader import Loader
+from repro.views.recipe import preset
 
 SIZE = 32
 Y, X = np.mgrid[0:64, 0:64] / 64
@@ -71,14 +72,14 @@ def decoded(path: Path, tmp_path: Path, raw: float) -> np.ndarray:
 
 def by_torchvision(path: Path) -> np.ndarray:
     """As a worker of the torchvision loader makes it."""
-    views, _ = plain._Views([path], None, 0, 1.0)[(0, SIZE, 0)]
+    views, _ = plain._Views([path], preset("none"), 0)[(0, SIZE, 0)]
     if isinstance(views, str):
         raise ReproError(views)
     return views[0].permute(1, 2, 0).numpy()
 
 
-def by_contestant(kind: type, path: Path) -> np.ndarray:
-    image = kind({"files": [str(path)]}).read(str(path))
+def by_contestant(name: str, path: Path) -> np.ndarray:
+    image = contestants.Files({"name": name, "files": [str(path)]}).read(str(path))
     return image.permute(1, 2, 0).numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
 
 
@@ -114,8 +115,8 @@ def test_every_reader_shows_the_same_picture(tmp_path, kind):
     }
     if kind in ("plain", "orientation 3", "orientation 6"):
         (taken,) = photographs.found(tmp_path / "in", 1)
-        for reader in (contestants.Pillow, contestants.Tensors):
-            shown[reader.__name__] = by_contestant(reader, taken)
+        for name in ("torchvision", "torchvision v2"):
+            shown[f"contestant {name}"] = by_contestant(name, taken)
         photographs.pack([taken], tmp_path / "packed.beton", raw=False)
         shown["packed"] = by_torchvision(disk.unpacked(tmp_path / "packed.beton")[0])
     else:  # what is no JPEG in colours is not measured

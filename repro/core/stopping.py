@@ -57,9 +57,5 @@ def held():
 
 def end_with_parent() -> None:
     """Nobody would stop or hear a worker whose parent was killed: it ends at once, and with it the kernel that it started."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

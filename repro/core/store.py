@@ -34,8 +34,7 @@ try:
 except ImportError:  # a system without it is as a disk without locks
     fcntl = None
 
-# what disks without locks answer; and NFS, of another user's file
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)  # of disks without; NFS's, of others' files
 EPOCHS = "epochs.jsonl"
 FORMAT = 1  # raise it when a stored run of an older version can no longer be read as one of this
 
@@ -63,8 +62,7 @@ class Record:
 
 
 class Store:
-    """The runs under one folder. Any number of processes may use the same one, also of several users: what is made in it
-    has the folder's own permissions, and one that cannot be written can be read."""
+    """The runs under one folder, which any number of processes and users share; one that cannot be written can be read."""
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
@@ -179,7 +177,7 @@ class Store:
                     f.write(json.dumps(_nan_to_none(line)) + "\n")
                 return new
         except OSError as e:
-            raise io.disk_error(e, self.root) from e
+            raise self._error(e) from e
 
     def left(self, key: str) -> bool:
         return (self.root / f".work-{key}").exists()
@@ -243,7 +241,7 @@ def export(records: Iterable[Record], path: Path) -> None:
 def load(path: Path) -> list[Record]:
     """Read what `export` wrote. Raises ReproError that names the broken line."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         raise ReproError(
             f"No stored results at {path}: measure them first (results=measure, no --from-results)."

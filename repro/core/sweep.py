@@ -126,8 +126,6 @@ def measure(
     deadline = time.time() + 60 * minutes if minutes else float("inf")
     terms = _Terms(str(store.root), deadline, checkpoint_seconds, commit(), keep_weights, share is None, ids)
     keeping = replace(terms, keep_weights=True)
-    if missing or starts:
-        store.require_writable()
     own = Progress(len(wanted.keys() | starts.keys()), dict.fromkeys((*missing, *starts), 1.0), quiet, log=log)
     with contextlib.nullcontext(progress) if progress else own as progress:
         progress.begin(wanted.keys() - missing.keys() - starts.keys())
@@ -219,6 +217,7 @@ def _function(name: str) -> Callable:
 
 def _measure_all(specs: dict[str, Any], terms: _Terms, workers: int, progress: Progress, watch: Callable) -> None:
     """Measure specs by key, here or in several worker processes. Raises KeyboardInterrupt when all have stopped."""
+    Store(terms.store).require_writable()
     stop = threading.Event()
     with stopping.setting(stop):
         if workers == 1:

@@ -104,17 +104,13 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
 @functools.cache
 def _tell_older(folder: Path, source: str) -> None:
     """Say where images that a set was prepared from are newer than it."""
-    if not source or not Path(source).is_dir():
-        return
+    there = tree.images(Path(source)) if source else []
     made = max(file.stat().st_mtime for file in folder.glob("*.beton"))
-    newer = sum(p.stat().st_mtime > made for p in tree.images(Path(source)))
-    if newer:
-        print(
-            f"repro: {folder} is older than {newer} images of {source}, from which it was prepared: run "
-            "data_prep/class_folder.py again if they shall count.",
-            file=sys.stderr,
-            flush=True,
+    if newer := sum(p.stat().st_mtime > made for p in there):
+        said = (
+            f"repro: {folder} is older than {newer} images of {source}, from which it was prepared: prepare it again."
         )
+        print(said, file=sys.stderr, flush=True)
 
 
 def _images(file: beton.Beton, size: int) -> Images:

@@ -131,8 +131,7 @@ class _Views(Dataset):
         self._know(epoch, size)
         path = self.files[number]
         try:
-            # Pillow warns of metadata
-            with warnings.catch_warnings(action="ignore"), readable(path), Image.open(path) as image:
+            with warnings.catch_warnings(action="ignore"), readable(path), Image.open(path) as image:  # of metadata
                 image = rgb(image)
         except ReproError as e:
             return str(e), number

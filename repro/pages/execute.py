@@ -98,9 +98,8 @@ def execute(
     folder = places.executed() / profile
     folder.mkdir(parents=True, exist_ok=True)
     work = [(slug, given, folder / f"{claims.notebooks()[slug]}.ipynb") for slug, given in jobs]
-    if parallel == 1 or len(work) == 1:
-        said = {item[0]: (_execute(*item), tell(item[0]))[0] for item in work}
-        return {slug: sentence for slug, sentence in said.items() if sentence}
+    if parallel == 1 or len(work) < 2:
+        return {item[0]: said for item in work if (said := (_execute(*item), tell(item[0]))[0])}
     places.short_sockets()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["papermill"])  # its import takes a second or two: once for all of them
@@ -110,12 +109,11 @@ def execute(
             with stopping.held():
                 made = {pool.submit(_execute, *item): item[0] for item in work}
             for m in as_completed(made):
-                slug = made[m]
                 try:
-                    failed[slug] = m.result()
+                    failed[made[m]] = m.result()
                 except BrokenProcessPool:  # which ends those beside it, too
-                    failed[slug] = f"{claims.notebooks()[slug]} did not finish (a process died): run it again, alone."
-                tell(slug)
+                    failed[made[m]] = f"A process died at {claims.notebooks()[made[m]]}: run it again, alone."
+                tell(made[m])
         except KeyboardInterrupt:
             _end(folder)
             raise
@@ -162,10 +160,9 @@ def _execute(slug: str, given: dict[str, Any], target: Path) -> str:
         what = value if e.ename == "ReproError" else f"{e.ename}: {value} (see {kept})"
         return f"{claims.notebooks()[slug]} stopped in cell {e.exec_count}: {what}"
     except Exception as e:  # a dead kernel or a time-out comes as one of several types
-        where = _running(partial)
+        what = f"{_running(partial)} ({type(e).__name__}: {str(e).partition(chr(10))[0]})"
         partial.unlink(missing_ok=True)
-        said = str(e).strip().partition("\n")[0]
-        return f"{claims.notebooks()[slug]} did not finish{where} ({type(e).__name__}: {said}): run it again to go on."
+        return f"{claims.notebooks()[slug]} did not finish{what}: run it again to go on."
     except KeyboardInterrupt:
         partial.unlink(missing_ok=True)
         raise
