@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
 PLACES = {"REPRO_STORE", "REPRO_DATA", "REPRO_FIGURES"}
 # modules of repro.bench that have a `main`
-BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long", "gpu-day")
+BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long", "scale", "gpu-day")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -440,7 +440,8 @@ def _submit(args: argparse.Namespace) -> int:
     from repro.claims import ledger
     from repro.core.store import Store
 
-    specs = [s for study in _studies(args) for s in study.specs.values()]
+    studies = _studies(args)
+    specs = [s for study in studies for s in study.specs.values()]
     limit, store = cluster.minutes(args.time), args.store or places.store()
     hours = sum(ledger.hours(s)[0] for s in specs if type(s).__name__ == "RunSpec")
     count, at_once = cluster.tasks(args.array, len(specs), hours / max(1, args.gpus_per_run), limit)
@@ -448,7 +449,10 @@ def _submit(args: argparse.Namespace) -> int:
     words += [w for name, value in _own(args).items() if value for w in (f"--{name}", str(value))]
     text = cluster.script(words, store, count, at_once, limit, args.further, args.nodes, args.gpus_per_run)
     if args.dry_run:
-        print(text, end="")
+        print(text, end="", flush=True)
+        for study in studies:
+            about = ledger.outline(study.specs.values(), at_once, max(1, args.gpus_per_run))
+            print(f"{study.slug}: {about}", file=sys.stderr)
         return 0
     Store(store).require_writable()  # made here, and found wanting here
     print(f"{cluster.submit(text, store)}: {len(specs)} runs, {count} tasks, {at_once} at once")

@@ -35,7 +35,7 @@ def synthetic(claim_id, seeds=5, noise=0.3, floor=20.0, profile="quick", **hill)
     rng = np.random.default_rng(1)
     of_seed = noise * rng.standard_normal(5)
     whole = base(PROFILES[profile]).data.fraction
-    task = tasks(claim.staged(PROFILES[profile]).data)[0]
+    task = tasks(claim.sets(PROFILES[profile])[0].data)[0]
 
     def measured(spec):
         own = of_seed[spec.seed] + 0.3 * noise * rng.standard_normal()
@@ -95,7 +95,7 @@ def test_controls_have_equal_compute():
         return len(s.recipe.views) * s.data.fraction * s.epochs
 
     def seen_by(*cells):
-        return {views_seen(claim._run(claim.staged(QUICK), cell)) for cell in cells}
+        return {views_seen(claim._run(claim.sets(QUICK)[0], cell)) for cell in cells}
 
     assert seen_by(*claim.EQUAL_COMPUTE) == seen_by(Cell(2))
     assert len(claim.EQUAL_COMPUTE) == 2

@@ -249,3 +249,36 @@ def test_smoke_is_drawn_and_never_judged():
         assert claim.draw(runs).table["seed"].nunique() == 2
     measured = runs.drop(columns=["cell", "product", "fixed"])
     assert notebook.judge(study, measured, "C4").verdict == "not judged"
+
+
+def test_the_papers_scale_is_the_authors_on_each_of_their_sets():
+    trained = [s for s in claim.plan(PROFILES["paper"]) if isinstance(s.method, BarlowMultiView)]
+    chosen = registry.numbers("C4")["beta"]
+    for name, known in claim.AUTHORED.items():
+        runs = [s for s in trained if s.data.name == name]
+        assert {(s.data.size, s.backbone, s.epochs, s.batch_size) for s in runs} == {known[:4]}
+        assert set(zip(chosen[name]["d"], chosen[name]["beta"])) <= {(s.projector.dim, s.method.beta) for s in runs}
+        assert {key(s) for s in claim.plan(profile("paper", data=name))} <= {
+            key(s) for s in claim.plan(PROFILES["paper"])
+        }
+    assert {s.data.name for s in trained} == set(claim.AUTHORED)
+    own = claim.plan(profile("paper", data="stl10", backbone="resnet18"))
+    assert {s.backbone for s in own} == {"resnet18", "pixels"}
+
+
+def test_several_sets_are_judged_each_and_drawn_by_the_first():
+    study = notebook.study("small_projectors", "paper", seeds=3)
+    spectra = {"projection_rank": 30.0, "alpha": 1.0, "rankme": 9.0}
+    frame = made_up(
+        study.claims[0],
+        study,
+        lambda spec, task: 80 - 3 * abs(math.log(spec.projector.dim * spec.method.beta / 5)),
+        more=lambda spec: (spectra, {}, {"data_title": spec.data.name}),
+    )
+    found = study.claims[0].judge(frame)
+    assert found.data == "cifar10 and stl10 and imagenet100"
+    alone = [claim.judge(frame[frame["data"] == name]) for name in claim.AUTHORED]
+    assert len(found.parts) == sum(len(v.parts) for v in alone)
+    assert found.parts[0].name.startswith("cifar10: ")
+    drawn = study.claims[0].draw(frame)
+    assert drawn.alt.startswith("cifar10 alone; the parameter `data` draws the stored runs of stl10 and imagenet100.")

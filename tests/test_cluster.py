@@ -56,8 +56,31 @@ def test_the_script_is_readable_and_quotes_what_it_must(tmp_path):
     assert "measure batch_size --data 'my photos' --store /shared/store" in text
     assert '--share "$SLURM_ARRAY_TASK_ID/8" --minutes 55' in text
     path = tmp_path / "script.sh"
-    path.write_text(text)
-    assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
+    several = cluster.script(["a"], tmp_path, 8, 4, 60, [], nodes=2, gpus=8)
+    for script in (text, several):
+        path.write_text(script)
+        assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
+    assert "#SBATCH --nodes=2 --ntasks-per-node=4 --gpus-per-node=4\n" in several
+    assert "\nsrun ${SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK} " in several
+    for nodes, gpus in ((3, 8), (2, 0), (0, 1), (1, -1)):
+        with pytest.raises(ReproError, match="cannot be shared equally"):
+            cluster.script([], tmp_path, 1, 1, 60, [], nodes, gpus)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"), [("node[03-04,7]", "node03"), ("a1,b2", "a1"), ("gpu", "gpu"), ("r[1-2]n[5,6]-ib", "r1n5-ib")]
+)
+def test_sruns_tasks_are_ranks(monkeypatch, nodes, first):
+    batch = {"SLURM_JOB_ID": "123456", "SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_LOCALID": "0"}
+    step = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NODELIST": nodes, "SLURM_PROCID": "3", "SLURM_LOCALID": "1"}
+    monkeypatch.setattr(os, "environ", batch)  # of the script itself, beside its tasks
+    assert not cluster.several()
+    monkeypatch.setattr(os, "environ", batch | step)
+    assert cluster.several()
+    assert [os.environ[k] for k in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")] == ["3", "4", "1", first]
+    assert 1024 < int(os.environ["MASTER_PORT"]) < 2**16
+    monkeypatch.setattr(os, "environ", batch | step | {"SLURM_STEP_NUM_TASKS": "1"})
+    assert not cluster.several()
 
 
 def test_the_state_of_a_plan(tiny, store):
@@ -134,6 +157,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
+GresTypes=gpu
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 ReturnToService=2
@@ -146,7 +170,7 @@ StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -166,6 +190,7 @@ def slurm(tmp_path_factory):
             ports.append(s.getsockname()[1])
     host = socket.gethostname().split(".")[0]
     (folder / "slurm.conf").write_text(CONF.format(host=host, ports=ports, folder=folder))
+    (folder / "gres.conf").write_text("Name=gpu Count=2 File=/dev/null,/dev/zero\n")  # which nobody opens
     version = subprocess.run(["slurmd", "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
     if version >= "23.11":  # looks for cgroups at its start unless told not to; older ones know no such word
         (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
@@ -226,6 +251,38 @@ def test_an_array_measures_a_notebook_once(slurm, tmp_path, monkeypatch):
     assert cluster.status(specs, Store(store)).line() == f"{len(specs)} stored"
     here = sweep.measure(specs[-1:], Store(tmp_path / "here"), 1, quiet=True)[0]
     assert Store(store).get(here.key).metrics == here.metrics
+
+
+def test_two_tasks_train_a_run_together(slurm, tmp_path, monkeypatch):
+    for name in ("SLURM_CONF", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, slurm[name])
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parent.parent))
+    store = tmp_path / "store"
+    words = ["submit", "start_here", "--profile", "smoke", "--seeds", "1", "--store", str(store), "--array", "1"]
+    assert cli.main([*words, "--time", "30", "--gpus-per-run", "2", "--mem=100"]) == 0
+    wait_for(slurm, run(slurm, "squeue", "-h", "-o", "%A").split()[0])
+    text = "".join(p.read_text() for p in (store / "slurm").glob("*.log"))
+    assert "Traceback" not in text, text
+    specs = list(notebook.study("start_here", "smoke", seeds=1).specs.values())
+    assert set(Store(store).keys()) == {key(s) for s in specs}
+    there = Store(store).get(key(specs[0]))
+    assert there.provenance["world_size"] == 2
+    here = sweep.measure(specs[:1], Store(tmp_path / "here"), 1, quiet=True)[0]
+    assert there.curves["loss"] == pytest.approx(here.curves["loss"], rel=1e-3)
+
+
+def test_sigterm_to_torchrun_leaves_a_checkpoint(tmp_path):
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "repro"]
+    words += ["measure", "start_here", "--profile", "quick", "--store", str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=env)
+    with process:
+        while process.poll() is None and not list(tmp_path.glob(".work-*")):
+            time.sleep(0.1)
+        process.terminate()  # torchrun kills what is not over in 30 seconds
+        _, err = process.communicate(timeout=300)
+    assert "repro: stopped; the same command goes on from here." in err, err
+    assert len(list(tmp_path.glob(".work-*/checkpoint.pt"))) == 1
 
 
 def test_a_task_whose_minutes_are_spent_is_requeued(slurm, tmp_path):

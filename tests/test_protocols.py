@@ -16,6 +16,7 @@ from repro.core.spec import Projector, key, to_dict
 from repro.pages import notebook
 from repro.ssl import probes, probing, train
 from repro.ssl.step import build
+from repro.theory import ToySpec
 from repro.views.recipe import preset
 
 
@@ -129,6 +130,14 @@ def test_hours_scale_with_what_is_done():
         ledger.total([standard, standard])
         == f"{2 * said['one_gpu']} h on one A100 or {2 * said['eight_gpus']} h on eight"
     )
+
+
+def test_an_outline_has_runs_hours_and_disk_and_says_what_nobody_checked():
+    standard = base(profile("paper"))
+    one, two = (ledger.outline([replace(standard, seed=s) for s in range(4)], n, g) for n, g in ((1, 1), (8, 2)))
+    assert one.startswith("4 runs, 140 h on one A100, 140 h on 1 x 1, 0.3 GB of checkpoints; not checked: ImageNet-1k")
+    assert ", 18 h on 8 x 2, 1.0 GB of checkpoints" in two  # no faster than its longest run
+    assert ledger.outline([ToySpec()], 8) == "1 runs; not checked: nothing"
 
 
 def test_costs_begin_with_what_the_readers_own_parameters_plan(capsys):

@@ -14,12 +14,14 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from repro.bench import scale
 from repro.core.methods import METHODS, MSR, BarlowTwins, MoCo, SimCLR, SimSiamMSR
+from repro.core.profiles import base, profile
 from repro.core.spec import Loading, Optimiser, Projector, RunSpec
 from repro.core.sweep import Stopped
 from repro.errors import ReproError
 from repro.loader.loader import Order
-from repro.ssl import methods, probing, ranks, train
+from repro.ssl import methods, probing, ranks, train, trial
 from repro.ssl.methods import VIEWS
 from repro.ssl.step import Step, build
 from repro.views.recipe import preset, repeat
@@ -53,7 +55,7 @@ class Pair:
     def __call__(self, function, *given, **named):
         ranks._world = 2
         try:
-            if function is not train.run:  # which calls the other itself
+            if function not in (train.run, trial.parameters):  # which call the other themselves
                 ranks.call(function, *given)
             return function(*given, **named)
         finally:
@@ -230,6 +232,29 @@ def test_slices_of_batches_are_disjoint_and_whole(count, batch, drop_last):
         assert np.concatenate(found).tolist() == wanted.tolist()
     read = [n for p in parts for s in p for n in s.tolist()]
     assert len(set(read)) == len(read) == (count // batch * batch if drop_last else count)
+
+
+@pytest.mark.parametrize("name", ["imagenet", "imagenet100", "stl10"])
+def test_a_dry_run_on_two_processes_reads_made_up_files(both, name):
+    spec = base(profile("paper", data=name, backbone="resnet18"))
+    assert spec.loading.name == "ours"
+    spec = replace(spec, data=replace(spec.data, size=64))
+    assert both(trial.parameters, spec) == trial.parameters(spec)
+
+
+def test_a_step_exchanges_projections_and_gradients(both):
+    spec = scale.spec_of("convnet", 8, "float32")
+    parameters = sum(p.numel() for p in build(spec, 16).trained())
+    norms = sum(2 * m.num_features for m in build(spec, 16).modules() if hasattr(m, "num_features"))
+    seconds, exchanged = both(scale.steps, spec, 16, 2)
+    assert exchanged["all_gather"] == 4 * 2 * 4 * spec.projector.dim  # bytes, views, images
+    assert exchanged["all_reduce"] == 4 * (parameters + 2 * norms)  # forward and backward
+    assert exchanged["calls"] == 1 + 1 + 4 * 4  # four batch norms
+    assert scale.model(seconds, exchanged, 1, 100, 1e-5) == seconds
+    more = [scale.model(seconds, exchanged, n, 100, 1e-5) for n in (1, 8, 64, 512)]
+    assert more == sorted(more)
+    ring = scale.model(0, {"calls": 0, "all_reduce": 1e9, "all_gather": 0}, 4, 8, 0)
+    assert ring == pytest.approx(1.5)  # 2 x 3/4 of a gigabyte at a gigabyte a second
 
 
 # --- the end of the other process: last in this file ------------------------------------------------------------------

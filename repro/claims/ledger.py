@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from repro.claims import registry
+from repro.core import datasets
 from repro.core.datasets import DATASETS
 from repro.core.spec import DataSpec, flatten, key, trains
 
@@ -111,3 +112,41 @@ def lines(specs: Iterable[Any]) -> list[str]:
         one, eight = hours(same[0])
         out.append(f"{name}: {len(same)} seeds, each about {one:,.1f} h on one A100, {eight:,.1f} h on eight")
     return [*out, f"estimated for the whole plan: {total(runs)}, scaled from the paper's standard run"] if runs else []
+
+
+def outline(specs: Iterable[Any], at_once: int, gpus: int = 1) -> str:
+    """A plan in a line: its runs, the hours of one A100 and of `at_once` runs at a time on `gpus` each, the disk that
+    checkpoints take beside the data and the store, and what nothing here has checked."""
+    from repro import data
+
+    unique = list({key(s): s for s in specs}.values())
+    runs = [s for s in unique if trains(s)]
+    said = f"{len(unique)} runs"
+    if each := [hours(s)[0] for s in runs]:
+        array = max(sum(each) / at_once, *each) / gpus
+        disk = sum(sorted(map(checkpoint_bytes, runs))[-at_once:])
+        said += f", {sum(each):,.0f} h on one A100, {array:,.0f} h on {at_once} x {gpus}, {disk / 1e9:.1f} GB of checkpoints"
+    names = dict.fromkeys(s.data.name for s in unique if hasattr(s, "data"))
+    missing = [data.title(n) for n in names if n not in datasets.EMBEDDED and not datasets.is_prepared(n)]
+    unchecked = [f"{' and '.join(missing)}, not on this machine"] * bool(missing) + [
+        "memory and hours of a GPU"
+    ] * bool(runs)
+    return f"{said}; not checked: {'; '.join(unchecked) or 'nothing'}"
+
+
+def checkpoint_bytes(spec: Any) -> int:
+    """Of a run's weights and its optimiser's state, counted on networks without memory."""
+    return _checkpoint_bytes(spec.backbone, spec.data.size, spec.projector, spec.method, spec.optimiser.name)
+
+
+@functools.cache
+def _checkpoint_bytes(backbone: Any, size: int, projector: Any, method: Any, optimiser: str) -> int:
+    import torch
+
+    from repro.core.spec import RunSpec
+    from repro.ssl.step import build
+
+    with torch.device("meta"):
+        learner = build(RunSpec(backbone=backbone, projector=projector, method=method), size or 224)
+    state = sum(p.nbytes for p in learner.trained()) * (2 if optimiser == "adamw" else 1)
+    return state + sum(t.nbytes for t in learner.state_dict().values())

@@ -22,8 +22,8 @@ from repro import figures, stats
 from repro.bench.specs import FORMS, LossSpec
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Panel, Plan, column, page, trained, verdict
-from repro.claims.small_projectors import authors_run, staged
-from repro.core.profiles import Profile
+from repro.claims.small_projectors import authored, authors_run, sets
+from repro.core.profiles import Profile, base
 from repro.core.spec import RunSpec
 from repro.errors import ReproError
 from repro.stats import holds, noninf, sup
@@ -61,26 +61,28 @@ def chosen_beta(views: int) -> float:
 def _run(profile: Profile, cell: Cell, factor: float = 1.0, form: str = "own") -> RunSpec:
     """factor: of the authors' beta. Checkpoints are kept at that beta alone and not in the scarce runs; the mean over many
     test views is probed on all of the data. form: "mean" for two views against their mean, as more views are."""
-    epochs, known, plain = EPOCHS[profile.name] * cell.times, registry.numbers("C5"), factor == 1 and form == "own"
+    known, theirs, plain = registry.numbers("C5"), authored(profile), factor == 1 and form == "own"
+    epochs = (theirs.epochs if theirs else EPOCHS[profile.name]) * cell.times
+    beta = theirs.betas[VIEWS.index(cell.views)] if theirs else chosen_beta(cell.views)
     curves = CHECKPOINTS * (2 if cell.times > 1 and cell.fraction == 1 else 1)
-    return authors_run(
-        profile, known["dim"], chosen_beta(cell.views) * factor, cell.views, epochs, cell.fraction,
+    run = authors_run(
+        profile, theirs.dim if theirs else known["dim"], beta * factor, cell.views, epochs, cell.fraction,
         every=max(1, epochs // curves) if plain and cell.times < LONG else 0,
         averaged=known["test_views"] if plain and cell.fraction == 1 else 0,
     ).but(against_mean=form == "mean")  # fmt: skip
+    return run.but(batch_size=theirs.many) if theirs else run
 
 
 def _plan(profile: Profile, cells: Sequence[Cell], others: Sequence[tuple[Cell, float, str]] = ()) -> Plan:
     """The runs of cells, and others at a factor of the authors' beta in a form of the loss. Labels: views, share (of the
     profile's images), times, factor and form."""
-    profile = staged(profile)
-    plan = Plan(profile)
-    for cell, factor, form in [*((c, 1.0, "own") for c in cells), *others]:
-        plan.add(
-            _run(profile, cell, factor, form),
-            views=cell.views, share=cell.fraction, times=cell.times, factor=factor, form=form,
-        )  # fmt: skip
-    return plan.floors(labels=plan[0].probes.labels, averaged=registry.numbers("C5")["test_views"])
+    plan, averaged = Plan(profile), registry.numbers("C5")["test_views"]
+    for each in sets(profile):
+        for cell, factor, form in [*((c, 1.0, "own") for c in cells), *others]:
+            run = _run(each, cell, factor, form)
+            plan.add(run, views=cell.views, share=cell.fraction, times=cell.times, factor=factor, form=form)
+        plan.floors(base(each), labels=run.probes.labels, averaged=averaged)
+    return plan
 
 
 def plan_views(profile: Profile) -> Plan:
@@ -622,8 +624,8 @@ def _by_views(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 CLAIMS = (
-    Claim("C5", plan_views, judge_views, draw_views),
-    Claim("C6", plan_fractions, judge_fractions, draw_fractions),
-    Claim("C7", plan_time, judge_time, draw_time),
+    Claim("C5", plan_views, kit.each_set(judge_views), kit.first_set(draw_views)),
+    Claim("C6", plan_fractions, kit.each_set(judge_fractions), kit.first_set(draw_fractions)),
+    Claim("C7", plan_time, kit.each_set(judge_time), kit.first_set(draw_time)),
     Claim("C8", plan_loss, judge_loss, draw_loss),
 )

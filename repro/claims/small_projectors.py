@@ -20,7 +20,7 @@ from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Cells, Panel, Plan, column, page, read, trained, verdict
 from repro.core.methods import BarlowMultiView
-from repro.core.profiles import Profile, base
+from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.stats import Part, eq, noninf, sup
 from repro.theory import linear_failure_beta
@@ -51,6 +51,29 @@ SCALES = {
     "gpu": Scale((64, 256, 1024, 8192), (2.0, 5.0), 64, 7),
     "paper": Scale((), (2.0, 5.0), 2048, 100),
 }
+
+
+class Authored(NamedTuple):
+    """The authors' runs on a data set, by their public scripts (kumarkrishna/fastssl): pixels, backbone, epochs, batches
+    of C4's runs and of C5's to C7's (`many`), whose projectors have `dim` outputs and the betas of 2, 4 and 8 views;
+    what is not theirs in the views that every image set here gets; small: as in Scale."""
+
+    size: int
+    backbone: str
+    epochs: int
+    batch_size: int
+    many: int
+    dim: int
+    betas: tuple[float, float, float]
+    views: dict[str, Any]
+    small: int
+
+
+AUTHORED = {  # STL-10's beta of 8 views is of runs on a quarter of the images, the only ones there are
+    "cifar10": Authored(32, "resnet50", 100, 512, 128, 256, (0.02, 0.01, 0.01), {"crop": (0.08, 1.0), "hue": 0.0}, 64),
+    "stl10": Authored(64, "resnet50", 50, 400, 100, 256, (0.008, 0.002, 0.006), {"gray": 0.1, "hue": 0.0}, 64),
+    "imagenet100": Authored(128, "resnet18", 100, 256, 128, 512, (0.02, 0.01, 0.01), {"crop": (0.08, 1.0)}, 256),
+}
 DATASETS = {"cifar10": "CIFAR-10", "stl10": "STL-10", "imagenet100": "ImageNet-100"}  # of the betas in the registry
 PAPER_SET = "imagenet100"
 
@@ -63,13 +86,35 @@ def staged(profile: Profile) -> Profile:
     return replace(profile, data="digits-placed") if profile.small and profile.data == "scenes" else profile
 
 
+def sets(profile: Profile) -> list[Profile]:
+    """The profile for each data set of a plan: at paper the authors' three, or the reader's, with the authors' pixels and
+    backbone where it is one of theirs; elsewhere the staged one."""
+    if profile.name != "paper" or profile.data not in ("imagenet", *AUTHORED):
+        return [staged(profile)]
+    kept = {} if profile.backbone == PROFILES["paper"].backbone else {"backbone": profile.backbone}
+    names = AUTHORED if profile.data == "imagenet" else (profile.data,)
+    return [
+        replace(profile, data=n, **{"size": AUTHORED[n].size, "backbone": AUTHORED[n].backbone} | kept) for n in names
+    ]
+
+
+def authored(profile: Profile) -> Authored | None:
+    """The authors' runs on the profile's data set, at paper."""
+    return AUTHORED.get(profile.data) if profile.name == "paper" else None
+
+
+def scale_of(profile: Profile) -> Scale:
+    scale, known = SCALES[profile.name], authored(profile)
+    return scale._replace(small=known.small, epochs=known.epochs, batch_size=known.batch_size) if known else scale
+
+
 def authors_run(
     profile: Profile, dim: int, beta: float, views: int = 2, epochs: int = 0, fraction: float = 1.0, **probes
 ) -> RunSpec:
-    """The authors' recipe at a profile's scale; `profile` is a staged one. epochs 0: the profile's own, from SCALES.
+    """The authors' recipe at a profile's scale; `profile` is one of `sets`. epochs 0: the profile's own, from SCALES.
     fraction: of the images that a run of the profile has."""
-    spec, scale = base(profile), SCALES[profile.name]
-    recipe = spec.recipe
+    spec, scale = base(profile), scale_of(profile)
+    recipe = preset("simclr-small", **known.views) if (known := authored(profile)) else spec.recipe
     if profile.data in ("digits", "digits-placed"):  # they have no colour and must not be mirrored
         recipe = preset("crop", crop=(0.5, 1.0), flip=0.0)
         probes = {"labels": 0} | probes
@@ -86,24 +131,30 @@ def authors_run(
 
 
 def plan(profile: Profile) -> Plan:
-    """dimension x (d beta), and every dimension at the fixed betas; at paper also the betas that the authors chose.
+    """dimension x (d beta), and every dimension at the fixed betas; at paper also the betas that the authors chose, on each
+    of their data sets.
 
     Labels: product, d beta where it is of the grid; fixed, whether beta is a fixed one.
     """
-    profile, known = staged(profile), registry.numbers("C4")
-    scale, chosen = SCALES[profile.name], known["beta"][PAPER_SET]
+    out = Plan(profile)
+    for each in sets(profile):
+        _plan_on(each, out)
+    return out
+
+
+def _plan_on(profile: Profile, out: Plan) -> None:
+    known = registry.numbers("C4")
+    scale, chosen = scale_of(profile), known["beta"][profile.data if authored(profile) else PAPER_SET]
     dims = scale.dims or tuple(chosen["d"])
     fixed = [p / max(dims) for p in scale.fixed] or [known["fixed_beta"]]
     products = {(d, p / d): p for d in dims for p in scale.products}
     cells = {*products, *((d, b) for d in dims for b in fixed)}
     if profile.name == "paper":
         cells |= set(zip(chosen["d"], chosen["beta"]))
-    out = Plan(profile)
     for d, beta in sorted(cells):
-        out.add(
-            authors_run(profile, d, beta, spectrum=True), product=products.get((d, beta), math.nan), fixed=beta in fixed
-        )
-    return out.floors(labels=out[0].probes.labels, spectrum=True)
+        run = authors_run(profile, d, beta, spectrum=True)
+        out.add(run, product=products.get((d, beta), math.nan), fixed=beta in fixed)
+    out.floors(base(profile), labels=run.probes.labels, spectrum=True)
 
 
 # --- judge ------------------------------------------------------------------------------------------------------------
@@ -179,7 +230,7 @@ def _match(tuned: dict[int, np.ndarray]) -> Part:
 def judge(frame: pd.DataFrame) -> Verdict:
     """C4, for the smallest projector of two outputs a class: what it loses at the fixed beta, and that tuning regains it."""
     (beta, fixed), betas = _fixed(frame), best_betas(frame)
-    small = SCALES[kit.profile_name(frame)].small
+    small = scale_of(replace(PROFILES[kit.profile_name(frame)], data=frame["data"].iloc[0])).small
     tuned = {d: got.tuned() for d, got in by_dim(frame).items() if d >= small}
     large, slope = max(tuned), _slope(betas)
     loss, gain = fixed[large] - fixed[small], tuned[small] - fixed[small]
@@ -353,4 +404,7 @@ def draw_alpha(frame: pd.DataFrame) -> Drawing:
     )  # fmt: skip
 
 
-CLAIMS = (Claim("C4", plan, judge, draw), Claim("C10", plan, judge_alpha, draw_alpha))
+CLAIMS = (
+    Claim("C4", plan, kit.each_set(judge), kit.first_set(draw)),
+    Claim("C10", plan, kit.each_set(judge_alpha), kit.first_set(draw_alpha)),
+)

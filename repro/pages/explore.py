@@ -284,7 +284,7 @@ def small_projectors(study: Study, runs: pd.DataFrame) -> Any:
     """Choose the projector's dimension and d x beta."""
     from repro.claims import small_projectors as claim
 
-    profile, frame = claim.staged(study.profile), notebook.rows(study, runs, study.claims[0])
+    profile, frame = claim.sets(study.profile)[0], notebook.rows(study, runs, study.claims[0])
     trained = kit.trained(frame)
     dims = sorted(int(d) for d in trained["dim"].unique())
     products = sorted({float(f"{p:.3g}") for p in trained["dim"] * trained["beta"]} | {0.5, 2.0, 10.0})
@@ -309,9 +309,9 @@ def small_projectors(study: Study, runs: pd.DataFrame) -> Any:
 def multi_augmentation(study: Study, runs: pd.DataFrame) -> Any:
     """Choose views, share of the images and epochs; the star is among the ends of the stored runs by training time."""
     from repro.claims import multi_augmentation as claim
-    from repro.claims.small_projectors import authors_run, staged
+    from repro.claims.small_projectors import authors_run, sets
 
-    profile, frame = staged(study.profile), notebook.rows(study, runs, notebook.find(study, "C7"))
+    profile, frame = sets(study.profile)[0], notebook.rows(study, runs, notebook.find(study, "C7"))
     least, dim = claim.EPOCHS[profile.name], int(frame["dim"].max())
     knobs = {
         "views": _slider(claim.VIEWS, claim.VIEWS[0], "views"),

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -32,6 +33,7 @@ LOST = (
 CPU = torch.device("cpu")
 
 _rank, _world, _store = 0, 1, None  # plain numbers, which compiled code takes as they are
+exchanged: Counter[str] = Counter()  # calls of collectives, and bytes that this rank gave to each kind of them
 _told = threading.Event()  # a rank that follows was asked to stop
 
 
@@ -156,6 +158,7 @@ def check_same(number: int, sentence: str) -> None:
 
 
 def _together(collective: Callable[..., Any], *given: Any, **named: Any) -> None:
+    exchanged.update({"calls": 1, collective.__name__: sum(x.nbytes for x in given if isinstance(x, Tensor))})
     try:
         collective(*given, **named)
     except RuntimeError as e:

@@ -102,26 +102,28 @@ def trials(specs: Iterable[RunSpec]) -> Iterator[str]:
 
 
 def parameters(spec: RunSpec) -> int:
-    """The number of parameters of a spec's networks, which are tried on two images. Raises ReproError if their loss is
-    not finite."""
+    """The number of parameters of a spec's networks, which are tried on two images a rank. Raises ReproError if their loss
+    is not finite."""
     learner = build(spec, spec.data.size or 224)
     if not isinstance(spec.method, Untrained):
+        ranks.call(parameters, spec)
         views = None if spec.loading.name == "memory" else _from_file(spec)
-        _, loss = trial(replace(spec, batch_size=2), 1, views)
+        _, loss = trial(replace(spec, batch_size=2 * ranks.world()), 1, views)
         if not math.isfinite(loss.item()):
             raise ReproError(f"The trial of {key(spec)} gave a loss that is not finite: check its hyper-parameters.")
     return sum(p.numel() for p in learner.parameters())
 
 
 def _from_file(spec: RunSpec) -> Tensor:
-    """Views (V, 2, 3, H, W) that the spec's loader makes of a small made-up file."""
+    """Views (V, 2, 3, H, W) that the spec's loader makes of a small made-up file, of this rank's images."""
     from repro.data import disk, prepared
 
-    size, way = spec.data.size or 224, spec.loading
+    size, way, count = spec.data.size or 224, spec.loading, 2 * ranks.world()
     with tempfile.TemporaryDirectory() as folder:
-        file = prepared.fake(Path(folder), side=size + size // 8)
-        rest = (spec.recipe, 2, disk.growing(size, way.ramp), spec.seed, range(8), torch.device("cpu"))
-        return next(disk.loader(file, way.name, *rest, way.fast).epoch()).views.float() / 255
+        file = prepared.fake(Path(folder), size + size // 8, max(8, count))
+        rest = (spec.recipe, count, disk.growing(size, way.ramp), spec.seed, range(max(8, count)), torch.device("cpu"))
+        part = ranks.place(), ranks.world()
+        return next(disk.loader(file, way.name, *rest, way.fast, part).epoch()).views.float() / 255
 
 
 def _describe(spec: RunSpec) -> str:
