@@ -54,9 +54,9 @@ SCALES = {
 
 
 class Authored(NamedTuple):
-    """The authors' runs on a data set, by their public scripts (kumarkrishna/fastssl): pixels, backbone, epochs, batches
-    of C4's runs and of C5's to C7's (`many`), whose projectors have `dim` outputs and the betas of 2, 4 and 8 views;
-    what is not theirs in the views that every image set here gets; small: as in Scale."""
+    """The authors' runs on a data set, by their public code (kumarkrishna/fastssl): pixels, backbone, epochs, batches of
+    C4's runs and of C5's to C7's (`many`), whose projectors have `dim` outputs and the betas of 2, 4 and 8 views; in what
+    their views differ from the recipe "simclr-small". small: as in Scale."""
 
     size: int
     backbone: str
@@ -72,7 +72,9 @@ class Authored(NamedTuple):
 AUTHORED = {  # STL-10's beta of 8 views is of runs on a quarter of the images, the only ones there are
     "cifar10": Authored(32, "resnet50", 100, 512, 128, 256, (0.02, 0.01, 0.01), {"crop": (0.08, 1.0), "hue": 0.0}, 64),
     "stl10": Authored(64, "resnet50", 50, 400, 100, 256, (0.008, 0.002, 0.006), {"gray": 0.1, "hue": 0.0}, 64),
-    "imagenet100": Authored(128, "resnet18", 100, 256, 128, 512, (0.02, 0.01, 0.01), {"crop": (0.08, 1.0)}, 256),
+    "imagenet100": Authored(
+        128, "resnet18", 100, 256, 128, 512, (0.02, 0.01, 0.01), {"crop": (0.08, 1.0), "solarize": 0.2}, 256
+    ),
 }
 DATASETS = {"cifar10": "CIFAR-10", "stl10": "STL-10", "imagenet100": "ImageNet-100"}  # of the betas in the registry
 PAPER_SET = "imagenet100"

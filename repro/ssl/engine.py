@@ -37,7 +37,8 @@ def ways(device: torch.device) -> tuple[str, ...]:
     if device.type != "cuda":
         return ()
     if ranks.world() > 1 and {"graph", "compile"} & {*named}:
-        _say("the steps of a run on several devices are neither captured nor compiled.")
+        if not ranks.rank():
+            _say("the steps of a run on several devices are neither captured nor compiled.")
         return tuple(w for w in named if w == "views")
     return named
 

@@ -57,8 +57,14 @@ def place() -> int:
 
 
 def start() -> None:
-    """Join the ranks that torchrun started, by its variables; on a GPU machine each takes a GPU of its node."""
+    """Join the ranks that torchrun started, by its variables; on a GPU machine each takes a GPU of its node. Raises
+    ReproError for fewer GPUs than processes."""
     global _rank, _world, _store
+    if 0 < torch.cuda.device_count() < (here := int(os.environ.get("LOCAL_WORLD_SIZE") or 1)):
+        raise ReproError(
+            f"{here} processes cannot share {torch.cuda.device_count()} GPUs: start one for each, or hide them with "
+            "CUDA_VISIBLE_DEVICES= to compute on the CPU."
+        )
     _store, _rank, _world = next(iter(dist.rendezvous("env://")))
     backend = "gloo"
     if torch.cuda.is_available():
