@@ -12,13 +12,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import statistics
 import time
 from collections.abc import Mapping
 
 import torch
 
-from repro.bench import command
-from repro.bench.clock import median
+from repro.bench.common import options, show
 from repro.bench.engine import spec_of
 from repro.core.spec import RunSpec
 from repro.errors import ReproError
@@ -47,7 +47,7 @@ def steps(spec: RunSpec, size: int, count: int) -> tuple[float, dict[str, float]
         step(views, labels, number, WARM + count)[0].item()
         seconds.append(time.perf_counter() - began)
     each = {name: ranks.exchanged[name] / count for name in ("calls", "all_reduce", "all_gather")}
-    return median(seconds[WARM:]), each
+    return statistics.median(seconds[WARM:]), each
 
 
 def on_two(spec: RunSpec, size: int, count: int) -> tuple[float, dict[str, float]]:
@@ -78,7 +78,7 @@ def model(seconds: float, exchanged: Mapping[str, float], gpus: int, gbps: float
 
 def main(argv: list[str]) -> int:
     """`repro bench scale`."""
-    args = command.options(
+    args = options(
         argv, "scale", __doc__, backbone="convnet", size=16, batch=64, steps=30, precision=("float32", "bfloat16"),
         gbps=200.0, latency=20.0, ms=0.0,
     )  # fmt: skip
@@ -90,7 +90,7 @@ def main(argv: list[str]) -> int:
     one, _ = steps(spec, args.size, args.steps)
     two, exchanged = on_two(spec, args.size, args.steps)
     rows = [{"processes": n, "steps/s": 1 / s, "over one": one / s} for n, s in ((1, one), (2, two))]
-    command.show(f"SimCLR's steps of {args.batch} images of {args.size} px, {args.backbone}", args.steps, rows)
+    show(f"SimCLR's steps of {args.batch} images of {args.size} px, {args.backbone}", args.steps, rows)
     reduced, gathered = (exchanged[name] / 1e6 for name in ("all_reduce", "all_gather"))
     print(f"a step exchanges {exchanged['calls']:.0f} times: {reduced:.2f} MB are summed, {gathered:.3f} MB gathered")
     alone = args.ms / 1000 or one

@@ -22,7 +22,7 @@ from repro import figures, stats
 from repro.bench.specs import FORMS, LossSpec
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Panel, Plan, column, page, trained, verdict
-from repro.claims.small_projectors import authored, authors_run, sets
+from repro.claims.small_projectors import authored, authors_run, each_set, first_set, sets
 from repro.core.profiles import Profile, base
 from repro.core.spec import RunSpec
 from repro.errors import ReproError
@@ -624,8 +624,8 @@ def _by_views(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 CLAIMS = (
-    Claim("C5", plan_views, kit.each_set(judge_views), kit.first_set(draw_views)),
-    Claim("C6", plan_fractions, kit.each_set(judge_fractions), kit.first_set(draw_fractions)),
-    Claim("C7", plan_time, kit.each_set(judge_time), kit.first_set(draw_time)),
+    Claim("C5", plan_views, each_set(judge_views), first_set(draw_views)),
+    Claim("C6", plan_fractions, each_set(judge_fractions), first_set(draw_fractions)),
+    Claim("C7", plan_time, each_set(judge_time), first_set(draw_time)),
     Claim("C8", plan_loss, judge_loss, draw_loss),
 )

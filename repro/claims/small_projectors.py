@@ -8,6 +8,7 @@ ReLU - linear(d). Beta is tuned on the validation split; every accuracy shown is
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -406,7 +407,57 @@ def draw_alpha(frame: pd.DataFrame) -> Drawing:
     )  # fmt: skip
 
 
+# --- several sets ------------------------------------------------------------------------------------------------------
+
+
+def each_set(judge: Callable[[pd.DataFrame], Verdict]) -> Callable[[pd.DataFrame], Verdict]:
+    """A judge of one data set's runs as one of several sets': it judges each, and their parts decide together."""
+
+    def whole(frame: pd.DataFrame) -> Verdict:
+        found = {title: judge(part) for title, part in _by_set(frame).items()}
+        first = next(iter(found.values()))
+        if len(found) == 1:
+            return first
+        parts = tuple(replace(p, name=f"{title}: {p.name}") for title, v in found.items() for p in v.parts)
+        judged = parts and all(v.verdict != stats.NOT_JUDGED for v in found.values())
+        said = [
+            " ".join(f"{title}: {getattr(v, kind)}" for title, v in found.items()) for kind in ("sentence", "finding")
+        ]
+        return replace(
+            first, verdict=stats.combine(p.word for p in parts) if judged else stats.NOT_JUDGED, data=" and ".join(found),
+            backbone=" and ".join(sorted({v.backbone for v in found.values()})), sentence=said[0], finding=said[1],
+            parts=parts,
+        )  # fmt: skip
+
+    return whole
+
+
+def first_set(draw: Callable[[pd.DataFrame], Drawing]) -> Callable[[pd.DataFrame], Drawing]:
+    """A figure of one data set's runs as one of several sets': of the first, which its words say."""
+
+    def first(frame: pd.DataFrame) -> Drawing:
+        parts = _by_set(frame)
+        drawn = draw(next(iter(parts.values())))
+        if len(parts) == 1:
+            return drawn
+        shown, *others = parts
+        rest = " and ".join(others)
+        return replace(drawn, alt=f"{shown} alone; the parameter `data` draws the stored runs of {rest}. {drawn.alt}")
+
+    return first
+
+
+def _by_set(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs by their data set's title, in the plan's order; frames of one set, or of none, as they are."""
+    if "data" not in frame or frame["data"].nunique() < 2:
+        return {"": frame}
+    parts = {title: rows.dropna(axis=1, how="all") for title, rows in frame.groupby("data_title", sort=False)}
+    for rows in parts.values():
+        rows.attrs |= frame.attrs
+    return parts
+
+
 CLAIMS = (
-    Claim("C4", plan, kit.each_set(judge), kit.first_set(draw)),
-    Claim("C10", plan, kit.each_set(judge_alpha), kit.first_set(draw_alpha)),
+    Claim("C4", plan, each_set(judge), first_set(draw)),
+    Claim("C10", plan, each_set(judge_alpha), first_set(draw_alpha)),
 )
