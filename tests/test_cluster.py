@@ -277,12 +277,14 @@ def test_sigterm_to_torchrun_leaves_a_checkpoint(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=env)
     with process:
-        while process.poll() is None and not list(tmp_path.glob(".work-*")):
+        # a second run is on: its steps begin at once, while the first one's waits for imports and compilers
+        while process.poll() is None and not (list(tmp_path.glob("[!.]*/run.json")) and list(tmp_path.glob(".work-*"))):
             time.sleep(0.1)
         process.terminate()  # torchrun kills what is not over in 30 seconds
         _, err = process.communicate(timeout=300)
     assert "repro: stopped; the same command goes on from here." in err, err
     assert len(list(tmp_path.glob(".work-*/checkpoint.pt"))) == 1
+    assert len(list(tmp_path.glob("[!.]*/run.json"))) >= 1
 
 
 def test_a_task_whose_minutes_are_spent_is_requeued(slurm, tmp_path):
