@@ -253,7 +253,7 @@ def test_an_odd_machine_measures(tmp_path):
             [sys.executable, *command, *words],
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **odd},
         )  # fmt: skip
-        assert "5 of 5 runs are stored" in end.stdout, end.stderr
+        assert "5 of 5 runs stored in" in end.stdout, end.stderr
         assert "Traceback" not in end.stderr
 
 
@@ -295,7 +295,7 @@ def test_a_notebook_that_cannot_be_measured_does_not_stop_the_others(said, monke
 
 def test_results_that_are_not_there_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(places, "reference", lambda: tmp_path)
-    with pytest.raises(ReproError, match="No stored results at"):
+    with pytest.raises(ReproError, match="no committed results of start_here"):
         notebook.measure(notebook.study("start_here", results="stored"))
 
 

@@ -67,7 +67,8 @@ def plan(profile: Profile) -> Plan:
 def shares(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Lost pairs in percent, (seeds,), by the second view."""
     runs = trained(frame).sort_values("seed")
-    return {name: runs[f"lost_{name}_test_{tasks(frame)[0]}"].to_numpy(float) for name in TITLES}
+    found = runs.reindex(columns=[f"lost_{name}_test_{tasks(frame)[0]}" for name in TITLES])  # none where all diverged
+    return dict(zip(TITLES, found.to_numpy(float).T))
 
 
 def _over_control(lost: dict[str, np.ndarray], name: str) -> stats.Interval:

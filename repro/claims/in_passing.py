@@ -130,12 +130,13 @@ def _staged_costs(frame: pd.DataFrame) -> Values:
 
 
 def plan_samples(profile: Profile) -> Plan:
-    """C11: notebook 10's runs of two views on a quarter, half and all of the images, at equal epochs."""
+    """C11: notebook 10's runs of two views on a quarter, half and all of the images, at equal epochs, with their
+    floors, which have no label; at paper on the first of its data sets."""
     whole = multi_augmentation.plan_fractions(profile)
     plan = Plan(whole.profile)
     for run in whole:
         known = whole.labels[key(run)]
-        if known.get("views", 2) == 2 and known.get("times", 1) == 1:  # the floors have neither
+        if run.data.name == whole[0].data.name and known.get("views", 2) == 2 and known.get("times", 1) == 1:
             plan.append(run)
             plan.labels[key(run)] = {"cell": known["cell"]}
             if "share" in known:

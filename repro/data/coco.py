@@ -228,11 +228,15 @@ def load(name: str, split: str, kind: str, options: tuple[tuple[str, float], ...
     return replace(whole, images=kept, objects={i["id"]: whole.objects[i["id"]] for i in kept})
 
 
-@functools.lru_cache(maxsize=2)
+@functools.cache
 def _made(size: int, images: int) -> tempfile.TemporaryDirectory:
     """The generated set, in a folder that goes with this process."""
     folder = tempfile.TemporaryDirectory(prefix="coco-scenes-")
-    write_scenes(Path(folder.name), images, max(16, images // 2), size)
+    try:
+        write_scenes(Path(folder.name), images, max(16, images // 2), size)
+    except ReproError:
+        folder.cleanup()
+        raise
     return folder
 
 

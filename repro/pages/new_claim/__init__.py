@@ -21,13 +21,13 @@ ROOT = Path(__file__).resolve().parents[3]
 def write(claim: str, slug: str, paper: str = "", sentence: str = "", root: Path = ROOT) -> list[Path]:
     """Write the four files of a claim into the checkout `root`; their paths.
 
-    claim: an id that no claim has, e.g. "C11". slug: of its module and notebook, e.g. "projector_depth". paper: its key
+    claim: an id that no claim has, e.g. "C12". slug: of its module and notebook, e.g. "projector_depth". paper: its key
     in the registry, "" for a claim of your own. Raises ReproError, and writes nothing, for a name that is wrong or taken.
     """
     file = root / "repro" / "claims" / "registry.toml"
     known = registry.load(file)
     if not re.fullmatch(r"[A-Z]\d+", claim) or claim in known.claims:
-        raise ReproError(f"{claim!r} cannot be a new claim: give a letter and a number that no claim has, as in C11.")
+        raise ReproError(f"{claim!r} cannot be a new claim: give a letter and a number that no claim has, as in C12.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", slug) or slug in known.notebooks:
         raise ReproError(
             f"{slug!r} cannot be a new notebook: give lower-case words that no notebook has, as in my_claim."
