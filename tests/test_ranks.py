@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from repro.bench import scale
-from repro.core.methods import METHODS, MSR, BarlowTwins, MoCo, SimCLR, SimSiamMSR
+from repro.core.methods import METHODS, MSR, BarlowTwins, MoCo, SimCLR, SimSiamMSR, Supervised
 from repro.core.profiles import base, profile
 from repro.core.spec import Loading, Optimiser, Projector, RunSpec
 from repro.core.sweep import Stopped
@@ -101,7 +101,7 @@ def assert_same(one, two, tolerance=1e-10):
 
 
 def cases():
-    made = {**METHODS, "msr": MSR, "simsiammsr": SimSiamMSR}
+    made = {**METHODS, "msr": MSR, "simsiammsr": SimSiamMSR, "supervised": Supervised}
     for method in {m: None for m in made.values()}:
         counts = (4,) if method in methods.STAGED else (VIEWS[method],) if method in VIEWS else (2, 3, 4)
         for number, views in enumerate(counts):
