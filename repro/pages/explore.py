@@ -266,7 +266,7 @@ def instance_simclr(study: Study, runs: pd.DataFrame) -> Any:
 
     def draw(**chosen: Any) -> Any:
         spec = claim.run(study.profile, replace(centre, **chosen))
-        run, names = _run(runs, spec), ("itself", "positive", "negative")
+        run, names = _run(study, runs, spec), ("itself", "positive", "negative")
         fig = figures.Figure(figsize=(figures.WIDTH, 6.4))
         top, low = fig.subfigures(2, 1, height_ratios=(1.5, 1))
         start_here.pictures(spec.data.name, spec.recipe, size, names=names, options=spec.data.options, into=top)
