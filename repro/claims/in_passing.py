@@ -45,6 +45,12 @@ def _cells(profile: Profile, cells: dict[str, RunSpec]) -> Plan:
     return plan.floors(next(iter(cells.values())))
 
 
+def _enough(values: Values, none: str, some: str, whole: str, margin: float, names: tuple[str, str]) -> list[Part]:
+    """`some` gains a point over `none`, and is as good as `whole` within the margin. names: of the two parts."""
+    over, against = (paired(values[some], values[other]) for other in (none, whole))
+    return [sup(names[0], over, 1.0), noninf(names[1], against, margin)]
+
+
 # --- A: FFCV-SSL ------------------------------------------------------------------------------------------------------
 
 
@@ -69,14 +75,6 @@ def plan_byol(profile: Profile) -> Plan:
     return _cells(profile, {s: spec.but(recipe=preset(s, crop=crop)) for s in ("crop", "crop+gray", "all")})
 
 
-def byol(values: Values) -> list[Part]:
-    gray = values["crop+gray"]
-    return [
-        sup("crop+gray over crop", paired(gray, values["crop"]), 1.0),
-        noninf("crop+gray against all", paired(gray, values["all"]), 2.0),
-    ]
-
-
 def plan_branch(profile: Profile) -> Plan:
     """A20: SimCLR with crops, and gray on neither, one or both branches."""
     spec = base(profile)
@@ -88,14 +86,6 @@ def plan_branch(profile: Profile) -> Plan:
         "both": both,
     }
     return _cells(profile, {name: spec.but(recipe=recipe) for name, recipe in recipes.items()})
-
-
-def branch(values: Values) -> list[Part]:
-    one = values["one"]
-    return [
-        sup("gray on one branch over none", paired(one, values["neither"]), 1.0),
-        noninf("gray on one branch against both", paired(one, values["both"]), 1.0),
-    ]
 
 
 def plan_projector(profile: Profile) -> Plan:
@@ -156,12 +146,18 @@ def samples(values: Values) -> list[Part]:
 
 STATEMENTS = {
     "A18": Statement(plan_cost, cost, _costs, "times cropping's"),
-    "A19": Statement(plan_byol, byol),
-    "A20": Statement(plan_branch, branch),
+    "A19": Statement(plan_byol, partial(
+        _enough, none="crop", some="crop+gray", whole="all", margin=2.0,
+        names=("crop+gray over crop", "crop+gray against all"),
+    )),
+    "A20": Statement(plan_branch, partial(
+        _enough, none="neither", some="one", whole="both", margin=1.0,
+        names=("gray on one branch over none", "gray on one branch against both"),
+    )),
     "A21": Statement(plan_projector, projector),
     "B13": Statement(msr_beta_decay.plan_time, staged_cost, _staged_costs, "times two aggressive views'"),
     "C11": Statement(plan_samples, samples),
-}
+}  # fmt: skip
 
 
 def _values(frame: pd.DataFrame, statement: Statement) -> Values:

@@ -218,10 +218,11 @@ def _views_of(
 def _lost(spec: RunSpec, learner: Learner, dataset: data.Dataset, task: str, recipe: Recipe) -> float:
     """Of test images whose first view the run's own classifier reads right, the share in percent whose second view it reads
     wrong."""
+    mode = learner.training
     learner.eval()
     views = _view_features(spec, learner.backbone, dataset, dataset.test.images, recipe, 2)
     read = torch.cat([learner.projector(h).argmax(-1) for h in views], 1)
-    learner.train()
+    learner.train(mode)
     first, second = read == dataset.test.labels[task].to(read.device)
     return 100 * (1 - second[first].double().mean().item())
 
