@@ -1,25 +1,31 @@
 """May the data carry a claim at all? The first notebook asks that before any claim is judged.
 
-Tuned SimCLR must beat the random encoder and raw pixels by ten points on the semantic task.
+Tuned SimCLR must beat the random encoder and raw pixels by ten points on the semantic task: else no claim is judged. And
+eight checks ask whether methods and probes rank on the data as they do on photographs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from repro import figures, stats
-from repro.claims import Claim, Drawing, Verdict, kit
+from repro.claims import Claim, Drawing, Verdict, instance_simclr, kit, msr_beta_decay
 from repro.claims.kit import CARRIES, Plan, column, curve, drawing, floor_levels, runs_by, tasks, verdict
+from repro.core import datasets
+from repro.core.methods import BYOL, SimSiam, Supervised
 from repro.core.profiles import Profile, base
-from repro.core.spec import RunSpec
+from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.errors import ReproError
-from repro.stats import sup
-from repro.views.recipe import Recipe
+from repro.stats import Part, sup
+from repro.views.recipe import Recipe, noisy, preset
 
+CEILING = 20.0  # points by which a supervised twin must beat SSL: with less there is little left to learn
+RANK = 100 / 3  # percent of SimCLR's effective rank that a method without negatives must reach: less is a collapse
 PROBES = {"linear": "linear probe", "online": "online probe", "knn": "kNN"}
 
 
@@ -69,6 +75,79 @@ def draw(frame: pd.DataFrame) -> Drawing:
     )  # fmt: skip
 
 
+# --- the checks -------------------------------------------------------------------------------------------------------
+
+
+def plan_checks(profile: Profile) -> Plan:
+    """SimCLR on crops alone, on all views, on one image at a time and on noise (runs of notebooks 02 and 04); and, read by a
+    linear and an MLP probe and by the spectrum, SimCLR, BYOL and SimSiam (in notebook 07's recipe) and a supervised twin."""
+    spec = base(profile)
+    shared, read = spec.but(tasks=datasets.tasks(profile.data)), spec.but(mlp=True, spectrum=True)
+    instance = instance_simclr.run(profile, instance_simclr.settings(profile)[0])
+    cells = {
+        "crop": shared.but(recipe=preset("crop", crop=spec.recipe.views[0].crop)),
+        "all": shared,
+        "instance": instance,
+        "noise": shared.but(recipe=noisy(0.2), lr=instance.optimiser.lr),
+        "SimCLR": read,
+        "supervised": read.but(
+            method=Supervised(), projector=Projector(1, 128, 1000), optimiser=Optimiser("adamw", lr=3e-3)
+        ),
+    }
+    for method in (BYOL(msr_beta_decay.SCALES[profile.name].ema), SimSiam()):
+        own = msr_beta_decay.standard(profile, method, "AA", epochs=spec.epochs)
+        cells[type(method).__name__] = replace(own, data=spec.data, recipe=spec.recipe, probes=read.probes)
+    plan = Plan(profile if profile.judged else replace(profile, seeds=1))
+    for what, run in cells.items():
+        plan.add(run, what=what)
+    return plan.floors(read)
+
+
+def checks(frame: pd.DataFrame) -> list[Part]:
+    """What any photographs pass, each with what it asks for: SUP(d) in points of accuracy, above 0, and RANK in percent."""
+    linear, mlp, rank = (kit.by(frame, "what", name=n) for n in ("", column(frame, probe="mlp"), "rankme"))
+    random, pixels = (
+        floor_levels(frame)["random encoder"],
+        floor_levels(frame, column(frame, probe="mlp"))["raw pixels"],
+    )
+    return [
+        sup("crops alone over random encoder", stats.paired(linear["crop"], random), kit.CELL),
+        sup("all views over crops alone", stats.paired(linear["all"], linear["crop"]), 0.0),
+        sup("all views over instance SimCLR", stats.paired(linear["all"], linear["instance"]), 0.0),
+        sup("all views over noise", stats.paired(linear["all"], linear["noise"]), 0.0),
+        sup("by an MLP, SimCLR over pixels", stats.paired(mlp["SimCLR"], pixels), 0.0),
+        sup("supervised over SimCLR", stats.paired(linear["supervised"], linear["SimCLR"]), CEILING),
+        *(
+            sup(f"effective rank, {m} of SimCLR", stats.paired(100 * rank[m] / rank["SimCLR"]), RANK, RANK, "%")
+            for m in ("BYOL", "SimSiam")
+        ),
+    ]  # fmt: skip
+
+
+def judge_checks(frame: pd.DataFrame) -> Verdict:
+    parts = checks(frame)
+    passed = stats.found(parts).count(stats.SUPPORTED)
+    return verdict(frame, parts, f"The data pass {passed} of {len(parts)} checks that photographs pass.", cannot="")
+
+
+def draw_checks(frame: pd.DataFrame) -> Drawing:
+    parts = checks(frame)
+    words, asked = stats.found(parts), [kit.CELL, 0, 0, 0, 0, CEILING, RANK, RANK]
+    fig, ax = figures.figure(height=3.4, width=6.4)
+    for y, (part, word, least) in enumerate(zip(parts, words, asked)):
+        colour = figures.PALETTE[0] if word == stats.SUPPORTED else figures.PALETTE[1]
+        ax.plot([part.effect.low, part.effect.high], [y, y], color=colour, linewidth=2)
+        ax.plot([part.effect.mean], [y], color=colour, marker="o" if word == stats.SUPPORTED else "X", markersize=7)
+        ax.plot([least, least], [y - 0.3, y + 0.3], color=figures.ink(), linewidth=1.2)
+    ax.set_yticks(range(len(parts)), [p.name for p in parts])
+    ax.invert_yaxis()
+    ax.set_xlabel("points of accuracy, or percent of SimCLR's rank; the bar is what is asked for")
+    said = "; ".join(f"{p.name} {p.effect.mean:.1f} ({w})" for p, w in zip(parts, words))
+    columns = [column(frame), column(frame, probe="mlp"), "rankme"]
+    labelled = frame.assign(what=frame["what"].fillna("floor"))
+    return drawing(fig, labelled, ["what", "method"], f"A row a check, with its 95 % interval: {said}.", columns)
+
+
 def pictures(
     name: str, recipe: Recipe, size: int = 0, first: int = 0, names: Sequence[str] = (),
     options: tuple[tuple[str, float], ...] = (), into: Any = None,
@@ -98,4 +177,4 @@ def pictures(
     return fig
 
 
-CLAIMS = (Claim("stand_in", plan, judge, draw),)
+CLAIMS = (Claim("stand_in", plan, judge, draw), Claim("checks", plan_checks, judge_checks, draw_checks))
