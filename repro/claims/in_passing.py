@@ -1,4 +1,4 @@
-"""What the papers say in passing: claims A18 to A21 and B13 of two of them, C11 of the third.
+"""What the papers say in passing: claims A18 to A22, B13 and B14 of two of them, C11 and C12 of the third.
 
 Each is a handful of cells and a contrast or two between them; many cells are other notebooks' runs. `STATEMENTS` is the
 whole of it: judge and draw are the same for all.
@@ -16,21 +16,23 @@ import pandas as pd
 
 from repro import figures
 from repro.bench.specs import ViewsSpec
-from repro.claims import Claim, Drawing, Verdict, augmentations, kit, msr_beta_decay, multi_augmentation
-from repro.claims.kit import Plan, by, drawing, verdict
-from repro.core.methods import BYOL
+from repro.claims import Claim, Drawing, Verdict, augmentations, batch_size, kit, msr_beta_decay, multi_augmentation
+from repro.claims.kit import Plan, drawing, verdict
+from repro.core.methods import BYOL, VICRegMultiView
 from repro.core.profiles import Profile, base
-from repro.core.spec import RunSpec, key
+from repro.core.spec import RunSpec, key, trains
 from repro.stats import Part, eq, noninf, paired, ratio, sup
 from repro.views.recipe import Recipe, preset
 
+SGD_RATES = (0.1, 0.4, 1.2)  # of a batch of 256, in A22
 Values = dict[str, np.ndarray]  # by a cell's name, a number a seed
 
 
 @dataclass(frozen=True)
 class Statement:
     """plan(profile): the cells, by the label `what`. contrasts(values): the parts of the verdict. read(frame): the cells'
-    values, the linear probe's test accuracy if none is given; those of time have their own `unit`."""
+    values, the linear probe's test accuracy at the rate that validates best if none is given; those of time have their
+    own `unit`."""
 
     plan: Callable[[Profile], Plan]
     contrasts: Callable[[Values], list[Part]]
@@ -98,6 +100,23 @@ def projector(values: Values) -> list[Part]:
     return [sup("projector over none", paired(values["projector"], values["none"]), 3.0)]
 
 
+def plan_optimiser(profile: Profile) -> Plan:
+    """A22: the smallest and the largest batch of notebook 01, with LARS at its rates (A5's runs) and with SGD."""
+    lars, plan = [run for run in batch_size.plan_rates(profile) if trains(run)], Plan(profile)
+    sizes = [run.batch_size for run in lars]
+    names = {min(sizes): "small batches", max(sizes): "large batches"}
+    for run in (run for run in lars if run.batch_size in names):
+        what = names[run.batch_size]
+        plan.add(run, seeds=(run.seed,), what=f"LARS, {what}")
+        plan.add(*run.but(optimiser="sgd").grid(lr=SGD_RATES), seeds=(run.seed,), what=f"SGD, {what}")
+    return plan.floors(lars[0])
+
+
+def optimiser(values: Values) -> list[Part]:
+    lars, sgd = (values[f"{o}, large batches"] - values[f"{o}, small batches"] for o in ("LARS", "SGD"))
+    return [sup("gap between batches, SGD less LARS", paired(sgd, lars), 1.0)]
+
+
 # --- B: MSR -----------------------------------------------------------------------------------------------------------
 
 
@@ -114,6 +133,15 @@ def _staged_costs(frame: pd.DataFrame) -> Values:
     return {
         n: frame[f"views_{way}_ratio"].to_numpy(float) for n, way in (("staged", "msr"), ("independent", "independent"))
     }
+
+
+def plan_base(profile: Profile) -> Plan:
+    """B14: notebook 07's MSR at Table 1's beta_base and at the one tuned for Table 2."""
+    return _cells(profile, {"0.5": msr_beta_decay.variants(profile)["decay"], "tuned": msr_beta_decay.tuned(profile)})
+
+
+def tuned_base(values: Values) -> list[Part]:
+    return [sup("tuned beta_base over 0.5", paired(values["tuned"], values["0.5"]), 0.2)]
 
 
 # --- C: small projectors ----------------------------------------------------------------------------------------------
@@ -142,6 +170,27 @@ def samples(values: Values) -> list[Part]:
     ]
 
 
+def plan_vicreg(profile: Profile) -> Plan:
+    """C12: notebook 10's runs with VICReg against the mean of the other views, at the same rate; at paper on the first set."""
+    first = multi_augmentation.sets(profile)[0]
+    cells = {"2 views": (2, 1), "2 views, twice as long": (2, 2), "4 views": (4, 1)}
+    runs = {
+        what: multi_augmentation.run_of(first, multi_augmentation.Cell(views, times=times)).but(
+            method=VICRegMultiView(), every=0, averaged=0
+        )
+        for what, (views, times) in cells.items()
+    }
+    return _cells(first, runs)
+
+
+def vicreg(values: Values) -> list[Part]:
+    four = values["4 views"]
+    return [
+        sup("4 over 2 views, equal epochs", paired(four, values["2 views"]), 1.0),
+        sup("4 over 2 views, equal views", paired(four, values["2 views, twice as long"]), 1.0),
+    ]
+
+
 # --- judge and draw ---------------------------------------------------------------------------------------------------
 
 STATEMENTS = {
@@ -155,13 +204,18 @@ STATEMENTS = {
         names=("gray on one branch over none", "gray on one branch against both"),
     )),
     "A21": Statement(plan_projector, projector),
+    "A22": Statement(plan_optimiser, optimiser),
     "B13": Statement(msr_beta_decay.plan_time, staged_cost, _staged_costs, "times two aggressive views'"),
+    "B14": Statement(plan_base, tuned_base),
     "C11": Statement(plan_samples, samples),
+    "C12": Statement(plan_vicreg, vicreg),
 }  # fmt: skip
 
 
 def _values(frame: pd.DataFrame, statement: Statement) -> Values:
-    return statement.read(frame) if statement.read else by(frame, "what")
+    if statement.read:
+        return statement.read(frame)
+    return {what: kit.read(runs, "lr").tuned() for what, runs in kit.runs_by(frame, "what").items()}
 
 
 def judge(frame: pd.DataFrame, statement: Statement) -> Verdict:

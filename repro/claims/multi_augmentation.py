@@ -58,9 +58,10 @@ def chosen_beta(views: int) -> float:
     return dict(zip(known["views"], known["beta"]))[views]
 
 
-def _run(profile: Profile, cell: Cell, factor: float = 1.0, form: str = "own") -> RunSpec:
-    """factor: of the authors' beta. Checkpoints are kept at that beta alone and not in the scarce runs; the mean over many
-    test views is probed on all of the data. form: "mean" for two views against their mean, as more views are."""
+def run_of(profile: Profile, cell: Cell, factor: float = 1.0, form: str = "own") -> RunSpec:
+    """A run of a cell. factor: of the authors' beta. Checkpoints are kept at that beta alone and not in the scarce runs; the
+    mean over many test views is probed on all of the data. form: "mean" for two views against their mean, as more views
+    are."""
     known, theirs, plain = registry.numbers("C5"), authored(profile), factor == 1 and form == "own"
     epochs = (theirs.epochs if theirs else EPOCHS[profile.name]) * cell.times
     beta = theirs.betas[VIEWS.index(cell.views)] if theirs else chosen_beta(cell.views)
@@ -79,7 +80,7 @@ def _plan(profile: Profile, cells: Sequence[Cell], others: Sequence[tuple[Cell, 
     plan, averaged = Plan(profile), registry.numbers("C5")["test_views"]
     for each in sets(profile):
         for cell, factor, form in [*((c, 1.0, "own") for c in cells), *others]:
-            run = _run(each, cell, factor, form)
+            run = run_of(each, cell, factor, form)
             plan.add(run, views=cell.views, share=cell.fraction, times=cell.times, factor=factor, form=form)
         plan.floors(base(each), labels=run.probes.labels, averaged=averaged)
     return plan
