@@ -40,6 +40,15 @@ def test_a_line_says_how_far_and_how_long(clock):
     assert Progress(2, {"a": 1.0}, quiet=True).line() == "1 of 2 runs"  # nothing is known yet
 
 
+def test_the_first_steps_tell_no_time_and_no_loss(clock):
+    shown = Progress(2, {"a": 1.0, "b": 1.0}, quiet=True)
+    clock[0] += 30
+    shown.step(1, 1000, float("nan"))
+    assert shown.line() == "0 of 2 runs, step 1 of 1000"
+    shown.step(500, 1000, 2.5)
+    assert shown.line() == "0 of 2 runs, about 2 min left, step 500 of 1000, loss 2.500"
+
+
 def test_a_terminal_has_one_line_in_place_and_a_log_a_line_now_and_then(clock, monkeypatch):
     def told(stream):
         monkeypatch.setattr("sys.stderr", stream)

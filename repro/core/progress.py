@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
@@ -64,7 +65,8 @@ class Progress:
 
     def step(self, step: int, steps: int, loss: float) -> None:
         """Within a run, where runs are measured one after the other."""
-        self.within, self.fraction = f"step {step} of {steps}, loss {loss:.3f}", step / steps
+        said = f", loss {loss:.3f}" if math.isfinite(loss) else ""  # there is none before the first epoch's end
+        self.within, self.fraction = f"step {step} of {steps}{said}", step / steps
         self._show()
 
     def note(self, message: str) -> None:
@@ -81,7 +83,8 @@ class Progress:
         share = sum(self.to_do.values()) - sum(rest) + self.fraction * sum(rest[:1])
         expected, so_far = TRUST * self.pace, seconds + TRUST * bool(self.pace)
         left = (sum(self.to_do.values()) - share) * so_far / (share + expected) if share + expected else 0.0
-        took = f"about {_spell(left)} left" if left else ""
+        known = self.pace or self.done or self.fraction >= 0.1  # the first steps compile, and say little
+        took = f"about {_spell(left)} left" if left and known else ""
         return ", ".join(filter(None, (self.part, ready, took if rest else f"in {_spell(seconds)}", self.within)))
 
     def _show(self, force: bool = False, end: str = "") -> None:
@@ -102,13 +105,9 @@ CLEAR = "\r\x1b[K"  # the beginning of an empty line, in a terminal
 
 def _spell(seconds: float) -> str:
     """A time as a person says it."""
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _in_notebook() -> bool:
