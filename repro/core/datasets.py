@@ -32,6 +32,7 @@ DATASETS = {
     "scenes": Known(
         "colour scenes (stand-in)", ("shape", "hue", "count", "distance", "quadrant", "texture"), images=2_048
     ),
+    "objects": Known("made-up objects (stand-in)", ("class", "hue", "quadrant", "ground"), images=2_048),
     "digits": Known("scikit-learn digits (stand-in)", ("digit",), images=1_000),
     "digits-placed": Known("scikit-learn digits at random places (stand-in)", ("digit",)),
     "cifar10": Known("CIFAR-10", script="cifar10.py --download"),

@@ -92,7 +92,7 @@ def _at_most(data: DataSpec, images: int) -> DataSpec:
 def base(profile: Profile, **changes: Any) -> RunSpec:
     """The profile's standard SimCLR run, from which a claim varies what it is about.
 
-    smoke, quick: the convolutional net on 16 px stand-ins, 512 labels for the probes. Scenes are cropped to half of
+    smoke, quick: the convolutional net on 16 px stand-ins, 512 labels for the probes. Made-up sets are cropped to half of
     their area at least, since a smaller crop cuts their one object to pieces; all else is cropped as the papers do.
     cpu: CPU_IMAGES photographs, drawn by seed, and as many labels; the rate of 0.4, 1.2 and 4 that validated best at a
     seed that is not used again.
@@ -102,7 +102,9 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
     semantic = tasks(profile.data)[:1]
     spec = RunSpec(
         data=DataSpec(profile.data, profile.size),
-        recipe=preset("simclr-small", crop=(0.5, 1.0)) if profile.data == "scenes" else preset("simclr-small"),
+        recipe=preset("simclr-small", crop=(0.5, 1.0))
+        if profile.data in ("scenes", "objects")
+        else preset("simclr-small"),
         method=SimCLR(temperature=0.2),
         backbone=profile.backbone,
         epochs=profile.epochs,

@@ -27,7 +27,7 @@ from repro.core import datasets
 from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, root
 from repro.core.datasets import in_files as in_files
 from repro.core.datasets import tasks as tasks
-from repro.data import content, folder, scenes
+from repro.data import content, folder, objects, scenes
 from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
 
@@ -108,11 +108,13 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
     """
     knobs = dict(options)
-    if name == "scenes":
-        return _scenes(size or 16, knobs)
+    if name in ("scenes", "objects"):
+        return _made(name, size or 16, knobs)
     limit = int(knobs.pop("images", 0))
     if knobs:
-        raise ReproError(f"The data set {name!r} has no option {next(iter(knobs))!r}: only scenes have such knobs.")
+        raise ReproError(
+            f"The data set {name!r} has no option {next(iter(knobs))!r}: only made-up sets have such knobs."
+        )
     if name in ("digits", "digits-placed"):
         return _digits(size or 16, name, limit if name == "digits-placed" else 0)
     if datasets.is_prepared(name):
@@ -162,16 +164,18 @@ def _dataset(title: str, stand_in: bool, splits: list[Split], tasks: dict[str, i
     return Dataset(title, stand_in, *splits, tasks, mean, std)
 
 
-def _scenes(size: int, knobs: dict[str, float]) -> Dataset:
+def _made(name: str, size: int, knobs: dict[str, float]) -> Dataset:
+    module = {"scenes": scenes, "objects": objects}[name]
     images = int(knobs.pop("images", 2048))
-    unknown = set(knobs) - set(scenes.KNOBS)
+    unknown = set(knobs) - set(module.KNOBS)
     if unknown:
-        raise ReproError(f"Scenes have no knob {min(unknown)!r}: choose from images, {', '.join(scenes.KNOBS)}.")
+        known = ", ".join(("images", *module.KNOBS))
+        raise ReproError(f"{name.capitalize()} have no knob {min(unknown)!r}: choose from {known}.")
     splits = []
     for seed, n in enumerate((images, max(256, images // 2), max(256, images))):
-        pixels, labels = scenes.render(n, size, seed, **knobs)
+        pixels, labels = module.render(n, size, seed, **knobs)
         splits.append(Split(torch.from_numpy(pixels), {k: torch.from_numpy(v) for k, v in labels.items()}))
-    return _dataset(DATASETS["scenes"].title, True, splits, dict(scenes.TASKS))
+    return _dataset(DATASETS[name].title, True, splits, dict(module.TASKS))
 
 
 def _digits(size: int, name: str, limit: int) -> Dataset:
