@@ -141,7 +141,7 @@ def draw_checks(frame: pd.DataFrame) -> Drawing:
         ax.plot([least, least], [y - 0.3, y + 0.3], color=figures.ink(), linewidth=1.2)
     ax.set_yticks(range(len(parts)), [p.name for p in parts])
     ax.invert_yaxis()
-    ax.set_xlabel("points of accuracy, or percent of SimCLR's rank; the bar is what is asked for")
+    ax.set_xlabel("points, or percent of SimCLR's rank (bar: asked for)")
     said = "; ".join(f"{p.name} {p.effect.mean:.1f} ({w})" for p, w in zip(parts, words))
     columns = [column(frame), column(frame, probe="mlp"), "rankme"]
     labelled = frame.assign(what=frame["what"].fillna("floor"))
