@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from repro import data
+from repro.core.profiles import base, profile
 from repro.data import objects
 from repro.errors import ReproError
 
@@ -38,6 +39,8 @@ def test_they_are_a_data_set_with_knobs():
     assert found.stand_in
     assert found.tasks == objects.TASKS
     assert len(found.train.images) == 256
+    spec = base(profile("quick", "objects"))
+    assert (dict(spec.data.options)["images"], spec.probes.labels, spec.probes.redrawn) == (4096, 2048, True)
     with pytest.raises(ReproError, match="Objects have no knob 'texture': choose from images, fragile"):
         data.load("objects", 16, (("texture", 0.5),))
     with pytest.raises(ReproError, match="at least 16 pixels"):
