@@ -255,7 +255,7 @@ def _run(args: argparse.Namespace) -> int:
         raise ReproError(" ".join(dict.fromkeys(failed.values())))
     if args.reference and given.get("results") != "stored":
         _write_cost(args.profile)
-    page = _build_gallery("all")
+    page = _build_gallery("all", places.drawn())
     print(table.as_text(table.rows(places.drawn(), places.notebooks()), (args.profile,)))
     made, seconds = _many(len(slugs) - len(failed), "notebook"), time.monotonic() - began
     print(f"\nGallery: {page}\n{made} at profile {args.profile} in {seconds:.0f} s")
@@ -481,9 +481,11 @@ def _build_gallery(profile: str, figures: Path | None = None, out: Path | None =
     if figures and not figures.is_dir():
         raise ReproError(f"There is no folder {figures}: name the one that holds the profiles' figures.")
     print("building the gallery", file=sys.stderr, flush=True)
-    drawn = figures or (places.drawn() if places.drawn().is_dir() else places.reference())
     target = out or places.root() / "build" / "gallery"
-    return gallery.build(profile, drawn, places.executed(), target, notebooks=places.notebooks())
+    beneath = None if figures else places.reference()
+    return gallery.build(
+        profile, figures or places.drawn(), places.executed(), target, None, places.notebooks(), beneath
+    )
 
 
 def _claims(args: argparse.Namespace) -> int:

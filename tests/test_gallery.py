@@ -179,6 +179,18 @@ def test_pages_are_those_with_something_to_show(pages):
     assert shown == {"index.html", "quick/batch_size.html", "quick/start_here.html", "gpu/batch_size.html"}
 
 
+def test_what_is_not_drawn_here_is_shown_from_the_results_beneath(sources, tmp_path):
+    own = tmp_path / "own" / "quick" / "batch_size"
+    shutil.copytree(sources / "figures/quick/batch_size", own)
+    (own / "verdicts.json").write_text(json.dumps({"A3": verdict("contradicted", -0.4, -1, -0.2)}))
+    out = tmp_path / "g"
+    build("all", tmp_path / "own", tmp_path / "none", out, beneath=sources / "figures")
+    told = {p: BeautifulSoup((out / p / "batch_size.html").read_text(), "html.parser") for p in ("quick", "gpu")}
+    assert "contradicted" in told["quick"].find(id="verdict-A3").text  # drawn here
+    assert told["gpu"].find(id="figure-A4")  # from beneath
+    assert "reproduced" not in told["quick"].find(id="verdict-A3").text
+
+
 def test_every_link_and_image_leads_somewhere(gallery, pages):
     seen = 0
     for name, soup in pages.items():

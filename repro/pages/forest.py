@@ -7,7 +7,7 @@ import math
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,9 +34,10 @@ class Row(NamedTuple):
     part: Found
 
 
-def save(figures_root: Path, profile: str, folder: Path) -> bool:
-    """Draw the verdicts of figures_root/<profile>/ as forest.svg and its kin in a folder; whether there are parts at all."""
-    files = (figures_root / profile / slug / "verdicts.json" for slug in load().notebooks)
+def save(folder_of: Callable[[str], Path], profile: str, folder: Path) -> bool:
+    """Draw a profile's verdicts as forest.svg and its kin in a folder; whether there are parts at all. folder_of(slug): where
+    the results of a notebook are."""
+    files = (folder_of(slug) / "verdicts.json" for slug in load().notebooks)
     found = {claim: verdict for file in files for claim, verdict in verdicts.load(file).items()}
     rows = [Row(c, found[c].evidence, p) for c in load().claims if c in found for p in verdicts.parts(found[c])]
     caption = (

@@ -135,7 +135,7 @@ def update_readme(path: Path | str, rows: Sequence[Row], notebooks_root: Path | 
     _filled(Path(path), rows, notebooks_root)  # fails before anything is drawn
     figures = Path(path).parent / "figures"
     for profile in shown(rows):
-        forest.save(figures, profile, figures / profile)
+        forest.save((figures / profile).joinpath, profile, figures / profile)
     text, new = _filled(Path(path), rows, notebooks_root)
     if new != text:
         write_atomic(Path(path), new)

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +95,20 @@ class Page:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the gallery is built from. figures: holds <profile>/<slug>/; executed: holds <profile>/<NN_slug>.ipynb;
-    notebooks: those not executed, read for titles, or None."""
+    """What the gallery is built from. figures: holds <profile>/<slug>/; beneath: likewise, for what is not in there, or
+    None; executed: holds <profile>/<NN_slug>.ipynb; notebooks: those not executed, read for titles, or None."""
 
     profiles: list[str]
     registry: Registry
     figures: Path
     executed: Path
     notebooks: Path | None
+    beneath: Path | None = None
+
+    def folder(self, profile: str, slug: str) -> Path:
+        """Where the results of a notebook are."""
+        own = self.figures / profile / slug
+        return own if self.beneath is None or own.is_dir() else self.beneath / profile / slug
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -136,22 +142,25 @@ def build(
     out: str | Path,
     registry: Registry | None = None,
     notebooks: str | Path | None = None,
+    beneath: Path | None = None,
 ) -> Path:
     """Write the gallery into the folder `out` and return its index.html.
 
     profile: a profile's name, several, or "all" (every one that has figures or executed notebooks).
     figures_root: holds <profile>/<slug>/; notebooks_build_root: holds <profile>/<NN_slug>.ipynb.
     registry: None loads `repro.claims.registry`. notebooks: the folder of the unexecuted notebooks, read for the titles
-    of those not run yet.
+    of those not run yet. beneath: as figures_root, for the notebooks of which nothing is drawn there.
 
     The gallery is built beside `out` and put in its place whole. Raises ReproError for an unknown profile, for an `out`
     that holds something else than a gallery, and for an executed notebook that cannot be read.
     """
     figures_root, runs_root, out = Path(figures_root), Path(notebooks_build_root), Path(out).absolute()
-    profiles = _profiles(profile, figures_root, runs_root)
+    profiles = _profiles(profile, *filter(None, (figures_root, runs_root, beneath)))
     if out.exists() and not (out / MARKER).exists() and (not out.is_dir() or any(out.iterdir())):
         raise ReproError(f"{out} is not a gallery and would be lost: choose an empty or new folder for the gallery.")
-    sources = Sources(profiles, registry or load(), figures_root, runs_root, Path(notebooks) if notebooks else None)
+    sources = Sources(
+        profiles, registry or load(), figures_root, runs_root, Path(notebooks) if notebooks else None, beneath
+    )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         tmp = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -167,9 +176,9 @@ def build(
     return out / "index.html"
 
 
-def _profiles(wanted: str | Sequence[str], figures_root: Path, runs_root: Path) -> list[str]:
+def _profiles(wanted: str | Sequence[str], *roots: Path) -> list[str]:
     if wanted == "all":
-        found = [p for p in PROFILES if (figures_root / p).is_dir() or (runs_root / p).is_dir()]
+        found = [p for p in PROFILES if any((root / p).is_dir() for root in roots)]
         return found or ["quick"]
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     for name in names:
@@ -302,13 +311,13 @@ def _write(out: Path, sources: Sources) -> None:
     for name, modules in rooms.items():
         text = env.get_template("reference.html").render(root="../", name=name, modules=modules, rooms=rooms)
         _put(out / "reference" / f"{name}.html", text)
-    drawn = [p for p in _strongest_first(sources.profiles) if forest.save(sources.figures, p, out / p)]
+    drawn = [p for p in _strongest_first(sources.profiles) if forest.save(partial(sources.folder, p), p, out / p)]
     forests = {p: _figure(out / p / "forest.json") for p in drawn}
     _put(out / "index.html", env.get_template("index.html").render(root="", forests=forests, **_index(pages, sources)))
 
 
 def _page(out: Path, blocks: Any, sources: Sources, profile: str, slug: str) -> Page:
-    folder, name = sources.figures / profile / slug, sources.names[slug]
+    folder, name = sources.folder(profile, slug), sources.names[slug]
     entries = {e.id: e for e in sources.claims(slug)}
     stored = verdicts.load(folder / "verdicts.json")
     figures = _figures(folder)
@@ -382,7 +391,7 @@ def _link(href: str, sources: Sources, profile: str) -> str | None:
     path, hash_, anchor = href.partition("#")
     name = Path(path).stem
     slug = name.partition("_")[2]
-    files = (sources.executed / profile / f"{name}.ipynb", sources.figures / profile / slug / "verdicts.json")
+    files = (sources.executed / profile / f"{name}.ipynb", sources.folder(profile, slug) / "verdicts.json")
     return f"{slug}.html{hash_}{anchor}" if path.endswith(".ipynb") and any(f.exists() for f in files) else None
 
 
