@@ -39,7 +39,7 @@ def _tensorboard(folder: Path) -> Log:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ReproError(
-            "TensorBoard is not installed: `uv pip install tensorboard` (or pip), or log to a function of yours."
+            "TensorBoard is not installed: `pip install tensorboard` (the extra `tensorboard`), or log to a function of yours."
         ) from None
 
     def log(line: dict[str, Any]) -> None:

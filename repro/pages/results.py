@@ -44,7 +44,7 @@ def write(runs: pd.DataFrame, csv: Path | None, parquet: Path | None) -> None:
         runs.to_csv(csv, index=False) if csv else runs.to_parquet(parquet, index=False)
     except ImportError:
         raise ReproError(
-            "Parquet needs pyarrow, which is not installed: `pip install pyarrow`, or take --csv."
+            "Parquet needs pyarrow, which is not installed: `pip install pyarrow` (the extra `parquet`), or take --csv."
         ) from None
     except OSError as e:
         raise ReproError(f"{csv or parquet} cannot be written ({e}): choose another place.") from e

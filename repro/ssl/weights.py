@@ -222,5 +222,5 @@ def _safetensors() -> Any:
         return safetensors.torch
     except ImportError:
         raise ReproError(
-            "safetensors is not installed: `uv pip install safetensors` (or pip), or choose --to torchvision."
+            "safetensors is not installed: `pip install safetensors` (the extra `weights`), or choose --to torchvision."
         ) from None
