@@ -21,6 +21,7 @@ from matplotlib.colors import to_rgb
 from repro import figures
 from repro.claims import Found, Verdict
 from repro.claims.registry import load
+from repro.core import places
 from repro.errors import ReproError
 from repro.pages import gallery as gallery_module
 from repro.pages.gallery import build
@@ -189,6 +190,16 @@ def test_what_is_not_drawn_here_is_shown_from_the_results_beneath(sources, tmp_p
     assert "contradicted" in told["quick"].find(id="verdict-A3").text  # drawn here
     assert told["gpu"].find(id="figure-A4")  # from beneath
     assert "reproduced" not in told["quick"].find(id="verdict-A3").text
+
+
+@pytest.mark.parametrize("address", ["", "someone/companion"])
+def test_pages_lead_to_colab_where_the_repository_has_an_address(sources, tmp_path, monkeypatch, address):
+    monkeypatch.setattr(places, "address", lambda: address)
+    build("gpu", sources / "figures", tmp_path / "none", tmp_path / "g")
+    page = BeautifulSoup((tmp_path / "g/gpu/batch_size.html").read_text(), "html.parser")
+    links = [a["href"] for a in page.find_all("a") if a.text == "Open in Colab"]
+    wanted = f"https://colab.research.google.com/github/{address}/blob/main/notebooks/01_batch_size.ipynb"
+    assert links == [wanted] * bool(address)
 
 
 def test_every_link_and_image_leads_somewhere(gallery, pages):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from multiprocessing import util
 from pathlib import Path
 
@@ -21,6 +22,14 @@ def given(path: str | Path) -> Path:
     where nothing of that name is here."""
     here = Path(os.path.abspath(os.path.expanduser(path)))
     return Path(os.path.abspath(root() / path)) if not here.exists() and Path.cwd() == notebooks() else here
+
+
+def address() -> str:
+    """OWNER/NAME on GitHub: of the workflow that this runs in, else of pyproject.toml (`.ci/address.py` writes it); "" where
+    there is none."""
+    about = root() / "pyproject.toml"
+    urls = tomllib.loads(about.read_text()).get("project", {}).get("urls", {}) if about.is_file() else {}
+    return os.environ.get("GITHUB_REPOSITORY") or urls.get("Repository", "").removeprefix("https://github.com/")
 
 
 def short_sockets() -> None:

@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from repro.claims import EVIDENCE, Verdict
 from repro.claims.registry import ClaimEntry, Registry, load
+from repro.core import places
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
 from repro.figures import SIGNS, VERDICTS
@@ -286,7 +287,7 @@ def _write(out: Path, sources: Sources) -> None:
         loader=PackageLoader("repro.pages.gallery"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     env.globals |= {"SIGNS": SIGNS, "PROFILES": PROFILES, "PAPERS": sources.registry.papers}
-    env.globals |= {"PARTS": verdicts.PARTS}
+    env.globals |= {"PARTS": verdicts.PARTS, "address": places.address()}
     env.filters |= {"inline": lambda text: Markup(inline(text)), "note": _note}
     css = Path(__file__).with_name("style.css").read_text()
     (out / "style.css").write_text(_verdict_colours() + css + _filters(sources))
