@@ -417,11 +417,13 @@ def _index(pages: dict[tuple[str, str], Page], sources: Sources) -> dict[str, An
         counts[profile] = verdicts.counted((o.evidence, o.word) for o in told)
     start = sources.registry.start.partition("_")[2]
     first = [pages[p, start] for p in reversed(sources.profiles) if start and pages[p, start].exists]
+    checked = [(p, p.figures["checks"]) for p in first if "checks" in p.figures]
     found = [row for row in rows if row["best"][1].word != "not yet"]
     return {
         "rows": rows,
         "found": sorted(found, key=lambda row: -_rank(row["best"][1])),
         "words": VERDICTS,
+        "checks": sorted(checked, key=lambda c: _strongest_first(sources.profiles).index(c[0].profile)),
         "papers": papers,
         "counts": counts,
         "profiles": sources.profiles,
