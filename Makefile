@@ -12,7 +12,7 @@ export PYTHONWARNINGS ?= ignore::FutureWarning
 # in the order of reading: a run as a value, views, one training loop, what counts as evidence, a claim
 READING = repro/core/spec.py repro/core/methods.py repro/core/profiles.py repro/core/sweep.py repro/core/store.py \
     repro/views/recipe.py repro/views/draw.py repro/ssl/train.py repro/ssl/step.py repro/ssl/feed.py repro/ssl/methods.py \
-    repro/ssl/losses.py repro/stats.py repro/claims/kit.py repro/claims/start_here.py
+    repro/ssl/losses.py repro/stats.py repro/claims/kit.py repro/claims/your_own_method.py
 
 .PHONY: reproduce test lab gallery bench redraw reading same same-update clean
 

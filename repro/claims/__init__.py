@@ -4,7 +4,7 @@ One module a notebook, named by its slug (`batch_size` for `notebooks/01_batch_s
 papers' sentences and numbers are in `registry.toml`, never in a module.
 
 May import everything but pages and the command line, and trains nothing. A first reader reads one module, e.g.
-batch_size.py, and kit.py, which they share.
+your_own_method.py, and kit.py, which they share.
 """
 
 from __future__ import annotations
