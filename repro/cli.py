@@ -281,8 +281,8 @@ def _measure_all(studies: list, args: argparse.Namespace, began: float) -> tuple
     where, share, said = Store(args.store or places.store()), cluster.share(args.share), []
     failed, to_go = {}, 0
     notebook.require(studies, where)
-    if args.profile == "cpu":
-        _tell_time(studies, where, args.workers)
+    if args.profile in ("cpu", "paper"):
+        _tell_time(studies, where, args)
     with _progress(studies, where, args) as progress:
         for number, study in enumerate(studies, 1):
             progress.part = f"notebook {number} of {len(studies)}" * (len(studies) > 1)
@@ -335,20 +335,19 @@ def _progress(studies: list, where, args: argparse.Namespace):
     return Progress(len(names), shares, pace=pace, log=logs.of(args.log))
 
 
-def _tell_time(studies: list, where: Store, workers: int) -> None:
-    """Say before the first run how long all of them take here."""
+def _tell_time(studies: list, where: Store, args: argparse.Namespace) -> None:
+    """Say before the first run how long all of them take: here, or at `paper` on GPUs, since few machines can."""
     from repro.claims import ledger
     from repro.core import sweep
 
     missing = {k: s for study in studies for k, s in study.specs.items() if k not in where}
     if missing:
-        hours = ledger.hours_here(missing.values(), workers or sweep.default_workers())
-        print(
-            f"{_many(len(missing), 'run')} to measure, about {hours:.1f} h here if nothing else runs: stop it at any "
-            "moment; the same command goes on.",
-            file=sys.stderr,
-            flush=True,
-        )
+        about = f"estimated {ledger.total(missing.values())}"
+        if args.profile == "cpu":
+            hours = ledger.hours_here(missing.values(), args.workers or sweep.default_workers())
+            about = f"about {hours:.1f} h here if nothing else runs"
+        said = f"{_many(len(missing), 'run')} to measure, {about}: stop it at any moment; the same command goes on."
+        print(said, file=sys.stderr, flush=True)
 
 
 def _many(count: int, thing: str) -> str:

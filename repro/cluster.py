@@ -73,8 +73,8 @@ def script(
         raise ReproError(f"{gpus} GPUs a run cannot be shared equally by {nodes} nodes: correct one of them.")
     margin = max(1, min(5, limit // 10))  # in which checkpoints are written
     command = shlex.join([sys.executable, "-m", "repro", "measure", *measure, "--store", str(store)])
-    if gpus:  # srun does not take the cores of a task over from sbatch
-        command = f"srun ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} {command}"
+    if gpus:  # srun does not take the cores over from sbatch; its code is rank 0's where it kills none of the others
+        command = f"srun --kill-on-bad-exit=0 ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} {command}"
     lines = [
         "#!/usr/bin/env bash",
         "#SBATCH --job-name=repro",

@@ -4,11 +4,13 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,7 @@ def test_the_script_is_readable_and_quotes_what_it_must(tmp_path):
         path.write_text(script)
         assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
     assert "#SBATCH --nodes=2 --ntasks-per-node=4 --gpus-per-node=4\n" in several
-    assert "\nsrun ${SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK} " in several
+    assert "\nsrun --kill-on-bad-exit=0 ${SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK} " in several
     for nodes, gpus in ((3, 8), (2, 0), (0, 1), (1, -1)):
         with pytest.raises(ReproError, match="cannot be shared equally"):
             cluster.script([], tmp_path, 1, 1, 60, [], nodes, gpus)
@@ -129,6 +131,15 @@ def test_a_spent_budget_has_an_exit_code_of_its_own(tmp_path, capsys):
     assert cli.main([*words, "--share", "2/2"]) == 2
     assert cli.main(["status", "start_here", "--profile", "smoke", "--store", str(tmp_path)]) == 0
     assert "start_here: 0 stored" in capsys.readouterr().out
+
+
+def test_what_is_missing_at_paper_is_told_in_hours_of_a_gpu(store, capsys):
+    study, args = notebook.study("start_here", "paper", seeds=1), Namespace(profile="paper", workers=0)
+    cli._tell_time([study], store, args)
+    said = capsys.readouterr().err
+    assert re.match(
+        rf"{len(study.specs)} runs to measure, estimated [1-9]\d* h on one A100 or [1-9]\d* h on eight: ", said
+    )
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
