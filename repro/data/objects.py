@@ -44,11 +44,8 @@ def render(
     return images, labels
 
 
-def _render(n: int, size: int, rng: np.random.Generator, fragile: float, bare: bool) -> tuple[np.ndarray, dict]:
-    fine = 2 * size  # drawn at twice the size and averaged: smooth edges
-
-    def draw(low, high):
-        return rng.uniform(low, high, n).astype(np.float32)[:, None, None]
+def _cues(n: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """n classes, the objects' quadrants, and what gives the classes away: outline, skin, ground, hue."""
 
     def cue(name: str, own, kinds: int):
         return np.where(rng.uniform(size=n) < CUES[name], own, rng.integers(0, kinds, n))
@@ -57,6 +54,16 @@ def _render(n: int, size: int, rng: np.random.Generator, fragile: float, bare: b
     shape, skin = cue("shape", kind, len(SHAPES)), cue("skin", kind, 2 * len(TEXTURES))
     ground = cue("ground", kind % len(TEXTURES), len(TEXTURES))
     hue = (cue("hue", kind, len(SHAPES)) + rng.normal(0.5, 0.45, n)) / len(SHAPES) % 1
+    return kind, quadrant, shape, skin, ground, hue
+
+
+def _render(n: int, size: int, rng: np.random.Generator, fragile: float, bare: bool) -> tuple[np.ndarray, dict]:
+    fine = 2 * size  # drawn at twice the size and averaged: smooth edges
+
+    def draw(low, high):
+        return rng.uniform(low, high, n).astype(np.float32)[:, None, None]
+
+    kind, quadrant, shape, skin, ground, hue = _cues(n, rng)
     cx = draw(0.05, 0.25) * np.where(quadrant % 2, 1, -1)[:, None, None]
     cy = draw(0.05, 0.25) * np.where(quadrant // 2, 1, -1)[:, None, None]
     scale, squeeze, angle = draw(0.75, 1.1), np.exp(draw(-0.25, 0.25)), draw(-0.6, 0.6)
