@@ -17,7 +17,7 @@ def main(args) -> None:
         raise ReproError(f"The folder {args.folder} is missing: give the folder that holds the images with --folder.")
     layout = tree.find(args.folder)
     parts = layout.files if layout.splits else tree.divide(layout.files[""])
-    for sentence in folder.remarks(layout, parts):
+    for sentence in folder.remarks(args.folder, layout, parts):
         print(f"{tree.shown(args.folder)}: {sentence}.")
     for split, group in parts.items():
         if not group:

@@ -107,9 +107,10 @@ def prepare(
     """Write each split of a data set as `<out>/<split>.beton` with its record; what is there and the same stays.
 
     classes: their names by task. expect: how many images each split must have, and "" all of them together. source: the
-    folder that a reader may change, so that a set which is older than it is told. Raises
+    folder that a reader may change, so that it is told. Raises
     ReproError for counts that do not fit, a class without images in train, an unreadable image, or a full disk.
     """
+    state = layout.state(Path(source)) if source and Path(source).is_dir() else ""
     whole = sum(len(items.images) for items in splits.values())
     if expect and expect.get("", whole) != whole:
         raise ReproError(f"{title} has {expect['']} images, but {whole} were found: complete the download.")
@@ -138,12 +139,14 @@ def prepare(
             # reading a large file for its checksum takes minutes: stopped there, the next start goes on from here
             write_atomic(about, json.dumps({"identity": identity}))
         elif "sha256" in known:
+            if known.get("state", "") != state:  # of images that are in another split
+                write_atomic(about, json.dumps({**known, "state": state}, indent=1, ensure_ascii=False) + "\n")
             continue
         content = {
             "title": title,
             "split": split,
             "splits": list(splits),
-            **({"source": source} if source else {}),
+            **({"source": source, "state": state} if source else {}),
             "images": count,
             "classes": {task: list(names) for task, names in classes.items()},
             "counts": counts,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from repro.core.store import Store
 
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
+UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.EIO, errno.ESTALE)
 PLACES = {"REPRO_STORE", "REPRO_DATA", "REPRO_FIGURES"}
 # modules of repro.bench that have a `main`
 BENCHMARKS = ("loader", "engine", "views", "step", "loss", "long", "scale", "gpu-day")
@@ -59,9 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(e, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        if e.errno not in UNWRITABLE or not e.filename:
+        if e.errno not in UNWRITABLE + UNUSABLE or not e.filename:
             raise
-        print(f"repro: {disk_error(e, Path(os.fsdecode(e.filename)))}", file=sys.stderr)
+        said = f"{os.fsdecode(e.filename)} cannot be used ({e.strerror}): choose another."
+        print(
+            f"repro: {disk_error(e, Path(os.fsdecode(e.filename))) if e.errno in UNWRITABLE else said}", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         print("repro: stopped; the same command goes on from here.", file=sys.stderr)

@@ -85,6 +85,10 @@ SMOKE = ("--profile", "smoke", "--workers", "1")
         ("measure start_here --profile smoke --workers -1", "workers cannot be -1"),
         ("measure start_here --profile smoke --data nowhere", "There is no data set 'nowhere': choose one of"),
         ("measure start_here --profile gpu --workers 1", "cifar10 is missing"),
+        (
+            "measure start_here --profile smoke --data " + "a" * 300,
+            "aaa cannot be used (File name too long): choose another",
+        ),
         ("frobnicate", "invalid choice: 'frobnicate'"),
         ("", "required: COMMAND"),
         ("bench nothing", "There is no benchmark 'nothing': choose from loader, engine"),
@@ -387,7 +391,35 @@ def with_splits_inside_of_classes(folder):
         (folder / name).mkdir()
         (folder / "train").rename(folder / name / "train")
         shutil.copytree(folder / name / "train", folder / name / "test")
-    return "hold only the folders test, train, the same in each"
+    shutil.rmtree(folder / "cats" / "test")
+    shutil.copytree(folder / "cats" / "train", folder / "cats" / "extra")
+    shutil.copytree(folder / "cats" / "train", folder / "dogs" / "extra")
+    return "hold only folders, extra, train in each of them"
+
+
+def with_loose_images_in_splits(folder):
+    (folder / "cats").rename(folder / "train")
+    (folder / "dogs").rename(folder / "test")
+    return "holds test/ and train/, whose names are of splits and not of classes"
+
+
+def with_splits_of_other_names(folder):
+    for part, classes in (("images_train", ("cats", "dogs")), ("images_test", ("cats",))):
+        for name in classes:
+            shutil.copytree(folder / name, folder / part / name)
+    for name in ("cats", "dogs"):
+        shutil.rmtree(folder / name)
+    return "holds images_test/ and images_train/, whose names are of splits"
+
+
+def with_a_folder_that_cannot_be_listed(folder):
+    (folder / "dogs" / "more").mkdir()
+    return "dogs/more cannot be read (Permission denied): check its permissions"
+
+
+def with_floats_for_pixels(folder):
+    (folder / "dogs" / "7.ppm").write_bytes(b"Pf\n4 4\n-1.0\n" + np.linspace(0, 1, 16, dtype="<f4").tobytes())
+    return "dogs/7.ppm cannot be read (its pixels are fractions of an unknown whole)"
 
 
 def with_a_test_of_loose_images(folder):
@@ -485,6 +517,7 @@ def test_what_is_no_image_of_the_readers_is_passed_over_and_counted(images, tmp_
         "in hidden or system folders": 5, "of the ending .gif": 1, "hidden or system files": 1, "broken links or no files": 2
     }  # fmt: skip
     assert [len(x) for x, _ in folder.read(images, 16)[0]] == before
+    folder.tell(images)
     assert "passed over: 2 broken links or no files, 1 hidden or system files" in capsys.readouterr().err
 
 
@@ -495,6 +528,7 @@ def test_links_to_folders_are_followed_once(images, tmp_path):
     (images / "cats").mkdir()
     (images / "cats" / "linked").symlink_to(tmp_path / "elsewhere")
     (images / "dogs" / "up").symlink_to(images / "dogs")
+    (images / "dogs" / "out").symlink_to(images)
     files = tree.find(images).files[""]
     assert [sum(n == c for _, n in files) for c in (0, 1)] == [30, 30]
 
@@ -513,14 +547,19 @@ def test_names_of_any_bytes_are_read_and_shown(images):
         assert folder.title(images) == "Große Hunde"
 
 
-def test_copies_of_train_in_test_are_told(images, tmp_path, capsys):
-    from repro.data import folder
-
-    (tmp_path / "set").mkdir()
+def test_what_is_odd_of_a_folder_is_told_once_before_it_is_measured(images, tmp_path, capsys):
+    """By the command: its workers would say it once each."""
     shutil.copytree(images, tmp_path / "set" / "test")
-    images.rename(tmp_path / "set" / "train")
-    folder.read(tmp_path / "set", 16)
-    assert "of 60 test images are copies of images of train." in capsys.readouterr().err
+    shutil.copytree(images, tmp_path / "set" / "train")
+    (tmp_path / "set" / "train" / "cats" / "notes.gif").write_bytes(b"GIF")
+    (images / "cats" / "2.jpg").write_bytes((images / "dogs" / "2.jpg").read_bytes())
+    (images / "cats").rename(images / "Dogs")
+    passed, copies = "passed over: 1 of the ending .gif.", "60 images lie in two splits or more, byte for byte."
+    twins, both = "'Dogs' is the name of two classes but for", "1 images lie in two classes or more, byte for byte."
+    for folder, sentences in ((tmp_path / "set", (passed, copies)), (images, (twins, both))):
+        notebook.require([notebook.study("start_here", "smoke", data=str(folder))] * 2, Store(tmp_path / "store"))
+        said = capsys.readouterr().err
+        assert [said.count(f"repro: {folder}: {sentence}") for sentence in sentences] == [1, 1], said
 
 
 def test_a_class_is_never_without_an_image_to_train_on(images, capsys):
@@ -532,7 +571,7 @@ def test_a_class_is_never_without_an_image_to_train_on(images, capsys):
     parts = tree.divide(tree.find(images).files[""])
     assert {n for _, n in parts["train"]} == set(range(42))
     assert sum(map(len, parts.values())) == 100
-    folder.read(images, 16)
+    folder.tell(images)
     assert "test has no image of the class 'rare0' and 39 more" in capsys.readouterr().err
 
 
@@ -580,6 +619,7 @@ def test_a_folder_is_checked_before_a_night_of_measuring(images, capsys):
         "cats/8.jpg cannot be read (",
         "1 images lie in two classes or more, byte for byte", "test images look like an image of train",
         "shorter side: 36 to 48 pixels", "modes: 81 RGB", "1 images carry an EXIF orientation",
+        "train images as 32 x 32 pixels, of each the middle square, in memory; resnet18, 50 epochs in batches of 256",
     ):  # fmt: skip
         assert part in said, said
     assert said.count("cannot be read (") == 2
@@ -594,11 +634,19 @@ def test_a_folder_is_checked_before_a_night_of_measuring(images, capsys):
         with_truncated_jpeg, with_text_for_an_image, with_an_empty_image, with_an_empty_class, with_one_class,
         with_no_class, with_test_alone, with_a_test_class_that_train_lacks, with_too_few_images,
         with_a_folder_beside_train, with_two_folders_of_one_meaning, with_splits_inside_of_classes,
-        with_a_test_of_loose_images,
+        with_a_test_of_loose_images, with_loose_images_in_splits, with_splits_of_other_names,
+        with_a_folder_that_cannot_be_listed, with_floats_for_pixels,
     ],
 )  # fmt: skip
-def test_a_broken_folder_of_images(said, images, tmp_path, damage):
-    part = damage(images)
+def test_a_broken_folder_of_images(said, images, tmp_path, damage, monkeypatch):
+    part, scandir = damage(images), os.scandir
+
+    def listed(path="."):
+        if str(path).endswith("dogs/more"):  # root may list what nobody else may
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
     before = snapshot(images)
     words = ("measure", "start_here", *SMOKE, "--seeds", 1, "--store", tmp_path / "store", "--data", images)
     assert part in said(*words)

@@ -57,4 +57,7 @@ def test_a_given_commit_wins_over_git(monkeypatch):
     monkeypatch.setenv("REPRO_COMMIT", "0123456789ab")
     assert provenance.commit.__wrapped__() == "0123456789ab"
     monkeypatch.delenv("REPRO_COMMIT")
-    assert provenance.commit.__wrapped__() != "0123456789ab"
+    before = provenance.commit.__wrapped__()
+    assert before != "0123456789ab"
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as in a checkout that is another user's
+    assert provenance.commit.__wrapped__() == before

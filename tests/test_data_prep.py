@@ -461,28 +461,28 @@ def test_preparing_that_is_stopped_between_splits_or_at_a_checksum_goes_on_and_i
     data.require("mine")
 
 
-def test_a_set_that_is_older_than_its_folder_is_told(run, tmp_path, monkeypatch, capsys):
-    """The same number of files with other pixels; prepared again, it is quiet."""
+def test_a_set_whose_folder_has_changed_is_told(run, tmp_path, monkeypatch, capsys):
+    """The same number of files with other pixels, also from an older archive; prepared again, it is quiet."""
     source = tmp_path / "source"
     for part, count in (("train", 4), ("test", 2)):
         class_tree(source / part, "ab", count)
     monkeypatch.setenv("REPRO_DATA", str(tmp_path / "data"))
 
     def told() -> str:
-        prepared._tell_older.cache_clear()
+        prepared._tell_changed.cache_clear()
         capsys.readouterr()
         prepared.load("source", 16)
         return capsys.readouterr().err
 
     assert run("class_folder.py")[0] == 0
     assert told() == ""
-    path = next((source / "train").rglob("*.jpg"))
-    picture(path, 9)
-    os.utime(path, (path.stat().st_mtime + 9,) * 2)
-    assert f"source is older than 1 images of {source}, from which it was prepared: prepare it again." in told()
-    os.utime(path)
-    assert run("class_folder.py")[0] == 0
-    assert told() == ""
+    for part, seconds in (("train", 9), ("test", -9e5)):
+        path = next((source / part).rglob("*.jpg"))
+        picture(path, 9)
+        os.utime(path, (path.stat().st_mtime + seconds,) * 2)
+        assert f"The images of {source} have changed since" in told()
+        assert run("class_folder.py")[0] == 0
+        assert told() == ""
 
 
 def test_bad_options_and_folders_are_told_in_a_sentence(run, tmp_path):

@@ -206,6 +206,14 @@ def test_a_frame_has_a_row_a_run(store):
     assert frame([]).empty
 
 
+def test_a_run_without_a_number_that_another_seed_has_is_no_diverged_one():
+    whole, lacks = record(accuracy=50.0), record("b" * 16, seed=1)
+    with pytest.raises(ReproError, match="run bbbbbbbbbbbbbbbb lacks accuracy, which the same run of another seed has"):
+        frame([whole, lacks])
+    diverged = replace(lacks, metrics={"diverged": 1.0})
+    assert math.isnan(frame([whole, diverged])["accuracy"][1])
+
+
 def test_the_first_of_two_puts_stays(store):
     store.put(record(linear=1.0))
     store.put(record(linear=2.0))
@@ -273,6 +281,8 @@ BROKEN = {
     "no metrics": '{"format": 1, "key": "aaaaaaaaaaaaaaaa", "kind": "RunSpec", "spec": {}, "curves": {}, "provenance": {}}',
     "metrics no object": json.dumps({"format": 1, **{**vars(record()), "metrics": [1], "curves": {}}}),
     "null curves": json.dumps({"format": 1, **{**vars(record()), "metrics": {}, "curves": None}}),
+    "no spec": json.dumps({"format": 1, **{**vars(record()), "spec": {}, "curves": {}}}),
+    "a metric is a text": json.dumps({"format": 1, **{**vars(record()), "metrics": {"loss": "x"}, "curves": {}}}),
     "another run's": json.dumps({"format": 1, **{**vars(record("f" * 16)), "curves": {}}}),
 }
 

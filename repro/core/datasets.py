@@ -80,9 +80,10 @@ def records(name: str) -> dict[str, dict]:
 def record(path: Path) -> dict:
     """A record, or {} if it is missing or damaged."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        known = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
         return {}
+    return known if isinstance(known, dict) else {}
 
 
 def is_prepared(name: str) -> bool:

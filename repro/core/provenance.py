@@ -21,7 +21,8 @@ def commit() -> str:
     here = Path(__file__).parents[1]
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
+        line = ["git", "-c", "safe.directory=*", *words]  # the checkout may be another user's
+        return subprocess.run(line, cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
 
     try:
         return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".") else "")

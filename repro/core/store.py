@@ -266,8 +266,19 @@ def take_up(store: Store, path: Path, fits: Callable[[Record], bool] = lambda re
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row a run: key, kind, the spec's fields as `repro.core.spec.flatten` names them, the metrics, the curves (a dict),
-    and its provenance (data_title, hardware, device, wall_seconds, train_seconds, commit, versions, started)."""
-    rows = []
+    and its provenance (data_title, hardware, device, wall_seconds, train_seconds, commit, versions, started). Raises
+    ReproError for a run that lacks a number which the same run of another seed has, where NaN stands for one that
+    diverged."""
+    records, rows, cells = list(records), [], {}
+    for r in records:
+        cells.setdefault(json.dumps([r.kind, {**r.spec, "seed": 0}], sort_keys=True), []).append(r)
+    for runs in cells.values():
+        names = set().union(*(r.metrics for r in runs))
+        for r in (r for r in runs if not r.metrics.get("diverged") and names - r.metrics.keys()):
+            raise ReproError(
+                f"The stored run {r.key} lacks {min(names - r.metrics.keys())}, which the same run of another seed has, as "
+                "one of an older version may: delete its folder in the store and measure again."
+            )
     for r in records:
         row = {"key": r.key, "kind": r.kind, **flatten(r.spec), "curves": r.curves}
         row |= {k: v for k, v in r.provenance.items() if k != "profile"}
@@ -296,10 +307,12 @@ def _parse(document: Any, where: str) -> Record:
         fields = {k: document[k] for k in ("key", "kind", "spec", "metrics", "curves", "provenance")}
     except KeyError:
         raise ValueError(where) from None
-    if not all(isinstance(fields[k], str if k in ("key", "kind") else dict) for k in fields):
+    if not all(isinstance(fields[k], str if k in ("key", "kind") else dict) for k in fields) or not fields["spec"]:
         raise ValueError(where)
     for name in ("metrics", "curves"):
         fields[name] = _none_to_nan(fields[name])
+    if not all(isinstance(value, (int, float)) for value in fields["metrics"].values()):
+        raise ValueError(where)
     return Record(**fields)
 
 

@@ -145,6 +145,13 @@ def require(name: str) -> None:
         )
 
 
+def tell(name: str) -> None:
+    """Say once what a reader should know of a folder of images before it is measured on."""
+    own = root() / name if name in DATASETS else Path(name)
+    if own.is_dir() and not datasets.is_prepared(name) and not datasets.is_coco(own):
+        folder.tell(own)
+
+
 def subset(split: Split, fraction: float, seed: int, draw: int = 2) -> Tensor:
     """Indices of a class-balanced share of a split, (n,) int64, sorted; smaller shares of one seed and draw are inside
     larger ones."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from repro.core.profiles import base, profile
 from repro.data import folder, tree
 from repro.errors import ReproError
 from repro.loader.pictures import readable, rgb
@@ -23,13 +23,12 @@ ORIENTATION = 0x0112  # the EXIF tag
 
 @dataclass(frozen=True)
 class Seen:
-    """One file: its size in pixels and mode, whether its EXIF data turn it, the hash of its bytes, its thumbnail (256,)
-    of zero mean and length one; or why it cannot be read."""
+    """One file: its size in pixels and mode, whether its EXIF data turn it, its thumbnail (256,) of zero mean and length
+    one; or why it cannot be read."""
 
     size: tuple[int, int] = (0, 0)
     mode: str = ""
     turned: bool = False
-    digest: bytes = b""
     thumbnail: np.ndarray | None = None
     broken: str = ""
 
@@ -47,13 +46,13 @@ def lines(path: Path) -> list[str]:
         counts = Counter(number for _, number in group)
         extent = f", {min(counts.values())} to {max(counts.values())} a class" if counts else ""
         out.append(f"{split}: {len(group)} images {where}{extent}")
-    out += folder.remarks(layout, parts)
+    out += folder.remarks(path, layout, parts)
     items = [(split, p, number) for split, group in parts.items() for p, number in group]
     with ThreadPoolExecutor(4) as pool:
         seen = list(pool.map(lambda item: look(item[1]), items))
     broken = [s.broken for s in seen if s.broken]
     whole = [(item, s) for item, s in zip(items, seen) if not s.broken]
-    return [*out, *broken, *_pictures([s for _, s in whole]), *_copies(whole)]
+    return [*out, *broken, *_pictures([s for _, s in whole]), *_alike(whole), *_plans(path, len(parts["train"]))]
 
 
 def _origin(layout: tree.Layout, split: str) -> str:
@@ -71,12 +70,11 @@ def look(path: Path) -> Seen:
             size, mode = image.size, image.mode
             turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
             small = rgb(image).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-            digest = hashlib.sha256(path.read_bytes()).digest()
     except ReproError as e:
         return Seen(broken=str(e))
     thumbnail = np.asarray(small, np.float32).ravel()
     thumbnail -= thumbnail.mean()
-    return Seen(size, mode, turned, digest, thumbnail / max(float(np.linalg.norm(thumbnail)), 1e-6))
+    return Seen(size, mode, turned, thumbnail / max(float(np.linalg.norm(thumbnail)), 1e-6))
 
 
 def _pictures(seen: list[Seen]) -> list[str]:
@@ -91,15 +89,8 @@ def _pictures(seen: list[Seen]) -> list[str]:
     return out
 
 
-def _copies(whole: list[tuple[tuple[str, Path, int], Seen]]) -> list[str]:
-    """Sentences on exact copies in two splits or in two classes, and on test images that look like one of train."""
-    same = defaultdict(list)
-    for (split, _, number), s in whole:
-        same[s.digest].append((split, number))
-    across = sum(len({split for split, _ in g}) > 1 for g in same.values())
-    classes = sum(len({number for _, number in g}) > 1 for g in same.values())
-    out = [f"{across} images lie in two splits or more, byte for byte"] * bool(across)
-    out += [f"{classes} images lie in two classes or more, byte for byte"] * bool(classes)
+def _alike(whole: list[tuple[tuple[str, Path, int], Seen]]) -> list[str]:
+    """A sentence on test images that look like one of train."""
     known = [s for (split, _, _), s in whole if split == "train"]
     asked = [s for (split, _, _), s in whole if split == "test" and np.any(s.thumbnail)]
     if known and asked:
@@ -109,5 +100,19 @@ def _copies(whole: list[tuple[tuple[str, Path, int], Seen]]) -> list[str]:
             near = np.stack([s.thumbnail for s in asked[start : start + 256]]) @ bank.T
             alike += int((near.max(1) > ALIKE).sum())
         if alike:
-            out.append(f"{alike} of {len(asked)} test images look like an image of train (exact copies included)")
+            return [f"{alike} of {len(asked)} test images look like an image of train (exact copies included)"]
+    return []
+
+
+def _plans(path: Path, count: int) -> list[str]:
+    """What the profiles make of a folder that has `count` images to train on."""
+    out = []
+    for name in ("quick", "cpu", "gpu"):
+        spec = base(profile(name, data=str(path)))
+        used, side = min(count, dict(spec.data.options).get("images", count)), spec.data.size
+        steps = used // spec.batch_size * spec.epochs
+        out.append(
+            f"{name}: {used} of {count} train images as {side} x {side} pixels, of each the middle square, in memory; "
+            f"{spec.backbone}, {spec.epochs} epochs in batches of {spec.batch_size}, {steps} steps a run"
+        )
     return out

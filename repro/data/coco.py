@@ -31,6 +31,7 @@ from repro.core.datasets import root
 from repro.core.io import disk_error
 from repro.data import scenes
 from repro.errors import ReproError
+from repro.loader.pictures import readable, rgb
 
 KINDS = {"mask": "instances", "keypoint": "person_keypoints"}  # the files' names, as COCO has them
 SPLITS = ("train", "val")
@@ -66,11 +67,8 @@ class Annotated:
         """An image (H, W, 3) uint8. Raises ReproError for one that is broken or not of the size it is said to be."""
         entry = self.images[number]
         path = self.folder / entry["file_name"]
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB")).copy()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-            raise ReproError(f"The image {path} cannot be read ({e}): replace it.") from e
+        with readable(path), Image.open(path) as image:
+            pixels = np.asarray(rgb(image)).copy()
         if pixels.shape[:2] != (entry["height"], entry["width"]):
             raise ReproError(
                 f"The image {path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, but {self.file.name} says "

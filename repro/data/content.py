@@ -20,10 +20,26 @@ SETTLED = 2e9  # nanoseconds after which a file that changes again shows it in i
 
 def fingerprint(name: str) -> str:
     """16 hex digits for the images of a folder or a prepared set, with their classes and splits; "" for embedded sets and
-    for what is not there. Files whose size and times are as before are not read again."""
+    for what is not there."""
     files = _files(name)
     if not files:
         return ""
+    manifest = "".join(sorted(f"{hashed} {of}\n" for of, hashed in zip(files, _hashed(name, files))))
+    identity = hashlib.sha256(manifest.encode()).hexdigest()[:16]
+    if not _kept(f"{identity}.txt").exists():
+        with contextlib.suppress(ReproError):
+            write_atomic(_kept(f"{identity}.txt"), manifest)
+    return identity
+
+
+def hashes(folder: Path) -> dict[Path, str]:
+    """The hash of each image of a folder."""
+    files = _files(str(folder))
+    return dict(zip(files.values(), _hashed(str(folder), files)))
+
+
+def _hashed(name: str, files: dict[str, Path | str]) -> list[str]:
+    """The hash of each file. Those whose size and times are as before are not read again."""
     cache = _kept(hashlib.sha256(os.fsencode(datasets.root() / name)).hexdigest()[:16] + ".json")
     known, now, began = datasets.record(cache), {}, time.time_ns()
 
@@ -46,14 +62,11 @@ def fingerprint(name: str) -> str:
         return hashed
 
     with ThreadPoolExecutor(4) as pool:
-        manifest = "".join(sorted(f"{hashed} {of}\n" for of, hashed in zip(files, pool.map(digest, files.items()))))
-    identity = hashlib.sha256(manifest.encode()).hexdigest()[:16]
-    with contextlib.suppress(ReproError):  # where nothing can be written it only takes longer
-        if now != known:
+        out = list(pool.map(digest, files.items()))
+    if now != known:
+        with contextlib.suppress(ReproError):  # where nothing can be written it only takes longer
             write_atomic(cache, json.dumps(now))
-        if not _kept(f"{identity}.txt").exists():
-            write_atomic(_kept(f"{identity}.txt"), manifest)
-    return identity
+    return out
 
 
 def changed(before: str, now: str) -> str:
@@ -89,6 +102,8 @@ def _files(name: str) -> dict[str, Path | str]:
     if not folder.is_dir():
         return {}
     layout = tree.find(folder)
-    return {
-        f"{split}:{tree.shown(path.relative_to(folder))}": path for split, g in layout.files.items() for path, _ in g
+    return {  # names that are not UTF-8 differ by their bytes
+        f"{split}:{os.fsencode(path.relative_to(folder)).decode(errors='backslashreplace')}": path
+        for split, group in layout.files.items()
+        for path, _ in group
     }

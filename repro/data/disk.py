@@ -20,9 +20,9 @@ from repro import data
 from repro.core import places
 from repro.core.io import disk_error, write_atomic
 from repro.cores import cores
-from repro.errors import ReproError
 from repro.loader import beton
 from repro.loader.loader import Images, Loader, ramp
+from repro.loader.pictures import readable
 from repro.views.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -109,8 +109,10 @@ def unpacked(file: Path) -> list[Path]:
             png = io.BytesIO()
             Image.fromarray(np.asarray(part).reshape(content.heights[i], content.widths[i], 3)).save(png, "PNG")
             part = png.getvalue()
-        elif Image.open(io.BytesIO(part)).size != (content.widths[i], content.heights[i]):
-            raise ReproError(f"Sample {i} of {file} is not of the size that the file's table says: prepare it again.")
+        else:
+            with readable(f"{file}, sample {i}"), Image.open(io.BytesIO(part)) as image:
+                if image.size != (content.widths[i], content.heights[i]):
+                    raise ValueError("it is not of the size that the file's table says")
         write_atomic(path, bytes(part))
     write_atomic(done, f"{len(out)}\n")
     return out

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import functools
 import sys
+import unicodedata
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from repro.core.datasets import SPLITS
-from repro.data import tree
+from repro.data import content, tree
 from repro.errors import ReproError
 from repro.loader.pictures import readable, rgb
 
@@ -66,10 +68,6 @@ def read(path: Path, size: int, limit: int = 0) -> tuple[list[tuple[Tensor, Tens
         groups = [_balanced(group, count) for group, count in zip(groups, (limit, limit // 2, limit // 2))]
     with ThreadPoolExecutor(4) as pool:
         read = [(_images(group, size, pool), torch.tensor([c for _, c in group])) for group in groups]
-    known = {image.numpy().tobytes() for image in read[0][0]}
-    copies = sum(image.numpy().tobytes() in known for image in read[2][0])
-    also = [f"{copies} of {len(read[2][0])} test images are copies of images of train"] if copies else []
-    _tell(tree.shown(path), (*remarks(layout, parts), *also))
     return read, [tree.shown(name) for name in layout.classes]
 
 
@@ -83,8 +81,9 @@ def splits(layout: tree.Layout) -> dict[str, list[tuple[Path, int]]]:
     return {**tree.divide(layout.files["train"], held=0.1), "test": layout.files[last]}
 
 
-def remarks(layout: tree.Layout, parts: dict[str, list[tuple[Path, int]]]) -> list[str]:
-    """What a reader should know before a night of measuring, a sentence each."""
+def remarks(path: Path, layout: tree.Layout, parts: dict[str, list[tuple[Path, int]]]) -> list[str]:
+    """What a reader should know of a folder before a night of measuring, a sentence each: what was passed over, classes
+    that a split lacks or that are written in two ways, exact copies."""
     out = []
     if layout.passed:
         out.append(f"passed over: {tree.said(layout.passed)}")
@@ -94,13 +93,26 @@ def remarks(layout: tree.Layout, parts: dict[str, list[tuple[Path, int]]]) -> li
         if lacking:
             more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
             out.append(f"{split} has no image of the class {tree.shown(lacking[0])!r}{more}")
+    written = {unicodedata.normalize("NFKC", name).casefold(): name for name in layout.classes}
+    if len(written) < len(layout.classes):
+        twin = next(n for n in layout.classes if n not in written.values())
+        out.append(f"{tree.shown(twin)!r} is the name of two classes but for how it is written")
+    known, same = content.hashes(path), defaultdict(set)
+    for split, group in parts.items():
+        for image, number in group:
+            same[known[image]].add((split, number))
+    for where, place in (("splits", 0), ("classes", 1)):
+        if count := sum(len({at[place] for at in found}) > 1 for found in same.values()):
+            out.append(f"{count} images lie in two {where} or more, byte for byte")
     return out
 
 
 @functools.cache
-def _tell(path: str, sentences: tuple[str, ...]) -> None:
-    for sentence in sentences:
-        print(f"repro: {path}: {sentence}.", file=sys.stderr, flush=True)
+def tell(path: Path) -> None:
+    """Say `remarks` once."""
+    layout = tree.find(path)
+    for sentence in remarks(path, layout, splits(layout)):
+        print(f"repro: {tree.shown(path)}: {sentence}.", file=sys.stderr, flush=True)
 
 
 def _balanced(group: list[tuple[Path, int]], count: int) -> list[tuple[Path, int]]:

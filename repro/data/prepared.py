@@ -84,7 +84,7 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
             "images with data_prep/class_folder.py, or another script in data_prep/."
         )
     files = {split: beton.read(folder / f"{split}.beton") for split in there}
-    _tell_older(folder, there["train"].get("source", ""))
+    _tell_changed(folder, there["train"].get("source", ""), there["train"].get("state", ""))
     parts = {
         split: (_images(file, size), {task: torch.from_numpy(values) for task, values in file.labels.items()})
         for split, file in files.items()
@@ -102,14 +102,10 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
 
 
 @functools.cache
-def _tell_older(folder: Path, source: str) -> None:
-    """Say where images that a set was prepared from are newer than it."""
-    there = tree.images(Path(source)) if source else []
-    made = max(file.stat().st_mtime for file in folder.glob("*.beton"))
-    if newer := sum(p.stat().st_mtime > made for p in there):
-        said = (
-            f"repro: {folder} is older than {newer} images of {source}, from which it was prepared: prepare it again."
-        )
+def _tell_changed(folder: Path, source: str, state: str) -> None:
+    """Say where the images that a set was prepared from are others now."""
+    if state and Path(source).is_dir() and tree.state(Path(source)) != state:
+        said = f"repro: The images of {source} have changed since {folder} was made of them: prepare it again."
         print(said, file=sys.stderr, flush=True)
 
 

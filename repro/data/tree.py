@@ -15,9 +15,11 @@ from pathlib import Path
 
 from repro.core.datasets import SPLITS
 from repro.errors import ReproError
+from repro.loader.pictures import shown as shown
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"}
-NAMES = {"training": "train", "valid": "val", "validation": "val", "validate": "val", "dev": "val", "testing": "test"}
+NAMES = {"training": "train", "trainval": "train", "testing": "test"}
+NAMES |= dict.fromkeys(("valid", "validation", "validate", "dev"), "val")
 SYSTEM = {"__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information", "#recycle", "thumbs.db"}
 SYSTEM |= {"desktop.ini"}
 
@@ -86,12 +88,13 @@ def labelled(
 
 
 def images(folder: Path, passed: Counter | None = None) -> list[Path]:
-    """All images below a folder, sorted; links are followed, each folder once."""
-    out, seen = [], set()
+    """All images below a folder, sorted; links are followed, each folder once, and none back to what holds the folder."""
+    out, seen = [], set(map(str, Path(os.path.realpath(folder)).parents))
     passed = Counter() if passed is None else passed
-    for here, below, files in os.walk(folder, followlinks=True):
+    for here, below, files in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(here)
         if real in seen:
+            passed["links to folders that were seen"] += 1
             below.clear()
             continue
         seen.add(real)
@@ -111,9 +114,30 @@ def images(folder: Path, passed: Counter | None = None) -> list[Path]:
     return sorted(out)
 
 
+def state(folder: Path) -> str:
+    """16 hex digits that are others when an image below a folder came, went, or was changed or replaced."""
+    each = ((p, p.stat()) for p in images(folder))
+    said = "".join(f"{p.relative_to(folder)} {s.st_size} {s.st_mtime_ns}\n" for p, s in each)
+    return hashlib.sha256(os.fsencode(said)).hexdigest()[:16]
+
+
 def folders(path: Path) -> list[str]:
     """The names of the folders in a folder, sorted, without hidden and system ones."""
-    return sorted(p.name for p in path.iterdir() if p.is_dir() and not is_system(p.name))
+    return sorted(p.name for p in _entries(path) if p.is_dir() and not is_system(p.name))
+
+
+def _entries(path: Path) -> list[Path]:
+    try:
+        return list(path.iterdir())
+    except OSError as e:
+        return _refuse(e)
+
+
+def _refuse(e: OSError) -> list[Path]:
+    """[] for a folder that is not there; a folder that cannot be listed would be counted as empty."""
+    if isinstance(e, (FileNotFoundError, NotADirectoryError)):
+        return []
+    raise ReproError(f"The folder {shown(e.filename)} cannot be read ({e.strerror}): check its permissions.") from e
 
 
 def is_system(name: str) -> bool:
@@ -157,19 +181,25 @@ def _splits(path: Path) -> dict[str, Path]:
 
 
 def _not_splits_inside(path: Path, names: list[str]) -> None:
-    """Raise ReproError where each class folder holds only folders, with the same names in each."""
-    inner = {tuple(folders(path / name)) for name in names if not _holds_images(path / name)}
-    alike = len(inner) == 1 and len(names) > 1 and not any(_holds_images(path / n) for n in names)
-    same = next(iter(inner), ()) if alike else ()
-    if len(same) > 1:
+    """Raise ReproError where the class folders' names look like splits', or all hold only folders, with names that are in
+    each."""
+    words = [next(filter(None, map(split_of, re.split("[^a-z]+", name.lower()))), "") for name in names]
+    if len({split_of(name) for name in names} - {""}) > 1 or (all(words) and len(set(words)) > 1):
         raise ReproError(
-            f"The folders of {shown(path)} hold only the folders {', '.join(map(shown, same[:3]))}, the same in each, so "
-            "that either could be the classes: give train/ and test/ with the class folders inside."
+            f"{shown(path)} holds {shown(names[0])}/ and {shown(names[1])}/, whose names are of splits and not of classes: "
+            "give train/ and test/, with one sub-folder a class in each."
+        )
+    inner = [set(folders(path / name)) for name in names]
+    same = sorted(set.intersection(*inner))
+    if len(same) > 1 and not any(_holds_images(path / name) for name in names):
+        raise ReproError(
+            f"The folders of {shown(path)} hold only folders, {', '.join(map(shown, same[:3]))} in each of them, so that "
+            "either could be the classes: give train/ and test/ with the class folders inside."
         )
 
 
 def _holds_images(path: Path) -> bool:
-    return any(p.suffix.lower() in SUFFIXES and not is_system(p.name) and p.is_file() for p in path.iterdir())
+    return any(p.suffix.lower() in SUFFIXES and not is_system(p.name) and p.is_file() for p in _entries(path))
 
 
 def divide(files: Iterable[tuple[Path, int]], held: float = 0.0) -> dict[str, list[tuple[Path, int]]]:
@@ -198,11 +228,6 @@ def share(path: Path) -> float:
     """A number in [0, 1) from a file's class and name."""
     digest = hashlib.sha256(os.fsencode(f"{path.parent.name}/{path.name}")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
-
-
-def shown(name: str | Path) -> str:
-    """A name as it can be printed, also where it is not UTF-8."""
-    return os.fsencode(name).decode(errors="replace")
 
 
 def said(passed: Counter) -> str:

@@ -238,15 +238,16 @@ def take_up(where: store.Store, study: Study) -> None:
 
 
 def require(studies: list[Study], where: store.Store) -> None:
-    """Raise ReproError for data that a run needs which is not stored, before any is measured."""
-    from repro.data import require as there
+    """Raise ReproError for data that a run needs which is not stored, and say what is odd of them, before any is measured."""
+    from repro import data
 
     names = set()
     for study in studies:
         take_up(where, study)
         names |= {name for k, s in study.specs.items() if k not in where for name in sweep.data_names(s)}
     for name in sorted(names):
-        there(name)
+        data.require(name)
+        data.tell(name)
 
 
 def whole(study: Study, runs: pd.DataFrame, claim: Claim) -> Study:
