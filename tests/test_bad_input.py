@@ -255,7 +255,7 @@ def test_an_odd_machine_measures(tmp_path):
     for command in (("-c", script), ("-m", "repro")):
         end = subprocess.run(
             [sys.executable, *command, *words],
-            cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **odd},
+            cwd=ROOT, capture_output=True, text=True, check=False, timeout=900, env={**os.environ, **odd},
         )  # fmt: skip
         assert "5 of 5 runs stored in" in end.stdout, end.stderr
         assert "Traceback" not in end.stderr
