@@ -37,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     is spent and runs are left, 130 at Ctrl-C or SIGTERM, by which clusters stop a job."""
     if argv is None and locale.getpreferredencoding(False).lower() != "utf-8":  # files and kernels are in UTF-8
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    if argv is None:
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # a daemon's
+                setattr(sys, name, open(os.devnull, "w"))
+        sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may be none in UTF-8
     try:
         with stopping.sigterm_as_ctrl_c():
             try:

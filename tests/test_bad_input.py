@@ -245,13 +245,14 @@ def test_missing_data_are_named_before_anything_is_measured(said, monkeypatch, t
 
 
 def test_an_odd_machine_measures(tmp_path):
-    """A folder of temporary files whose name is too long for sockets, no locks, no affinity, another encoding than UTF-8."""
+    """A folder of temporary files whose name is too long for sockets, no locks, no affinity, no standard error, another
+    encoding than UTF-8, and a store whose name is in none."""
     long = tmp_path / ("a" * 90)
     long.mkdir()
-    script = "import os, sys, runpy; sys.modules['fcntl'] = None; del os.sched_getaffinity; "
+    script = "import os, sys, runpy; sys.modules['fcntl'] = sys.stderr = None; del os.sched_getaffinity; "
     script += "runpy.run_module('repro', run_name='__main__')"
     odd = {"TMPDIR": str(long), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    words = ("measure", "start_here", "--profile", "smoke", "--workers", "2", "--store", str(tmp_path / "store"))
+    words = ("measure", "start_here", "--profile", "smoke", "--workers", "2", "--store", str(tmp_path / "st\udcff"))
     for command in (("-c", script), ("-m", "repro")):
         end = subprocess.run(
             [sys.executable, *command, *words],

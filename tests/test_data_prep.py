@@ -423,8 +423,27 @@ def test_files_of_ffcv_and_a_train_split_alone_are_one_sentence(tmp_path, monkey
         data.load("mine", 32)
     shutil.copy(tmp_path / "mine" / "train.beton", tmp_path / "mine" / "test.beton")
     (tmp_path / "mine" / "train.json").unlink()
-    with pytest.raises(ReproError, match=r"without a record of their classes \(train.json\), as FFCV writes them"):
+    with pytest.raises(ReproError, match="without a whole record of their classes"):
         data.load("mine", 32)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        None, [], {"classes": None}, {"classes": ["a"]}, {"classes": {"label": ["a"]}}, {"classes": {"colour": ["a"]}},
+        {"images": "6"}, {"sha256": 3}, {"splits": None}, {"title": 3},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_damaged_or_foreign_record_is_one_sentence(tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    prepare(tmp_path / "mine", items(tmp_path / "in"))
+    about = tmp_path / "mine" / "train.json"
+    shutil.copy(tmp_path / "mine" / "train.beton", tmp_path / "mine" / "test.beton")
+    about.write_text(json.dumps({**json.loads(about.read_text()), **damage} if damage else damage))
+    with pytest.raises(ReproError, match=r"a whole record of their classes|labels of other classes than train.json"):
+        data.load("mine", 32)
+    assert prepared.table()
 
 
 def test_preparing_that_is_stopped_between_splits_or_at_a_checksum_goes_on_and_is_not_whole(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from typing import Any
 
 import pandas as pd
 
-from repro.core import io
+from repro.core import datasets, io
 from repro.core.spec import flatten
 from repro.errors import ReproError
 
@@ -216,10 +216,7 @@ class Store:
 
     def signs(self, key: str) -> dict[str, Any]:
         """The last sign of life of a run that is being measured, or was; {} if there is none."""
-        try:
-            return json.loads((self.root / f".work-{key}" / "now.json").read_text())
-        except (OSError, ValueError):
-            return {}
+        return datasets.record(self.root / f".work-{key}" / "now.json")
 
 
 @functools.cache

@@ -110,9 +110,9 @@ def _plans(path: Path, count: int) -> list[str]:
     for name in ("quick", "cpu", "gpu"):
         spec = base(profile(name, data=str(path)))
         used, side = min(count, dict(spec.data.options).get("images", count)), spec.data.size
-        steps = used // spec.batch_size * spec.epochs
+        steps = f"{n} steps a run" if (n := used // spec.batch_size * spec.epochs) else "which is too few to train on"
         out.append(
             f"{name}: {used} of {count} train images as {side} x {side} pixels, of each the middle square, in memory; "
-            f"{spec.backbone}, {spec.epochs} epochs in batches of {spec.batch_size}, {steps} steps a run"
+            f"{spec.backbone}, {spec.epochs} epochs in batches of {spec.batch_size}, {steps}"
         )
     return out

@@ -80,10 +80,16 @@ def load(name: str, size: int = 0) -> tuple[list[tuple[Images, dict[str, Tensor]
         raise ReproError(f"{folder} holds no prepared {what}: prepare them with {how}, which goes on where it stopped.")
     if "classes" not in there["train"]:  # FFCV's own files have none, and do not say what their numbers mean
         raise ReproError(
-            f"{folder} holds .beton files without a record of their classes (train.json), as FFCV writes them: prepare the "
+            f"{folder} holds .beton files without a whole record of their classes (train.json; FFCV writes none): prepare the "
             "images with data_prep/class_folder.py, or another script in data_prep/."
         )
     files = {split: beton.read(folder / f"{split}.beton") for split in there}
+    for file in files.values():
+        for task, names in there["train"]["classes"].items():
+            if task not in file.labels or file.labels[task].max(initial=-1) >= len(names):
+                raise ReproError(
+                    f"{file.path} has labels of other classes than train.json says: prepare the set again."
+                )
     _tell_changed(folder, there["train"].get("source", ""), there["train"].get("state", ""))
     parts = {
         split: (_images(file, size), {task: torch.from_numpy(values) for task, values in file.labels.items()})
