@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:  # a daemon's
-                setattr(sys, name, open(os.devnull, "w"))
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may be none in UTF-8
     try:
         with stopping.sigterm_as_ctrl_c():

@@ -252,7 +252,16 @@ def test_an_odd_machine_measures(tmp_path):
     script = "import os, sys, runpy; sys.modules['fcntl'] = sys.stderr = None; del os.sched_getaffinity; "
     script += "runpy.run_module('repro', run_name='__main__')"
     odd = {"TMPDIR": str(long), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    words = ("measure", "start_here", "--profile", "smoke", "--workers", "2", "--store", str(tmp_path / "st\udcff"))
+    words = (
+        "measure",
+        "destroyed_pairs",
+        "--profile",
+        "smoke",
+        "--workers",
+        "2",
+        "--store",
+        str(tmp_path / "st\udcff"),
+    )
     for command in (("-c", script), ("-m", "repro")):
         end = subprocess.run(
             [sys.executable, *command, *words],
