@@ -45,6 +45,8 @@ def test_it_is_known_afterwards_and_written_once(tree, monkeypatch):
         assert "someone/companion" not in (tree / name).read_text()
     monkeypatch.setenv("GITHUB_REPOSITORY", "fork/of-it")
     assert places.address() == "fork/of-it"
+    (tree / "pyproject.toml").write_text("[project]\n")  # its notebooks install nothing in Colab
+    assert places.address() == ""
 
 
 def test_a_notebook_installs_the_repository_in_colab_and_nowhere_else(tree, monkeypatch, tmp_path):

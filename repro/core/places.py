@@ -25,11 +25,12 @@ def given(path: str | Path) -> Path:
 
 
 def address() -> str:
-    """OWNER/NAME on GitHub: of the workflow that this runs in, else of pyproject.toml (`.ci/address.py` writes it); "" where
-    there is none."""
+    """OWNER/NAME on GitHub, of the workflow that this runs in, else of pyproject.toml; "" where `.ci/address.py` has not
+    written it there, and into the notebooks."""
     about = root() / "pyproject.toml"
     urls = tomllib.loads(about.read_text()).get("project", {}).get("urls", {}) if about.is_file() else {}
-    return os.environ.get("GITHUB_REPOSITORY") or urls.get("Repository", "").removeprefix("https://github.com/")
+    known = urls.get("Repository", "").removeprefix("https://github.com/")
+    return known and os.environ.get("GITHUB_REPOSITORY", known)
 
 
 def short_sockets() -> None:
