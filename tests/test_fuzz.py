@@ -20,7 +20,7 @@ from repro.pages import execute
 from repro.ssl import checkpoint
 from repro.views.recipe import preset
 
-TRIES = 125  # of each of the four
+TRIES = 126  # of each of the four
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
