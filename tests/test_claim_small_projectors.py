@@ -281,4 +281,7 @@ def test_several_sets_are_judged_each_and_drawn_by_the_first():
     assert len(found.parts) == sum(len(v.parts) for v in alone)
     assert found.parts[0].name.startswith("cifar10: ")
     drawn = study.claims[0].draw(frame)
-    assert drawn.alt.startswith("cifar10 alone; the parameter `data` draws the stored runs of stl10 and imagenet100.")
+    assert drawn.alt.startswith("Drawn is cifar10; these words, the table and the verdict are also of stl10 and image")
+    assert " stl10: a: test accuracy" in drawn.alt
+    assert len(drawn.table) == len(frame)
+    assert set(claim.failure(frame).index.get_level_values(0)) == set(claim.AUTHORED)

@@ -282,20 +282,23 @@ def test_two_tasks_train_a_run_together(slurm, tmp_path, monkeypatch):
     assert there.curves["loss"] == pytest.approx(here.curves["loss"], rel=1e-3)
 
 
-def test_sigterm_to_torchrun_ends_all_in_time(tmp_path):
-    """What is stopped in the middle of a run is in tests/test_ranks.py; here, that all end before torchrun kills them."""
+def test_sigterm_to_torchrun_writes_a_checkpoint_in_time(tmp_path):
+    """Before torchrun kills its ranks, after 30 seconds. That the run goes on from there is in tests/test_ranks.py."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "repro"]
     words += ["measure", "start_here", "--profile", "quick", "--store", str(tmp_path)]
     env = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=env)
     with process:
         # the first run waits for imports and compilers
-        while process.poll() is None and not list(tmp_path.glob("[!.]*/run.json")):
+        while process.poll() is None and not any(p.stat().st_size for p in tmp_path.glob(".work-*/epochs.jsonl")):
             time.sleep(0.1)
+        told = time.time()
         process.terminate()
         _, err = process.communicate(timeout=300)
     assert "repro: stopped; the same command goes on from here." in err, err
     assert "forcefully" not in err  # torchrun's word after 30 seconds
+    (checkpoint,) = tmp_path.glob(".work-*/checkpoint.pt")
+    assert checkpoint.stat().st_mtime > told
 
 
 def test_a_task_whose_minutes_are_spent_is_requeued(slurm, tmp_path):

@@ -280,8 +280,11 @@ def failure(frame: pd.DataFrame) -> pd.DataFrame:
     seeds, in log beta), low, high, predicted.
 
     Collapsed is a projector whose outputs span fewer directions than half of the smallest projector has. The
-    prediction takes one measured number, the largest projector's; NaN where the grid does not reach down to it.
+    prediction takes one measured number, the largest projector's; NaN where the grid does not reach down to it. Several
+    data sets' tables are one, with their titles in front.
     """
+    if len(parts := by_set(frame)) > 1:
+        return pd.concat({title: failure(rows) for title, rows in parts.items()})
     ranks, rows = by_dim(frame, "projection_rank"), []
     level = math.log(min(ranks) / 2)
     for d, got in ranks.items():
@@ -414,7 +417,7 @@ def each_set(judge: Callable[[pd.DataFrame], Verdict]) -> Callable[[pd.DataFrame
     """A judge of one data set's runs as one of several sets': it judges each, and their parts decide together."""
 
     def whole(frame: pd.DataFrame) -> Verdict:
-        found = {title: judge(part) for title, part in _by_set(frame).items()}
+        found = {title: judge(part) for title, part in by_set(frame).items()}
         first = next(iter(found.values()))
         if len(found) == 1:
             return first
@@ -433,21 +436,20 @@ def each_set(judge: Callable[[pd.DataFrame], Verdict]) -> Callable[[pd.DataFrame
 
 
 def first_set(draw: Callable[[pd.DataFrame], Drawing]) -> Callable[[pd.DataFrame], Drawing]:
-    """A figure of one data set's runs as one of several sets': of the first, which its words say."""
+    """A figure of one data set's runs as one of several sets': of the first, which its words say; its table has all runs."""
 
-    def first(frame: pd.DataFrame) -> Drawing:
-        parts = _by_set(frame)
-        drawn = draw(next(iter(parts.values())))
-        if len(parts) == 1:
-            return drawn
-        shown, *others = parts
-        rest = " and ".join(others)
-        return replace(drawn, alt=f"{shown} alone; the parameter `data` draws the stored runs of {rest}. {drawn.alt}")
+    def of_all(frame: pd.DataFrame) -> Drawing:
+        (shown, first), *others = drawn = [(title, draw(rows)) for title, rows in by_set(frame).items()]
+        if not others:
+            return first
+        words = f"Drawn is {shown}; these words, the table and the verdict are also of {' and '.join(t for t, _ in others)}."
+        table = pd.concat({title: d.table for title, d in drawn}, names=["data"]).reset_index("data")
+        return replace(first, table=table, alt=" ".join([words, *(f"{title}: {d.alt}" for title, d in drawn)]))
 
-    return first
+    return of_all
 
 
-def _by_set(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def by_set(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The runs by their data set's title, in the plan's order; frames of one set, or of none, as they are."""
     if "data" not in frame or frame["data"].nunique() < 2:
         return {"": frame}

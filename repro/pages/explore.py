@@ -284,7 +284,8 @@ def small_projectors(study: Study, runs: pd.DataFrame) -> Any:
     """Choose the projector's dimension and d x beta."""
     from repro.claims import small_projectors as claim
 
-    profile, frame = claim.sets(study.profile)[0], notebook.rows(study, runs, study.claims[0])
+    profile, rows = claim.sets(study.profile)[0], notebook.rows(study, runs, study.claims[0])
+    frame = next(iter(claim.by_set(rows).values()))
     trained = kit.trained(frame)
     dims = sorted(int(d) for d in trained["dim"].unique())
     products = sorted({float(f"{p:.3g}") for p in trained["dim"] * trained["beta"]} | {0.5, 2.0, 10.0})
@@ -309,10 +310,10 @@ def small_projectors(study: Study, runs: pd.DataFrame) -> Any:
 def multi_augmentation(study: Study, runs: pd.DataFrame) -> Any:
     """Choose views, share of the images and epochs; the star is among the ends of the stored runs by training time."""
     from repro.claims import multi_augmentation as claim
-    from repro.claims.small_projectors import authors_run, sets
+    from repro.claims.small_projectors import by_set, sets
 
-    profile, frame = sets(study.profile)[0], notebook.rows(study, runs, notebook.find(study, "C7"))
-    least, dim = claim.EPOCHS[profile.name], int(frame["dim"].max())
+    profile, rows = sets(study.profile)[0], notebook.rows(study, runs, notebook.find(study, "C7"))
+    frame, least = next(iter(by_set(rows).values())), claim.EPOCHS[profile.name]
     knobs = {
         "views": _slider(claim.VIEWS, claim.VIEWS[0], "views"),
         "share": _slider(claim.FRACTIONS, 1.0, "images"),
@@ -321,7 +322,7 @@ def multi_augmentation(study: Study, runs: pd.DataFrame) -> Any:
 
     return _among(
         study, runs, knobs,
-        lambda views, share, epochs: authors_run(profile, dim, claim.chosen_beta(views), views, epochs, share),
+        lambda views, share, epochs: claim.run_of(profile, claim.Cell(views, share, epochs // least)),
         lambda ax, **_: claim.draw_ends(ax, frame, claim.curves(frame)),
         lambda run, **_: claim.seconds(run.iloc[0])[-1], "Test error against training time at equal epochs",
         lambda run: 100 - _score(run),
