@@ -95,7 +95,7 @@ def test_controls_have_equal_compute():
         return len(s.recipe.views) * s.data.fraction * s.epochs
 
     def seen_by(*cells):
-        return {views_seen(claim._run(claim.sets(QUICK)[0], cell)) for cell in cells}
+        return {views_seen(claim.run_of(claim.sets(QUICK)[0], cell)) for cell in cells}
 
     assert seen_by(*claim.EQUAL_COMPUTE) == seen_by(Cell(2))
     assert len(claim.EQUAL_COMPUTE) == 2
