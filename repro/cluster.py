@@ -112,9 +112,7 @@ def submit(text: str, store: Path) -> str:
     """Keep a script beside the store's runs and hand it to sbatch; what sbatch says. Raises ReproError where there is no
     sbatch, or where it refuses."""
     if shutil.which("sbatch") is None:
-        raise ReproError(
-            "There is no sbatch on this machine: submit from a cluster's login node, or look at --dry-run."
-        )
+        raise ReproError("There is no sbatch on this machine: submit from a login node, or look at --dry-run.")
     folder = store / "slurm"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / time.strftime("%Y%m%d-%H%M%S.sh")

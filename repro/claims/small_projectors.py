@@ -279,9 +279,8 @@ def failure(frame: pd.DataFrame) -> pd.DataFrame:
     """The beta at which projections collapse, measured and as the linear model predicts it: dim, measured (the mean over
     seeds, in log beta), low, high, predicted.
 
-    Collapsed is a projector whose outputs span fewer directions than half of the smallest projector has. The
-    prediction takes one measured number, the largest projector's; NaN where the grid does not reach down to it. Several
-    data sets' tables are one, with their titles in front.
+    Collapsed is a projector whose outputs span fewer directions than half of the smallest one has. The prediction takes
+    one measured number, the largest projector's; NaN where the grid does not reach down to it. Several data sets: by title.
     """
     if len(parts := by_set(frame)) > 1:
         return pd.concat({title: failure(rows) for title, rows in parts.items()})

@@ -285,8 +285,7 @@ def small_projectors(study: Study, runs: pd.DataFrame) -> Any:
     from repro.claims import small_projectors as claim
 
     profile, rows = claim.sets(study.profile)[0], notebook.rows(study, runs, study.claims[0])
-    frame = next(iter(claim.by_set(rows).values()))
-    trained = kit.trained(frame)
+    trained = kit.trained(frame := next(iter(claim.by_set(rows).values())))
     dims = sorted(int(d) for d in trained["dim"].unique())
     products = sorted({float(f"{p:.3g}") for p in trained["dim"] * trained["beta"]} | {0.5, 2.0, 10.0})
     knobs = {
