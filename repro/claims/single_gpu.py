@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, batch_size, kit, registry
-from repro.claims.kit import Cells, Plan, column, drawing, floor_levels, page, read, tasks, verdict
+from repro.claims.kit import Cells, Plan, column, page, read, tasks, verdict
 from repro.core import datasets
 from repro.core.methods import BYOL, BarlowTwins, Method, SimCLR, VICReg
 from repro.core.profiles import Profile, base
@@ -213,55 +213,35 @@ def judge_methods(frame: pd.DataFrame) -> Verdict:
 
 
 def draw_grid(frame: pd.DataFrame, g: Grid) -> Drawing:
+    """The grid as a heat map with its best cell framed, and a line a level."""
     got, task, paper = cells(frame, g), tasks(frame)[0], registry.numbers(g.claim)
-    fig, (left, right) = figures.figure(1, 2, height=3.4, gridspec_kw={"width_ratios": (1.15, 1)})
-    _draw_map(left, frame, g)
-    rate = "learning rate (AdamW)" if g.optimiser == "adamw" else "base learning rate (LARS)"
-    left.set(xlabel=rate, ylabel=g.symbol)
-    kit.curves(frame, "lr", "level", "{:g}", xlabel=rate, ylabel=f"{task} accuracy (%)")(right)
-    right.tick_params(axis="x", labelsize=7)
-    figures.panel_labels((left, right), (f"{g.title}: mean over seeds", f"a line a {g.symbol}"))
-    best, broken = _best(got), int((np.isnan(got.test).any(0) & got.ran).sum())
-    floors = " and ".join(f"{k} {v:.1f} %" for k, v in floor_levels(frame).items())
-    levels, rates = got.levels
-    cell = paper["best"][g.parameter], paper["best"]["lr"]
-    inside = levels[0] <= cell[0] <= levels[-1] and rates[0] <= cell[1] <= rates[-1]
-    edge = "" if inside else ", beyond this grid and drawn at its edge"
-    crosses = f" {broken} cells diverged and show a cross." if broken else ""
-    drawn = drawing(
-        fig, frame, ["level", "lr", "epochs"],
-        f"Left: a heat map of {g.title}'s test accuracy on {task} over {g.symbol} and learning rate; the frame is our best "
-        f"cell on validation ({_named(g, got, best)}: {got.test.mean(0)[best]:.1f} %), the star the numbers of the "
-        f"paper's best cell on ImageNet ({g.symbol} {paper['best'][g.parameter]:g}, lr {paper['best']['lr']:g}: "
-        f"{paper['linear']:g} %){edge}; with the "
-        f"paper's {g.symbol}, or the nearest here, at its best rate {_regret(g, got):.1f} points are lost; the lines on the "
-        f"colour bar are the floors, {floors}. Right: the same against the "
-        f"learning rate, a line a {g.symbol}.{crosses}",
-        [column(frame, "val"), column(frame), "diverged"],
+    best, mean, rate = (
+        _best(got),
+        got.test.mean(0),
+        "learning rate (AdamW)" if g.optimiser == "adamw" else "learning rate",
+    )
+    cited = f"{g.symbol} {paper['best'][g.parameter]:g}, lr {paper['best']['lr']:g}"
+
+    def heat(ax) -> None:
+        table = pd.DataFrame(mean, *([f"{x:g}" for x in levels] for levels in got.levels))
+        figures.heat(ax, table, f"{task} accuracy (%)", got.ran, annot_kws={"fontsize": 8 if mean.size <= 20 else 6})
+        look = {"fill": False, "edgecolor": figures.PALETTE[1], "linewidth": 2.4, "clip_on": False, "zorder": 4}
+        ax.add_patch(Rectangle(best[::-1], 1, 1, **look))
+        ax.set(xlabel=rate, ylabel=g.symbol)
+
+    broken = int((np.isnan(got.test).any(0) & got.ran).sum())
+    drawn = page(
+        frame, ["level", "lr", "epochs"],
+        [heat, kit.curves(frame, "lr", "level", "{:g}", xlabel=rate, ylabel=f"{task} accuracy (%)")],
+        titles=(f"{g.title}, mean over seeds", f"a line a {g.symbol}"), height=3.4, width_ratios=(1.15, 1),
+        columns=[column(frame, "val"), column(frame), "diverged"],
+        alt=f"Left: a heat map of {g.title}'s test accuracy on {task} over {g.symbol} and learning rate; the frame is our best "
+        f"cell on validation ({_named(g, got, best)}: {mean[best]:.1f} %). The paper's best cell on ImageNet is {cited}: "
+        f"{paper['linear']:g} %; with its {g.symbol}, or the nearest here, at its best rate {_regret(g, got):.1f} points are "
+        f"lost. Right: the same against the learning rate, a line a {g.symbol}, with the floors."
+        + f" {broken} cells diverged and show a cross." * bool(broken),
     )  # fmt: skip
     return replace(drawn, table=drawn.table.rename(columns={"level": g.parameter}))
-
-
-def _draw_map(ax, frame: pd.DataFrame, g: Grid) -> None:
-    """The heat map with our best cell framed, the paper's as a star, and the floors on the scale of the colours."""
-    got, paper, floors = cells(frame, g), registry.numbers(g.claim)["best"], floor_levels(frame)
-    mean, (levels, rates), best = got.test.mean(0), got.levels, _best(got)
-    table = pd.DataFrame(mean, [f"{x:g}" for x in levels], [f"{x:g}" for x in rates])
-    lowest = float(np.nanmin([*floors.values(), *mean[np.isfinite(mean)]]))
-    small = {"annot_kws": {"fontsize": 8 if mean.size <= 20 else 6}}
-    figures.heat(ax, table, f"{tasks(frame)[0]} accuracy (%)", got.ran, vmin=lowest, **small)
-    bar = ax.collections[0].colorbar.ax
-    for level, dash in zip(floors.values(), (":", "--")):
-        bar.axhline(level, color=figures.paper(), linewidth=3)
-        bar.axhline(level, color=figures.ink(), linewidth=1.3, linestyle=dash)
-    look = {"fill": False, "edgecolor": figures.PALETTE[1], "linewidth": 2.4, "clip_on": False, "zorder": 4}
-    ax.add_patch(Rectangle((best[1], best[0]), 1, 1, **look))
-    # the levels are log-spaced, so that a number's place among them, in cells, is that of its logarithm
-    y, x = (
-        np.interp(np.log(paper[k]), np.log(of), np.arange(len(of))) for k, of in ((g.parameter, levels), ("lr", rates))
-    )
-    figures.paper_value(ax, y + 0.2, x + 0.5, "", size=14)
-    ax.tick_params(axis="x", rotation=45 if len(rates) > 5 else 0)
 
 
 def draw_methods(frame: pd.DataFrame) -> Drawing:

@@ -64,14 +64,12 @@ def floors(ax: Axes, levels: Mapping[str, float], labels: bool = True, inside: b
             end_label(ax, None, y, label, muted(), fontsize=7.5)
 
 
-def paper_value(ax: Axes, y: float, x: float, text: str, size: float = 9) -> None:
+def paper_value(ax: Axes, y: float, x: float, text: str) -> None:
     """Mark a number the paper printed by a hollow star at (x, y), with `text` above it.
 
     `y` belongs on this axis only where the paper measured the same thing; the number itself comes from the registry.
     """
-    ax.plot(
-        [x], [y], marker="*", markersize=size, linestyle="", markerfacecolor=paper(), markeredgecolor=ink(), zorder=5
-    )
+    ax.plot([x], [y], marker="*", markersize=9, linestyle="", markerfacecolor=paper(), markeredgecolor=ink(), zorder=5)
     halo = [withStroke(linewidth=2.5, foreground=paper())]
     ax.annotate(text, (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=7.5, path_effects=halo)
 
