@@ -226,7 +226,7 @@ def _levels(values: pd.Series) -> list:
 
 
 def verdict(
-    frame: pd.DataFrame, parts: Sequence[Part], finding: str, *, headline: int = 0, accuracy: str = "",
+    frame: pd.DataFrame, parts: Sequence[Part], finding: str, *, headline: int = 0,
     cannot: str | None = None, on: str = "", backbone: str = "", evidence: str = "",
 ) -> Verdict:  # fmt: skip
     """The word of a claim by those of its parts (`stats.found`, `stats.combine`), at the level that the profile's looks at
@@ -234,14 +234,13 @@ def verdict(
     cannot carry the claim.
 
     finding: what was found, in at most 20 words. headline: the number of the part whose effect stands for the claim.
-    accuracy: the column that must be above the floors, the linear probe's test accuracy if none is named. cannot: why
-    the data cannot carry the claim ("": they can), in place of that check. on, backbone, evidence: what was measured
-    on, where it is not in the frame.
+    cannot: why the data cannot carry the claim ("": they can), in place of that check. on, backbone, evidence: what was
+    measured on, where it is not in the frame.
     """
     profile = PROFILES[profile_name(frame)]
     words, need = stats.found(parts, stats.LEVELS[profile.looks]), stats.min_seeds(profile.name)
     if cannot is None:
-        cannot = cannot_carry(frame, accuracy) if not on else ""
+        cannot = cannot_carry(frame) if not on else ""
     why = [cannot] + [f"{p.name}: {p.cannot}" for p in parts if p.cannot]
     few = not parts or min(p.effect.n for p in parts) < need
     word = stats.NOT_JUDGED if few or any(why) else stats.combine(words)

@@ -124,31 +124,31 @@ def as_markdown(rows: Sequence[Row], notebooks_root: Path | str | None = None) -
     return "\n".join(out).rstrip()
 
 
-def update_readme(path: Path | str, rows: Sequence[Row], notebooks_root: Path | str | None = None) -> bool:
+def update_readme(path: Path | str, rows: Sequence[Row]) -> bool:
     """Put the table between the README's two markers, with the forest plot that it draws into the ``figures/`` beside it;
     return whether that changed the file.
 
-    Links are looked up in ``notebooks/`` beside the README unless told. Raises ReproError when a marker is missing.
+    Links are looked up in ``notebooks/`` beside the README. Raises ReproError when a marker is missing.
     """
     from repro.pages import forest
 
-    _filled(Path(path), rows, notebooks_root)  # fails before anything is drawn
+    _filled(Path(path), rows)  # fails before anything is drawn
     figures = Path(path).parent / "figures"
     for profile in shown(rows):
         forest.save((figures / profile).joinpath, profile, figures / profile)
-    text, new = _filled(Path(path), rows, notebooks_root)
+    text, new = _filled(Path(path), rows)
     if new != text:
         write_atomic(Path(path), new)
     return new != text
 
 
-def readme_is_current(path: Path | str, rows: Sequence[Row], notebooks_root: Path | str | None = None) -> bool:
+def readme_is_current(path: Path | str, rows: Sequence[Row]) -> bool:
     """Return whether the README's table is the one these rows give."""
-    text, new = _filled(Path(path), rows, notebooks_root)
+    text, new = _filled(Path(path), rows)
     return new == text
 
 
-def _filled(path: Path, rows: Sequence[Row], notebooks_root: Path | str | None) -> tuple[str, str]:
+def _filled(path: Path, rows: Sequence[Row]) -> tuple[str, str]:
     """The README as it is and as it should be."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -161,10 +161,9 @@ def _filled(path: Path, rows: Sequence[Row], notebooks_root: Path | str | None) 
     if COST_BEGIN in head:
         before, _, after = head.partition(COST_BEGIN)
         head = f"{before}{COST_BEGIN}{cost(path.parent / 'figures')}{COST_END}{after.partition(COST_END)[2]}"
-    root = path.parent / "notebooks" if notebooks_root is None else notebooks_root
     drawn = (path.parent / "figures" / profile / "forest.json" for profile in shown(rows))
     picture = next((_picture(about, path.parent) for about in drawn if about.exists()), "")
-    return text, f"{head}{BEGIN}\n\n{picture}{as_markdown(rows, root)}\n\n{END}{tail}"
+    return text, f"{head}{BEGIN}\n\n{picture}{as_markdown(rows, path.parent / 'notebooks')}\n\n{END}{tail}"
 
 
 def _picture(about: Path, root: Path) -> str:
