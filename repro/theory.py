@@ -268,21 +268,6 @@ def saddle_rate(d: ArrayLike, beta: ArrayLike, second: float = 1.0) -> np.ndarra
     return 4 * second * d * beta / (1 + (d - 1) * beta)
 
 
-def linear_failure_beta(d: ArrayLike, reference_d: float, reference_beta: float) -> np.ndarray:
-    """The linear model's prediction: the beta below which a projector of dimension d stays collapsed in a given budget.
-
-    The budget is fixed by one reference: the beta at which dimension `reference_d` just fails. Equal budgets mean equal
-    escape rates, so beta(d) = r / (d - r (d - 1)) with r = saddle_rate(reference) / (4 l_2); about 1 / d for small r.
-    The result is infinite where no beta is enough. Raises ValueError unless d >= 1 and reference_beta > 0.
-    """
-    d = np.asarray(d, float)
-    if (d < 1).any() or reference_d < 1 or not reference_beta > 0:
-        raise ValueError("linear_failure_beta needs dimensions of at least 1 and a reference beta above 0.")
-    rate = saddle_rate(reference_d, reference_beta) / 4
-    room = d - rate * (d - 1)
-    return np.where(room > 0, rate / np.where(room > 0, room, 1), np.inf)
-
-
 def _integrate(
     w: np.ndarray, g: np.ndarray, beta: float, times: ArrayLike, until=None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
     make same                                    all of it, byte for byte
     .venv/bin/python tests/same.py batch_size    one notebook
     .venv/bin/python tests/same.py --update      store the plans' keys anew, after a deliberate change of a plan
+    .venv/bin/python tests/same.py --redraw batch_size    draw a notebook's committed figures anew from its runs
 
 `keys.txt` has a line for each claim, profile and data set: the number of runs planned and a hash of their keys, in the
 plan's order, since figures follow it. The verdicts and figures are those of `figures/<profile>/<slug>/`.
@@ -63,6 +64,19 @@ def update() -> None:
     """Write keys.txt anew."""
     lines = [f"{k}: {v}\n" for slug in claims.notebooks() for k, v in planned(slug).items()]
     KEYS.write_text("".join(lines))
+
+
+def redraw(slug: str) -> list[str]:
+    """Draw the figures of a notebook's committed runs anew, in their place; the verdicts stay as they are."""
+    with nobodys_places():
+        for path in committed([slug]):
+            study = notebook.study(slug, path.parts[-3], results="stored")
+            runs = notebook.measure(study)
+            for claim in study.claims:
+                mine = notebook.rows(notebook.whole(study, runs, claim), runs, claim)
+                about = figures.caption(mine, study.profile.name)
+                figures.save(partial(claim.draw, mine), path.parent, claim.id, about, slug, study.profile.name)
+    return []
 
 
 def changed_results(path: Path, folder: Path, exact: bool = True) -> list[str]:
@@ -139,6 +153,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("slugs", nargs="*", metavar="NOTEBOOK", help="batch_size ...; none: all")
     parser.add_argument("--update", action="store_true", help="store the plans' keys anew in tests/keys.txt")
+    parser.add_argument("--redraw", action="store_true", help="draw committed figures anew")
     given = parser.parse_args()
     if given.update:
         with nobodys_places():
@@ -147,7 +162,7 @@ def main() -> int:
     bad = 0
     with ProcessPoolExecutor(cores()) as pool:
         slugs = given.slugs or list(claims.notebooks())
-        for slug, said in zip(slugs, pool.map(check, slugs)):
+        for slug, said in zip(slugs, pool.map(redraw if given.redraw else check, slugs)):
             print("\n".join(said) or f"{slug}: same", flush=True)
             bad += len(said)
     return min(bad, 1)

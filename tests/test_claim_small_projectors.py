@@ -14,7 +14,6 @@ from repro.core.methods import BarlowMultiView, Untrained
 from repro.core.profiles import PROFILES, profile
 from repro.core.spec import key
 from repro.pages import notebook
-from repro.theory import linear_failure_beta
 
 QUICK = PROFILES["quick"]
 DIMS = (8, 32, 128, 512)
@@ -208,21 +207,6 @@ def test_a_diverged_beta_is_never_the_best():
     assert got.levels[0][int(got.best)] * 32 != pytest.approx(5.0)
 
 
-def test_failure_sets_the_linear_model_beside_the_measured_collapse():
-    table = claim.failure(synthetic(noise=0.0))
-    assert table["dim"].tolist() == list(DIMS)
-    # made up: rank 8 d beta, so it passes 4 at d beta 1/2 for every d, nearly as the linear model has it
-    assert (table["measured"] * table["dim"]).to_numpy() == pytest.approx(0.5, rel=0.01)
-    known = table["measured"].iloc[-1]
-    assert table["predicted"].to_numpy() == pytest.approx(linear_failure_beta(np.array(DIMS), 512, known))
-    assert (table["measured"] / table["predicted"]).between(0.5, 1.5).all()
-    never = synthetic(noise=0.0, power=0.0)  # no collapse anywhere: nothing to predict from
-    assert claim.failure(never)[["measured", "predicted"]].isna().to_numpy().all()
-
-
-# -------------------------------------------------------------------------------------------------------------- draw
-
-
 @pytest.mark.parametrize("draw", [claim.draw, claim.draw_alpha])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_figures_say_what_they_show(draw, theme, tmp_path):
@@ -284,4 +268,3 @@ def test_several_sets_are_judged_each_and_drawn_by_the_first():
     assert drawn.alt.startswith("Drawn is cifar10; these words, the table and the verdict are also of stl10 and image")
     assert " stl10: a: test accuracy" in drawn.alt
     assert len(drawn.table) == len(frame)
-    assert set(claim.failure(frame).index.get_level_values(0)) == set(claim.AUTHORED)

@@ -166,25 +166,6 @@ def test_small_betas_escape_as_the_product_d_beta():
     np.testing.assert_allclose(theory.saddle_rate(d, 1e-5 / d), 4e-5, rtol=1e-4)
 
 
-def test_linear_failure_beta_has_the_references_rate_and_falls_as_one_over_d():
-    d = np.array([4, 16, 64, 256])
-    beta = theory.linear_failure_beta(d, reference_d=16, reference_beta=1e-3)
-    assert beta[1] == pytest.approx(1e-3)
-    np.testing.assert_allclose(theory.saddle_rate(d, beta), theory.saddle_rate(16, 1e-3))
-    assert np.polyfit(np.log(d), np.log(beta), 1)[0] == pytest.approx(-1, abs=0.01)
-
-
-def test_linear_failure_beta_is_infinite_where_no_beta_is_enough():
-    # two outputs at an enormous beta escape at 4 l_2 2 / 1, faster than many outputs ever can
-    assert theory.linear_failure_beta(100, reference_d=2, reference_beta=1e6) == math.inf
-
-
-@pytest.mark.parametrize("arguments", [(0, 2, 0.1), (4, 0, 0.1), (4, 2, 0.0)])
-def test_linear_failure_beta_refuses_what_has_no_meaning(arguments):
-    with pytest.raises(ValueError, match="above 0"):
-        theory.linear_failure_beta(*arguments)
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_rows_follow_the_power_law_to_the_top_mode(seed):
     m = run(DynamicsSpec("rows", d=3, modes=6, seed=seed)).metrics

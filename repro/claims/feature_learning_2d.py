@@ -6,22 +6,19 @@ finer grids, "cpu" is as "quick". The data are ours, made up by `repro.theory`; 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit
-from repro.claims.kit import Plan, drawing, page
+from repro.claims.kit import Plan, page
 from repro.core.profiles import Profile
 from repro.errors import ReproError
 from repro.stats import holds, rise, sup
@@ -206,63 +203,32 @@ def _page(*args: Any, note: str = OURS, **look: Any) -> Drawing:
     return drawn
 
 
-def _bare(ax: Axes, reach: float) -> None:
-    """A plane without axes."""
-    ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-
-
 def draw_c1(frame: pd.DataFrame) -> Drawing:
     runs = _runs(frame, "GraphSpec")
     k = 5 if (runs["k"] == 5).any() else int(runs["k"].iloc[0])
     shown = runs[runs["k"] == k]
     names = [o for o in OPERATORS if (shown["operator"] == o).any()]
-    fig, axes = figures.figure(2, len(names), height=4.1, squeeze=False, height_ratios=(1, 1.15))
-    chance = k / int(shown["nodes"].iloc[0])
-    for name, (top, bottom) in zip(names, axes.T):
-        cases = shown[shown["operator"] == name].sort_values("seed")
-        _draw_eigenvalues(top, cases["curves"].iloc[0], k)
-        title, properties = TITLES[name]
-        top.set_title(title, fontsize=8.5, loc="center")
-        bottom.set_xlabel(properties, fontsize=8, fontweight="bold" if name in CONDITION_HOLDS else "normal")
-        _draw_overlaps(bottom, cases, k, {"asked: .99": 0.99, "chance": chance}, labels=name == names[-1])
-        bottom.tick_params(labelleft=name == names[0])
-    axes[0, 0].set_ylabel("eigenvalues of T")
-    axes[1, 0].set_ylabel("overlap with the minimisers")
-    _note(fig)
+
+    def overlaps(ax: Axes) -> None:
+        for i, (name, label) in enumerate((("overlap", f"{k} largest"), ("overlap_nearest", f"{k} nearest to 1"))):
+            for x, operator in enumerate(names):
+                kit.dots(ax, x + 0.36 * i - 0.18, shown.loc[shown["operator"] == operator, name].to_numpy(float), i)
+            ax.plot([], [], **figures.style(i) | {"linestyle": "", "label": f"eigenvalues {label}"})
+        figures.floors(ax, {"asked: .99": 0.99, "chance": k / int(shown["nodes"].iloc[0])})
+        ax.set(ylim=(0, 1.06), ylabel="overlap with the minimisers")
+        ax.set_xticks(range(len(names)), ["\n".join(TITLES[o]) for o in names], fontsize=7.5)
+        ax.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
     mean = shown.groupby("operator")["overlap"].mean()
-    return drawing(
-        fig, runs, ("operator", "k"),
-        "Top: the eigenvalues of five averaging operators in the unit disc. Bottom: how far the functions that "
-        "minimise the reformulated objective span the eigenfunctions with the largest eigenvalues (dots) or with the "
-        "eigenvalues nearest to 1 (squares), a mark a seed. Mean overlap with the largest: "
-        f"{'; '.join(f'{OPERATORS[o]} {mean[o]:.2f}' for o in names)}. Only the first "
+    return _page(
+        runs, ("operator", "k"), [overlaps], height=3.6,
+        columns=("overlap", "worst_cosine", "overlap_nearest", "loss", "excess", "asymmetry", "smallest"),
+        alt="How far the functions that minimise the reformulated objective span the eigenfunctions with the largest "
+        "eigenvalues (circles) or with the eigenvalues nearest to 1 (squares), for five averaging operators, a dot a seed. "
+        f"Mean overlap with the largest: {'; '.join(f'{OPERATORS[o]} {mean[o]:.2f}' for o in names)}. Only the first "
         "two operators are self-adjoint and positive; a normal one's minimisers span the eigenvalues nearest to 1 all the "
         "same, which are the largest by sign where T is self-adjoint.",
-        ("overlap", "worst_cosine", "overlap_nearest", "loss", "excess", "asymmetry", "smallest"),
     )  # fmt: skip
-
-
-def _draw_eigenvalues(ax: Axes, curves: dict[str, list], k: int) -> None:
-    """The unit disc, with the k largest eigenvalues and the k nearest to 1 marked."""
-    values = np.array(curves["real"]) + 1j * np.array(curves["imaginary"])
-    largest, nearest = values[:k], values[np.argsort(np.abs(values - 1), kind="stable")[:k]]
-    ax.plot(np.cos(TURN), np.sin(TURN), color=figures.muted(), linewidth=0.7)
-    ax.plot(values.real, values.imag, linestyle="", marker=".", markersize=3, color=figures.muted())
-    ax.plot(largest.real, largest.imag, linestyle="", marker="o", markersize=4, color=figures.PALETTE[0])
-    ax.plot(nearest.real, nearest.imag, linestyle="", marker="s", markersize=7.5, markerfacecolor="none",
-            markeredgecolor=figures.PALETTE[1])  # fmt: skip
-    _bare(ax, 1.15)
-
-
-def _draw_overlaps(ax: Axes, cases: pd.DataFrame, k: int, levels: dict[str, float], labels: bool) -> None:
-    for x, column in enumerate(("overlap", "overlap_nearest")):
-        look = figures.style(x) | {"linestyle": "", "markerfacecolor": "none" if x else None}
-        ax.plot(x + np.linspace(-0.13, 0.13, len(cases)), cases[column], **look, clip_on=False, zorder=3)
-    figures.floors(ax, levels, labels)
-    ax.set(ylim=(0, 1.06), xlim=(-0.6, 1.6), xticks=(0, 1))
-    ax.set_xticklabels([f"{k}\nlargest", f"{k} nearest\nto 1"], fontsize=7.5)
 
 
 def draw_c2(frame: pd.DataFrame) -> Drawing:
@@ -379,40 +345,17 @@ def draw_c3(frame: pd.DataFrame) -> Drawing:
     shown = [("8 clouds in the plane", kept[HIGH]["inputs"]), ("learned features", kept[LOWER]["features"][-1]),
              *(("", kept[b]["features"][-1]) for b in (LOW, HIGH))]  # fmt: skip
     panels = [partial(clouds, points=points, cloud=kept[HIGH]["cloud"], label=label) for label, points in shown]
-    panels += [partial(p, runs=finished) for p in (_draw_singular_values, _draw_ratio_by_beta, _draw_ratio_in_time)]
+    panels.append(partial(_draw_ratio_by_beta, runs=finished))
     ratio = runs.groupby("beta")["singular_ratio"].mean()
     return _page(
-        runs, ("beta",), panels, mosaic="aaabbbcccddd;eeeeffffgggg", height=4.4, height_ratios=(1, 1.1),
-        titles=["inputs", *(f"β = {b:g}" for b in kept), "singular values", "s₂/s₁ at the end", "s₂/s₁ in training"],
+        runs, ("beta",), panels, mosaic="abcd;eeee", height=4.4, height_ratios=(1, 1.1),
+        titles=["inputs", *(f"β = {b:g}" for b in kept), "s₂/s₁ at the end"],
         columns=("steps", "singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss", "diverged"),
         alt="a: eight clouds of points in the plane. b to d: the features a network learned from them, one run each at "
         f"beta {LOWER:g}, {LOW:g} and {HIGH:g}, on one scale: the smaller the second singular value, the closer they "
-        f"lie to a line. e: the two singular values, a mark a seed; on average the second is {ratio[LOWER]:.3f}, "
-        f"{ratio[LOW]:.2f} and {ratio[HIGH]:.2f} of the first. f: that ratio against beta, seed by seed, on average "
-        f"from {ratio.min():.3f} to {ratio.max():.2f}. g: the same ratio along training, one line a beta.",
+        f"lie to a line. e: the second singular value over the first against beta, seed by seed; on average "
+        f"{ratio[LOWER]:.3f}, {ratio[LOW]:.2f} and {ratio[HIGH]:.2f} at these three.",
     )  # fmt: skip
-
-
-def _draw_singular_values(ax: Axes, runs: pd.DataFrame) -> None:
-    for i, beta in enumerate(DRAWN):
-        final = np.array([[c["s1"][-1], c["s2"][-1]] for c in runs.loc[runs["beta"] == beta, "curves"]], float)
-        for x, values in zip((2.6 * i, 2.6 * i + 1), final.T):
-            ax.bar(x, values.mean(), 0.8, color=figures.PALETTE[i], alpha=0.35, linewidth=0)
-            kit.dots(ax, x, values, i)
-    names = [name for b in DRAWN for name in (f"s₁\nβ = {b:g}", "s₂")]
-    ax.set_xticks([2.6 * i + j for i in range(3) for j in (0, 1)], names, fontsize=7.5)
-
-
-def _draw_ratio_in_time(ax: Axes, runs: pd.DataFrame) -> None:
-    shown = [b for b in (0.0, 0.01, 0.03, LOW, 0.3, HIGH) if (runs["beta"] == b).any()]
-    for colour, line, beta in zip(figures.ordered(len(shown)), figures.LINESTYLES, shown):
-        mine = runs[runs["beta"] == beta]
-        ratio, step = kit.curve(mine, "s2") / kit.curve(mine, "s1"), kit.curve(mine, "step")[0]
-        middle = np.exp(np.log(ratio).mean(0))
-        ax.plot(step, middle, color=colour, linestyle=line)
-        figures.end_label(ax, step[-1], middle[-1], f"β {beta:g}", colour, fontsize=7.5)
-    kit.log_axis(ax, [0.001, 0.01, 0.1, 1], along="y")
-    ax.set(xlabel="step", xlim=(0, 1.45 * step[-1]), xticks=(0, step[-1] / 2, step[-1]))
 
 
 def _draw_ratio_by_beta(ax: Axes, runs: pd.DataFrame) -> None:
@@ -426,45 +369,10 @@ def _draw_ratio_by_beta(ax: Axes, runs: pd.DataFrame) -> None:
     ticks |= {b: f"{b:g}" for b in (0.01, 0.1, 1.0) if betas.min() <= b <= betas.max()}
     kit.log_axis(ax, list(ticks), list(ticks.values()))
     kit.log_axis(ax, [0.001, 0.01, 0.1, 1], along="y")
-    ax.set_xlabel("β")
+    ax.set(xlabel="β", ylabel="s₂/s₁")
     for beta, word in ((LOW, "low "), (HIGH, "high ")):
         ax.axvline(beta, color=figures.muted(), linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1)
         ax.text(beta, 0.03, word, transform=ax.get_xaxis_transform(), ha="right", fontsize=7.5, color=figures.muted())
-
-
-def film(frame: pd.DataFrame) -> Any:
-    """C3 as a film for a notebook (an `IPython.display.Image`): the feature space at two low betas and a high one along
-    training, from the runs that kept it."""
-    from IPython.display import Image
-    from matplotlib.animation import FuncAnimation
-
-    runs = _runs(frame, "ToySpec")
-    films, steps = _kept(runs), _kept(runs)[HIGH]["snapshot_step"]
-    reach = 1.08 * max(np.abs(np.array(f["features"])).max() for f in films.values())
-    with figures.theme("light"), tempfile.TemporaryDirectory() as folder:
-        fig, axes = figures.figure(1, 3, height=2.7, width=6.6)
-        _note(fig)
-
-        def show(i: int) -> None:
-            for ax, (beta, kept) in zip(axes, films.items()):
-                ax.clear()
-                _clouds(ax, kept["features"][i], kept["cloud"])
-                s = np.linalg.svd(np.array(kept["features"][i]), compute_uv=False)
-                ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], xlabel=f"β = {beta:g}")
-                ax.set_title(f"step {steps[i]:3d}   s₂/s₁ {s[1] / max(s[0], 1e-12):.3f}")
-
-        path, canvas = Path(folder, "film.gif"), FigureCanvasAgg(fig)
-        frames = [*range(len(steps)), *[len(steps) - 1] * 10]  # it pauses on the last one
-        FuncAnimation(canvas.figure, show, frames).save(path, "pillow", fps=7, dpi=80)
-        data = path.read_bytes()
-    ratio = runs[runs["snapshots"] > 0].groupby("beta")["singular_ratio"].mean()
-    ends = ", ".join(f"{ratio[b]:.3f} at beta {b:g}" for b in DRAWN)
-    alt = (
-        "Film of the feature space along training, for three betas side by side: the points spread from the centre "
-        "along a line, which opens where beta is large enough. The second singular value ends at this share of the "
-        f"first: {ends}."
-    )
-    return Image(data=data, format="gif", alt=alt)
 
 
 def look(result: Result) -> Figure:
@@ -512,7 +420,9 @@ def _draw_ring(ax: Axes, seen: np.ndarray) -> None:
     ax.plot(np.cos(TURN), np.sin(TURN), color=figures.muted(), linewidth=0.8, linestyle=(0, (4, 2)))
     ax.plot(*np.vstack([seen, seen[:1]]).T, color=figures.PALETTE[0], linewidth=0.7, alpha=0.6)
     ax.plot(*seen.T, linestyle="", marker="o", markersize=2.6, color=figures.PALETTE[0])
-    _bare(ax, 1.62)
+    ax.set(aspect="equal", xlim=(-1.62, 1.62), ylim=(-1.62, 1.62), xticks=[], yticks=[])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
 
 
 CLAIMS = (

@@ -24,7 +24,6 @@ from repro.core.methods import BarlowMultiView
 from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.stats import Part, eq, noninf, sup
-from repro.theory import linear_failure_beta
 from repro.views.recipe import preset, repeat
 
 
@@ -275,36 +274,14 @@ def _alpha_and_accuracy(frame: pd.DataFrame) -> stats.Interval:
     return stats.correlation([rows.dropna().rank().corr().iloc[0, 1] for _, rows in seeds])
 
 
-def failure(frame: pd.DataFrame) -> pd.DataFrame:
-    """The beta at which projections collapse, measured and as the linear model predicts it: dim, measured (the mean over
-    seeds, in log beta), low, high, predicted.
-
-    Collapsed is a projector whose outputs span fewer directions than half of the smallest one has. The prediction takes
-    one measured number, the largest projector's; NaN where the grid does not reach down to it. Several data sets: by title.
-    """
-    if len(parts := by_set(frame)) > 1:
-        return pd.concat({title: failure(rows) for title, rows in parts.items()})
-    ranks, rows = by_dim(frame, "projection_rank"), []
-    level = math.log(min(ranks) / 2)
-    for d, got in ranks.items():
-        betas = np.log(got.levels[0])
-        crossed = stats.paired(np.array([stats.crossing(betas, np.log(row), level) for row in got.test]))
-        rows.append({"dim": d, "measured": crossed.mean, "low": crossed.low, "high": crossed.high})
-    table = pd.DataFrame(rows)
-    table[["measured", "low", "high"]] = np.exp(table[["measured", "low", "high"]])
-    known = table["measured"].iloc[-1]
-    table["predicted"] = linear_failure_beta(table["dim"], max(ranks), known) if known > 0 else math.nan
-    return table
-
-
 # --- draw -------------------------------------------------------------------------------------------------------------
 
 PRODUCT_TICKS, BETA_TICKS = [0.05, 0.2, 1, 5, 20], [0.0001, 0.001, 0.01, 0.1, 1]
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
-    grids, betas, collapse, slope = by_dim(frame), best_betas(frame), failure(frame), _slope(best_betas(frame))
-    beta, fixed = _fixed(frame)
+    grids, betas, (beta, fixed) = by_dim(frame), best_betas(frame), _fixed(frame)
+    slope = _slope(betas)
     lines = {"tuned β": {d: got.tuned() for d, got in grids.items()}, f"β = {beta:.2g}": fixed}
 
     def tuned(ax: Axes) -> None:
@@ -314,27 +291,19 @@ def draw(frame: pd.DataFrame) -> Drawing:
         kit.log_axis(ax, list(grids))
         ax.set(xlabel="projector dimension d", ylabel=kit.label(frame))
 
-    def hills(ax: Axes) -> None:
-        draw_hills(ax, frame, legend=True)
-        kit.floors(ax, frame)
-        ax.legend(fontsize=7, ncols=2, loc="lower left", bbox_to_anchor=(0, 0.27))  # between curves and floors
-        ax.set_ylabel("accuracy (%)")
-
     said = ["; ".join(f"d = {d}: {v.mean():.1f} %" for d, v in values.items()) for values in lines.values()]
     peaks = ", ".join(f"{d * got.levels[0][int(got.best)]:.3g} (d = {d})" for d, got in grids.items())
-    ratios = zip(collapse["dim"][:-1], collapse["measured"] / collapse["predicted"])
-    told = "; ".join(f"d = {d}: {ratio:.2f}" for d, ratio in ratios if math.isfinite(ratio))
     return page(
         frame, ("dim", "beta"),
-        [tuned, lambda ax: _draw_best(ax, betas, slope), hills, lambda ax: _draw_collapse(ax, frame, collapse)],
-        titles=("fixed and tuned β", "the best β", "the same runs over d × β", "which β collapses"), mosaic="ab;cd", height=6.0,
+        [tuned, lambda ax: _draw_best(ax, betas, slope), hills(frame, "", kit.label(frame)),
+         hills(frame, "projection_rank", "directions that the projections span")],
+        titles=("fixed and tuned β", "the best β", "the same runs over d × β", "which runs collapse"), mosaic="ab;cd",
+        height=6.0,
         columns=[column(frame, "val"), column(frame), "projection_rank", "alpha", "rankme"],
         alt=f"a: test accuracy against the projector's dimension, at one fixed beta ({said[1]}) and at each dimension's "
         f"tuned beta ({said[0]}). b: the best beta falls with the dimension, slope {slope.text(2)} on logarithmic axes, "
         "beside the betas that the authors chose for three data sets. c: accuracy against d times beta, a line a "
-        f"dimension; highest at {peaks}. d: how many directions the projections span against beta, with stars where the "
-        "linear model, told only the largest projector's, expects the collapse."
-        + f" Measured over predicted failing beta: {told}." * bool(told),
+        f"dimension; highest at {peaks}. d: how many directions the projections span in these runs.",
     )  # fmt: skip
 
 
@@ -357,36 +326,23 @@ def _draw_best(ax: Axes, betas: pd.DataFrame, slope: stats.Interval) -> None:
     ax.set(xlabel="projector dimension d", ylabel="β")
 
 
-def draw_hills(ax: Axes, frame: pd.DataFrame, name: str = "", times_d: bool = True, legend: bool = False) -> None:
-    """A column against d times beta, or against beta, a line a dimension. name: as for `kit.read`."""
+def hills(frame: pd.DataFrame, name: str, label: str) -> Panel:
+    """A panel: a column against d times beta, a line a dimension; accuracy with the floors. name: as for `kit.read`."""
     grids = by_dim(frame, name)
-    for i, ((d, got), colour) in enumerate(zip(grids.items(), figures.ordered(len(grids)))):
-        figures.band(ax, np.array(got.levels[0]) * (d if times_d else 1), got.test, "", i, color=colour)
-        if legend:
-            _marks(ax, [], [], i, f"d = {d}", color=colour, linestyle="-")
-    kit.log_axis(ax, PRODUCT_TICKS if times_d else BETA_TICKS)
-    ax.set(xlabel="d × β" if times_d else "β")
 
+    def panel(ax: Axes) -> None:
+        for i, ((d, got), colour) in enumerate(zip(grids.items(), figures.ordered(len(grids)))):
+            figures.band(ax, np.array(got.levels[0]) * d, got.test, f"d = {d}", i, color=colour)
+        if not name:
+            kit.floors(ax, frame)
+        kit.log_axis(ax, PRODUCT_TICKS)
+        ax.set(xlabel="d × β", ylabel=label)
 
-def _draw_collapse(ax: Axes, frame: pd.DataFrame, collapse: pd.DataFrame) -> None:
-    draw_hills(ax, frame, "projection_rank", times_d=False)
-    level = collapse["dim"].min() / 2
-    figures.floors(ax, {"collapsed below": level}, inside=True)
-    for beta, colour in zip(collapse["predicted"], figures.ordered(len(collapse))):
-        _marks(ax, beta, level, 0, "", marker="*", markersize=11, color=colour, markeredgecolor=figures.ink(), zorder=5)
-    _marks(
-        ax, [], [], 0, "linear model", marker="*", markersize=9, color=figures.muted(), markeredgecolor=figures.ink()
-    )
-    ax.legend(fontsize=7, loc="upper left")
-    kit.log_axis(ax, [2, 4, 8, 16, 32, 64, 128], along="y")
-    ax.set_ylabel("directions that the projections span")
+    return panel
 
 
 def draw_alpha(frame: pd.DataFrame) -> Drawing:
     products, alpha = _alpha_by_product(frame)
-
-    def hills(name: str, label: str) -> Panel:
-        return lambda ax: (draw_hills(ax, frame, name), ax.set_ylabel(label))
 
     def against(ax: Axes) -> None:
         dims = kit.runs_by(frame, "dim")
@@ -399,7 +355,7 @@ def draw_alpha(frame: pd.DataFrame) -> Drawing:
 
     return page(
         frame, ("dim", "beta"),
-        [hills("alpha", "eigenspectrum decay α"), hills("rankme", "RankMe of the features"), against],
+        [hills(frame, "alpha", "eigenspectrum decay α"), hills(frame, "rankme", "RankMe of the features"), against],
         titles=("decay of the spectrum", "effective rank", "accuracy against α"), height=3.2,
         columns=["alpha", "rankme", column(frame)],
         alt="a: the decay alpha of the features' eigenspectrum against d times beta, a line a dimension; its mean goes from "

@@ -293,15 +293,9 @@ def small_projectors(study: Study, runs: pd.DataFrame) -> Any:
         "product": _slider(products, 5.0 if 5.0 in products else products[-1], "d × β"),
     }
 
-    def panel(ax: Any, dim: int, product: float) -> None:
-        claim.draw_hills(ax, frame, legend=True)
-        kit.floors(ax, frame)
-        ax.legend(fontsize=7)
-        ax.set_ylabel(kit.label(frame))
-        ax.set_title(f"d = {dim}, β = {product / dim:.2g}", fontsize=8)
-
     return _among(
-        study, runs, knobs, lambda dim, product: claim.authors_run(profile, dim, product / dim, spectrum=True), panel,
+        study, runs, knobs, lambda dim, product: claim.authors_run(profile, dim, product / dim, spectrum=True),
+        lambda ax, **_: claim.hills(frame, "", kit.label(frame))(ax),
         lambda _, product, **__: product, "Accuracy against d times beta, a line a dimension",
     )  # fmt: skip
 
