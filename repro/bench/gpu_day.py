@@ -83,18 +83,8 @@ def parts(out: Path, notebooks: tuple[str, ...], scale: str, tests: str, options
     def of_tests(name: str, which: str, most: float) -> Part:
         outcomes = [d["outcome"] for d in days(out) if d["part"] == name]
         seen = any("passed" in o and "stopped" not in o for o in outcomes)
-        words = [
-            "pytest",
-            tests,
-            "-v",
-            "--color=no",
-            "-o",
-            "filterwarnings=default",
-            "-k",
-            which,
-            "-n",
-            str(min(6, cores())),
-        ]
+        words = ["pytest", tests, "-v", "--color=no", "-o", "filterwarnings=default", "-k", which]
+        words += ["-n", str(min(6, cores()))]
         return Part(name, "" if seen else "not seen to their end", words, most=most)
 
     def of_file(name: str, words: list[str], ways: str, most: float = math.inf) -> Part:

@@ -202,21 +202,21 @@ class _Contestant:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def medians(rows: pd.DataFrame, value: str, views: int = 2, workers: int | None = None) -> pd.DataFrame:
+def medians(rows: pd.DataFrame, value: str, workers: int | None = None) -> pd.DataFrame:
     """Medians over the turns: a row for each contestant, a column for each stack, NaN where it was not measured."""
     workers = rows["workers"].max() if workers is None else workers
-    chosen = rows[(rows["views"] == views) & (rows["workers"] == workers)]
+    chosen = rows[(rows["views"] == 2) & (rows["workers"] == workers)]
     table = chosen.pivot_table(index="contestant", columns="column", values=value, aggfunc="median", sort=False)
     return table.reindex(columns=[c for c in COLUMNS if c in table])
 
 
-def ratios(rows: pd.DataFrame, over: str, value: str = "images_s", name: str = "ours") -> np.ndarray:
-    """How many times as fast `name` is as `over`: (turns, stacks), each from measurements of one turn."""
+def ratios(rows: pd.DataFrame, over: str, value: str = "images_s") -> np.ndarray:
+    """How many times as fast ours is as `over`: (turns, stacks), each from measurements of one turn."""
     chosen = rows[(rows["views"] == 2) & (rows["workers"] == rows["workers"].max()) & rows["column"].isin(COLUMNS)]
     # the decoder and ours are measured more than once a turn
     table = chosen.pivot_table(index=["contestant", "turn"], columns="column", values=value, aggfunc="mean")
     table = table.reindex(columns=list(COLUMNS))
-    a, b = table.loc[name].to_numpy(), table.loc[over].to_numpy()
+    a, b = table.loc["ours"].to_numpy(), table.loc[over].to_numpy()
     return b / a if value == "cpu_ms" else a / b
 
 

@@ -74,18 +74,8 @@ def report(runs: pd.DataFrame) -> pd.DataFrame:
 
 def main(argv: list[str]) -> int:
     """`repro bench long`: train what is not stored, and print a row a method."""
-    args = options(
-        argv,
-        "long",
-        __doc__,
-        profile="gpu",
-        data="",
-        epochs=200,
-        every=10,
-        methods=list(METHODS),
-        minutes=0.0,
-        out=Path,
-    )
+    plain = {"profile": "gpu", "data": "", "epochs": 200, "every": 10, "methods": list(METHODS), "minutes": 0.0}
+    args = options(argv, "long", __doc__, **plain, out=Path)
     specs = plan(profile(args.profile, data=args.data), args.epochs, args.methods, args.every)
     records = sweep.measure(specs, Store(places.store()), 1, args.minutes)
     if records and args.out:

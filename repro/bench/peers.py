@@ -1,9 +1,8 @@
 """How others train on small images: what `repro bench engine` compares with.
 
-`lightly` runs the library itself, where it is installed. The WAYS are written with plain torch and torchvision, and no
-line is of others' code: a way is named after the library whose published CIFAR recipe works like that: where views are
-made, how many forward passes a step takes, in which precision, by which optimiser. What each library does beside it,
-such as logging and probing, is left out, in its favour.
+`lightly` runs the library itself, where it is installed. "plain torchvision" is the loop that a careful user of torch and
+torchvision writes: views by torchvision in worker processes, one forward pass in bfloat16, channels last, LARS. What
+libraries do beside it, such as logging and probing, is left out, in their favour.
 """
 
 from __future__ import annotations
@@ -22,27 +21,8 @@ from torchvision import transforms as T
 
 from repro.bench.contestants import augmentations
 from repro.core.spec import Optimiser, RunSpec
-from repro.ssl import losses, methods, networks, optim
+from repro.ssl import methods, networks, optim
 from repro.ssl.step import build
-
-
-@dataclass(frozen=True)
-class Way:
-    """joint: all views in one forward pass. optimiser: "sgd", "lars" (foreach) or "lars loop" (layer by layer, asking the
-    device for every norm). workers: processes that make views by Pillow, 0 for one a core."""
-
-    precision: str
-    joint: bool
-    channels_last: bool
-    optimiser: str
-    workers: int
-
-
-WAYS = {
-    "lightly's way": Way("float32", False, False, "sgd", 8),
-    "solo-learn's way": Way("float16", False, True, "lars loop", 4),
-    "the best peer arrangement": Way("bfloat16", True, True, "lars", 0),
-}
 
 
 class Pictures(Dataset):
@@ -127,31 +107,18 @@ def lightly(spec: RunSpec, images: Tensor, workers: int) -> Peer:
     return Peer(learner, pictures, spec.batch_size, workers or 8, torch.float32, step)
 
 
-def in_way(spec: RunSpec, way: Way, images: Tensor, workers: int) -> Peer:
-    """A peer that trains a spec's SimCLR in one of the WAYS."""
-    size, device = images.shape[-1], images.device
-    layout = torch.channels_last if way.channels_last else torch.contiguous_format
-    learner = build(spec, size).train().to(device, memory_format=layout)
-    kind = "sgd" if way.optimiser == "sgd" else "lars"
-    optimiser = optim.make(learner, Optimiser(kind, lr=0.1, weight_decay=1e-4), spec.batch_size)
-    half = way.precision == "float16"
-    precision = getattr(torch, "bfloat16" if half and device.type == "cpu" else way.precision)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+def plain(spec: RunSpec, images: Tensor, workers: int) -> Peer:
+    """A peer that trains a spec's SimCLR in plain torch and torchvision."""
+    size, device, precision = images.shape[-1], images.device, torch.bfloat16
+    learner = build(spec, size).train().to(device, memory_format=torch.channels_last)
+    optimiser = optim.make(learner, Optimiser("lars", lr=0.1, weight_decay=1e-4), spec.batch_size)
 
     def step(views: list[Tensor]) -> None:
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            if way.joint:
-                loss, _ = methods.loss(learner, torch.stack(views))
-            else:
-                z = torch.stack([learner.projector(learner.backbone(v)) for v in views])
-                loss = losses.nt_xent(z.float(), spec.method.temperature)
+        with torch.autocast(device.type, precision):
+            loss, _ = methods.loss(learner, torch.stack(views))
         optimiser.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        if way.optimiser == "lars loop":
-            scaler.unscale_(optimiser)
-            _ask_for_norms(learner)
-        scaler.step(optimiser)
-        scaler.update()
+        loss.backward()
+        optimiser.step()
 
     ready = [T.ToTensor(), T.Normalize((0.5,) * 3, (0.25,) * 3)]
     branches = [
@@ -162,19 +129,7 @@ def in_way(spec: RunSpec, way: Way, images: Tensor, workers: int) -> Peer:
     return Peer(learner, pictures, spec.batch_size, workers, precision, step)
 
 
-@torch.no_grad()
-def _ask_for_norms(learner: methods.Learner) -> None:
-    """The layers' rates as a loop finds them: two questions to the device a layer, to which it waits for the answer. The
-    optimiser's own adaptation, which follows, costs a hundredth of it."""
-    for p in learner.trained():
-        if p.ndim > 1 and p.norm() != 0 and p.grad.norm() != 0:
-            p.grad.mul_(1.0)
-
-
 def contestants(spec: RunSpec, images: Tensor, workers: int, cores: int) -> dict[str, Peer]:
-    """Every peer by name: lightly itself in place of its way, where it is installed. workers: of each, 0 as its recipe
-    has them."""
-    peers = {name: in_way(spec, way, images, workers or way.workers or cores) for name, way in WAYS.items()}
-    if has_lightly() and peers.pop("lightly's way", None):
-        peers = {"lightly": lightly(spec, images, workers)} | peers
-    return peers
+    """Every peer by name, lightly where it is installed. workers: of each, 0 for eight of lightly and one a core."""
+    made = {"lightly": lightly(spec, images, workers)} if has_lightly() else {}
+    return made | {"plain torchvision": plain(spec, images, workers or cores)}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from repro import figures, stats
 from repro.bench import loader, photographs
@@ -32,7 +30,7 @@ from repro.core.profiles import Profile, base
 from repro.core.profiles import profile as find_profile
 from repro.core.spec import Loading
 from repro.stats import eq, sup
-from repro.views.recipe import Recipe, View, repeat
+from repro.views.recipe import Recipe, View
 
 # --- A1: accuracy against time ----------------------------------------------------------------------------------------
 
@@ -146,9 +144,6 @@ def draw_training(frame: pd.DataFrame) -> Drawing:
 
 # --- A2: Table 2 ------------------------------------------------------------------------------------------------------
 
-PARTS = {"decode": "decoding", "crop": "crop and resize", "blur": "blur", "gray": "gray", "solarize": "solarize",
-         "jitter": "colour jitter"}  # fmt: skip
-
 
 def plan(profile: Profile) -> Plan:
     """One measurement, whose turns are the repeats; on a folder of photographs if the profile's data are one."""
@@ -171,18 +166,6 @@ def measurements(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a measurement: contestant, column, views, workers, turn, images_s, cpu_ms, memory_mb."""
     curves = frame.loc[frame["kind"] == "LoaderSpec", "curves"].iloc[0]
     return pd.DataFrame({name: values for name, values in curves.items() if name != "first_s"})
-
-
-def parts(rows: pd.DataFrame, name: str) -> dict[str, float]:
-    """CPU milliseconds an image of each part of the full stack: what each stack adds to the one before it (median).
-
-    Only ours has a decode of its own; another loader's is part of its crop.
-    """
-    cpu = loader.medians(rows, "cpu_ms")
-    stacks = cpu.loc[name, list(COLUMNS)].to_numpy()
-    decode = cpu.loc["decode", COLUMNS[0]] if name == "ours" else 0.0
-    added = [decode, stacks[0] - decode, *np.diff(stacks)]
-    return {part: max(0.0, float(ms)) for part, ms in zip(PARTS, added)}
 
 
 def _shares(rows: pd.DataFrame) -> np.ndarray:
@@ -225,13 +208,13 @@ def draw(frame: pd.DataFrame) -> Drawing:
     ratio = table.loc[table["contestant"] == "torchvision", "ours_over_it"]
     limit = table.loc[table["contestant"] == "ours", "share_of_limit"].min()
     fig = figures.Picture(figsize=(figures.WIDTH, 6.4))
-    for ax, panel in zip(fig.subplot_mosaic("aa;bc").values(), (_draw_speed, _draw_parts, _draw_scaling)):
+    for ax, panel in zip(fig.subplot_mosaic("aa;.b").values(), (_draw_speed, _draw_scaling)):
         panel(ax, rows)
     return Drawing(
         fig, table,
         f"Images loaded a second for five stacks of augmentations. Ours is {ratio.min():.1f} to {ratio.max():.1f} times as "
-        f"fast as torchvision and reaches {limit:.0%} or more of the decoder's speed. Below: CPU time by part, and CPU time "
-        "against the number of views.",
+        f"fast as torchvision and reaches {limit:.0%} or more of the decoder's speed. Below: CPU time against the number "
+        "of views.",
     )  # fmt: skip
 
 
@@ -250,16 +233,6 @@ def _draw_speed(ax, rows: pd.DataFrame) -> None:
     ax.set(yscale="log", xticks=range(len(COLUMNS)), ylabel="images a second", title=title)
     ax.set_xticklabels(labels)
     ax.set_xlim(-0.3, len(COLUMNS) - 0.3)
-
-
-def _draw_parts(ax, rows: pd.DataFrame) -> None:
-    took = pd.DataFrame({name: parts(rows, name) for name in ("torchvision", "ours")}).rename(index=PARTS)
-    took.T.plot.barh(ax=ax, stacked=True, color=figures.ordered(len(PARTS)), legend=False)
-    for y, total in enumerate(took.sum()):
-        ax.text(total, y, f" {total:.2g}", va="center", color=figures.ink(), fontsize=8)
-    ax.set(xlabel="CPU ms an image", title="Where the time goes", xlim=(0, 1.15 * took["torchvision"].sum()))
-    ax.grid(axis="y", visible=False)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=3)
 
 
 def _draw_scaling(ax, rows: pd.DataFrame) -> None:
@@ -324,24 +297,6 @@ def fast_mode() -> pd.DataFrame:
             error = (exact - fast).abs().float().numpy()
             rows[name] = {"mean": error.mean(), "99th percentile": np.percentile(error, 99)}
     return pd.DataFrame(rows).T.rename_axis("views").round(1)
-
-
-def views_and_cost(jitter: float, blur: float, gray: float, views: int, size: int, fast: bool) -> Figure:
-    """Two photographs' views, and the CPU milliseconds that decoding one image and making its views take."""
-    from repro.loader.loader import Loader
-
-    recipe = repeat(Recipe("chosen", (View(crop=(0.08, 1.0), jitter=jitter, blur=blur, gray=gray),)), views)
-    with _photographs(16) as file:
-        source = Loader(file, recipe, 16, size, workers=1, shuffle=False, fast=fast)
-        batch, took = next(source.epoch(0)), []
-        for epoch in range(5):
-            begun = time.process_time()
-            next(source.epoch(epoch))
-            took.append(1000 * (time.process_time() - begun) / 16)
-    shown = {f"image {i + 1}": batch.views[:, i].permute(0, 2, 3, 1).numpy() for i in range(2)}
-    fig, _ = figures.images(shown, height=0.6 + 2 * figures.WIDTH / max(views, 4))
-    fig.suptitle(f"{np.median(took):.2f} CPU ms an image, decoding included", fontsize=9)
-    return fig
 
 
 CLAIMS = (Claim("A1", plan_training, judge_training, draw_training), Claim("A2", plan, judge, draw))

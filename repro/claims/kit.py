@@ -354,13 +354,13 @@ def curves(
     return panel
 
 
-def line(frame: pd.DataFrame, axis: str, probe: str = "linear", log: bool = False, **look: Any) -> Panel:
+def line(frame: pd.DataFrame, axis: str, probe: str = "linear", **look: Any) -> Panel:
     """A panel: test accuracy against one knob, with the floors."""
     got = read(frame, axis, probe=probe)
 
     def panel(ax: Any) -> None:
         figures.band(ax, got.levels[0], got.test)
-        log_axis(ax, got.levels[0]) if log else ax.set_xticks(got.levels[0])
+        ax.set_xticks(got.levels[0])
         floors(ax, frame, column(frame, probe=probe))
         ax.set(**{"ylabel": label(frame)} | look)
 

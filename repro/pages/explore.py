@@ -142,26 +142,6 @@ def views(study: Study) -> Any:
     return _panel(knobs, draw, "Images and two views of each under the chosen augmentations, with their cost.")
 
 
-def data_loading() -> Any:
-    """Choose augmentations, views and resolution, and see the views with what they cost here and now.
-
-    The milliseconds are of one core, for one JPEG of 300 by 400 pixels or so.
-    """
-    import ipywidgets as widgets
-
-    from repro.claims.data_loading import views_and_cost
-
-    knobs = {
-        "jitter": _slider(SHARES, 0.8, "jitter p"),
-        "blur": _slider(SHARES, 0.5, "blur p"),
-        "gray": _slider(SHARES, 0.2, "gray p"),
-        "views": _slider((2, 4, 8), 2, "views"),
-        "size": _slider((64, 96, 160, 224), 160, "pixels"),
-        "fast": widgets.Checkbox(value=False, description="fast mode"),
-    }
-    return _panel(knobs, views_and_cost, "Views of two photographs under the chosen augmentations, with their cost.")
-
-
 # --- a run in its claim's figure: trained (seconds on the embedded data) unless it is stored ----------------------------
 
 
