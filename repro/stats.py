@@ -131,34 +131,6 @@ def correlation(each: ArrayLike) -> Interval:
     return Interval(math.tanh(z.mean), math.tanh(z.low), math.tanh(z.high), z.n, scale="fisher")
 
 
-def p_largest(gains: ArrayLike) -> np.ndarray:
-    """Return, for each column of ``gains`` (seeds, columns), the share of bootstraps in which its mean is largest.
-
-    Seeds are resampled. The shares sum to 1; columns that tie share a bootstrap equally. Seeds with a NaN are left out.
-    """
-    means = _resampled_means(gains)
-    largest = means >= means.max(axis=1, keepdims=True) - 1e-12 * max(1.0, float(np.abs(means).max()))
-    with np.errstate(invalid="ignore"):  # no seed at all
-        return (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)
-
-
-def mean_rank(gains: ArrayLike) -> np.ndarray:
-    """Return, for each column of ``gains`` (seeds, columns), the mean over bootstraps of its rank, 1 for the largest
-    mean; columns that tie share their ranks. Seeds as in ``p_largest``."""
-    return st.rankdata(-_resampled_means(gains), axis=1).mean(axis=0)
-
-
-def _resampled_means(gains: ArrayLike, n: int = 10_000) -> np.ndarray:
-    """(n, columns): the columns' means over resampled seeds; NaN where there is none."""
-    gains = _complete(np.asarray(gains, float), 2, "a bootstrap needs gains of shape (seeds, columns)")
-    if len(gains) == 0:
-        return np.full((1, gains.shape[1]), math.nan)
-    draws = np.random.default_rng(0).integers(len(gains), size=(n, len(gains)))
-    # Counting how often each seed was drawn turns n resampled means into one matrix product.
-    weights = np.stack([np.bincount(row, minlength=len(gains)) for row in draws]) / len(gains)
-    return weights @ gains
-
-
 # ---------------------------------------------------------------------------------------------------------- parts
 
 

@@ -65,8 +65,7 @@ class GraphSpec:
 
     metrics: overlap and worst_cosine, of the minimisers with the k eigenfunctions of largest |eigenvalue|;
     overlap_nearest, with the k whose eigenvalues are nearest to 1; loss, of the minimisers; excess, their loss above
-    the exact minimum; asymmetry, ||T - T*|| / ||T||; smallest, the least eigenvalue of T's symmetric part. curves: real
-    and imaginary, the eigenvalues of T by falling modulus.
+    the exact minimum; asymmetry, ||T - T*|| / ||T||; smallest, the least eigenvalue of T's symmetric part.
     """
 
     operator: str = "augmentations"
@@ -183,8 +182,6 @@ def _graph(spec: GraphSpec) -> Result:
     found, loss = minimise_invariance(t, rho, spec.k, rng)
     s = _symmetrised(t, rho)
     exact = np.linalg.svd(s - np.eye(spec.nodes), compute_uv=False)[-spec.k :]
-    values = np.linalg.eigvals(s)
-    values = values[np.argsort(-np.abs(values), kind="stable")]
     cosines = principal_cosines(found, eigenfunctions(t, rho, spec.k), rho)
     return Result(
         metrics={
@@ -196,7 +193,6 @@ def _graph(spec: GraphSpec) -> Result:
             "asymmetry": float(np.linalg.norm(s - s.T) / np.linalg.norm(s)),
             "smallest": float(np.linalg.eigvalsh((s + s.T) / 2)[0]),
         },
-        curves={"real": values.real.round(4).tolist(), "imaginary": values.imag.round(4).tolist()},
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from studies import check_finished, every_study, made_up
 
-from repro import figures, stats
+from repro import figures
 from repro.bench import views as bench
 from repro.claims import augmentations
 from repro.core.profiles import profile
@@ -158,16 +158,6 @@ def test_the_paper_profile_tunes_on_its_own_data():
     assert {s.backbone for s in trained} == {"resnet50"}
     assert {s.recipe.views[0].crop for s in trained} == {(0.08, 1.0)}
     assert {s.recipe.name.split(",")[0] for s in trained} == set(STACKS)
-
-
-def test_mean_ranks_agree_with_the_shares_of_first_places():
-    gains = np.array([[3.0, 1.0, 0.0], [2.5, 1.5, 0.1], [2.9, 0.5, 0.2]])
-    assert stats.mean_rank(gains) == pytest.approx([1, 2, 3])
-    assert stats.p_largest(gains) == pytest.approx([1, 0, 0])
-    assert stats.mean_rank(np.ones((4, 3))) == pytest.approx([2, 2, 2])
-    assert np.isnan(stats.mean_rank(np.full((2, 3), np.nan))).all()
-    close = np.random.default_rng(0).normal(size=(6, 2))
-    assert stats.mean_rank(close)[0] == pytest.approx(2 - stats.p_largest(close)[0])
 
 
 def test_the_benchmark_of_views_times_every_stack_in_turn(capsys):

@@ -242,10 +242,6 @@ def test_a_seed_is_timed_in_the_cell_that_wins_on_the_others():
     assert claim.fastest(times, [a, b]).tolist() == [2.0] * 4
 
 
-def test_the_front_is_what_nothing_dominates():
-    assert claim._front([(0.0, 50.0), (2.0, 25.0), (4.0, 30.0), (6.0, 0.0)]) == [(0.0, 50.0), (2.0, 25.0), (6.0, 0.0)]
-
-
 # ---------------------------------------------------------------------------------------------------------------- C8
 
 

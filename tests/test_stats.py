@@ -85,21 +85,6 @@ def test_ratio_is_geometric_and_inverts():
         stats.ratio([1.0, 0.0], [1.0, 1.0])
 
 
-def test_p_largest():
-    # Two seeds, four equally likely resamples: seed 0 twice -> column 1 leads; the other three -> column 0.
-    shares = stats.p_largest([[0.0, 1.0], [3.0, 0.0]])
-    assert shares == pytest.approx([0.75, 0.25], abs=0.02)
-    assert stats.p_largest([[5.0, 1.0, 0.0]] * 4) == pytest.approx([1.0, 0.0, 0.0])
-    assert stats.p_largest([[1.0, 1.0], [2.0, 2.0]]) == pytest.approx([0.5, 0.5])
-    gains = np.random.default_rng(6).normal(size=(5, 4))
-    assert stats.p_largest(gains).sum() == pytest.approx(1.0)
-    assert stats.p_largest(gains + 7.0) == pytest.approx(stats.p_largest(gains))
-    assert stats.p_largest([*gains, [NAN, 9.0, 9.0, 9.0]]) == pytest.approx(stats.p_largest(gains))
-    assert np.isnan(stats.p_largest([[NAN, 1.0]])).all()
-    with pytest.raises(ValueError, match="seeds, columns"):
-        stats.p_largest([1.0, 2.0])
-
-
 # ------------------------------------------------------------------------------------------------------ criteria
 
 

@@ -195,22 +195,15 @@ def draw_gray(frame: pd.DataFrame) -> Drawing:
         figures.bars(top, values[:, :, None], [""], STACKS)
         top.set_xticks(range(len(STACKS)), STACKS, fontsize=7.5, rotation=30, ha="right")
         kit.floors(top, frame, labels=method == list(methods)[-1])
-        firsts = stats.p_largest(gains)
-        names = [
-            f"{stack.removeprefix('crop')}\nrank {rank:.1f}, first in {100 * share:.0f} %"
-            for stack, rank, share in zip(SINGLE, stats.mean_rank(gains), firsts)
-        ]
-        figures.intervals(low, dict(zip(names, map(stats.paired, gains.T))))
+        figures.intervals(low, {s.removeprefix("crop"): stats.paired(g) for s, g in zip(SINGLE, gains.T)})
         low.set_xlabel("points over cropping alone")
-        said.append(
-            f"{title}: {_largest(gains)} gains most; gray is first in {100 * firsts[SINGLE_GRAY]:.0f} % of bootstraps"
-        )
+        said.append(f"{title}: {_largest(gains)} gains most")
     axes[0, 0].set_ylabel(kit.label(frame))
     figures.panel_labels(axes, [*methods.values(), *["each alone"] * len(methods)])
     return _drawing(
         fig, frame,
         f"Above: bars of {tasks(frame)[0]} accuracy by stack of augmentations, a panel a method, with the floors as lines. "
-        "Below: what each augmentation alone gains over cropping, with its mean rank over bootstraps. "
+        "Below: what each augmentation alone gains over cropping. "
         f"{'; '.join(said)}.",
     )  # fmt: skip
 

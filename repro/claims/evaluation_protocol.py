@@ -134,8 +134,9 @@ def _parts(runs: pd.DataFrame, task: str, title: str) -> list[Part]:
 
 def draw(frame: pd.DataFrame) -> Drawing:
     task, methods = tasks(frame)[0], _methods(frame)
-    fig, axes = figures.figure(2, 2, height=6.0)
-    for ax, runs in zip(axes[0], methods.values()):
+    fig = figures.Picture(figsize=(figures.WIDTH, 6.0))
+    axes = list(fig.subplot_mosaic("ab;cc").values())
+    for ax, runs in zip(axes, methods.values()):
         at = runs["curves"].iloc[0]["probe_epoch"]
         for i, (probe, name) in enumerate(PROBES.items()):
             figures.band(ax, at, curve(runs, f"{probe}_val_{task}"), name, i)
@@ -143,19 +144,17 @@ def draw(frame: pd.DataFrame) -> Drawing:
         kit.floors(ax, frame, column(frame, "val"))  # by the linear probe; the MLP's are in panel c
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="epoch of pretraining", ylabel=f"{task} accuracy, validation (%)")
-    best = draw_passes(axes[1, 0], frame)
-    _draw_agreement(axes[1, 1], frame)
+    best = draw_passes(axes[2], frame)
     titles = [f"{t}, while it is pretrained" for t in methods]
-    figures.panel_labels(axes, (*titles, *[""] * (2 - len(titles)), "probes of the last epoch", "every checkpoint"))
+    figures.panel_labels(axes, (*titles, *[""] * (2 - len(titles)), "probes of the last epoch"))
     by_mlp = " and ".join(f"{name} {level:.1f} %" for name, level in _floors(frame, "mlp", "MLP").items())
     probes = ("online", "linear", "mlp", "knn", "linear_pass", "mlp_pass", "trainmode", "cropped")
     return drawing(
         fig, frame, ["backbone"],
         "Above: validation accuracy against the epoch of pretraining by an online linear, an offline linear, an offline "
         f"MLP and a nearest-neighbour probe, a panel a method ({', '.join(methods)}), with the floors; a cross marks each "
-        f"curve's best. Below left: accuracy against the pass of an offline probe; {'; '.join(best)}; the floors by an MLP "
-        f"probe are {by_mlp}. Below right: offline against online linear accuracy, a point a checkpoint; r is within a "
-        "method.",
+        f"curve's best. Below: accuracy against the pass of an offline probe; {'; '.join(best)}; the floors by an MLP "
+        f"probe are {by_mlp}.",
         [column(frame, s, probe=p) for p in probes for s in ("val", "test", "val_last", "test_last")],
     )  # fmt: skip
 
@@ -178,29 +177,6 @@ def draw_passes(ax, frame: pd.DataFrame) -> list[str]:
     figures.floors(ax, _floors(frame, "linear", "linear") | _floors(frame, "mlp", "MLP"))
     ax.set(xlabel="pass of the offline probe over the features", ylabel=f"{tasks(frame)[0]} accuracy, validation (%)")
     return best
-
-
-def _agreement(frame: pd.DataFrame, runs: pd.DataFrame) -> stats.Interval:
-    """The correlation over checkpoints of online and offline linear accuracy, of each run."""
-    with np.errstate(invalid="ignore"):
-        pairs = zip(*(curve(runs, column(frame, "val", probe=probe)) for probe in ("online", "linear")))
-        return stats.correlation([np.corrcoef(online, offline)[0, 1] for online, offline in pairs])
-
-
-def _draw_agreement(ax, frame: pd.DataFrame) -> None:
-    """Offline against online linear accuracy, a point a checkpoint, with the line on which they are equal."""
-    methods = _methods(frame)
-    for i, (title, runs) in enumerate(methods.items()):
-        x, y = (curve(runs, column(frame, "val", probe=probe)).ravel() for probe in ("online", "linear"))
-        look = figures.style(i) | {"linestyle": "", "markersize": 3.5, "alpha": 0.75}
-        ax.plot(x, y, label=f"{title}, r = {_agreement(frame, runs).mean:.2f}", **look)
-    ends = ax.get_xlim(), ax.get_ylim()
-    span = [max(e[0] for e in ends), min(e[1] for e in ends)]
-    ax.plot(span, span, color=figures.muted(), linewidth=1, linestyle=":")
-    kit.floors(ax, frame, column(frame, "val"))
-    ax.set(xlabel="online linear (%)", ylabel="offline linear (%)")
-    if methods:
-        ax.legend(loc="upper left")
 
 
 def _cross(ax, x, values: np.ndarray) -> int:

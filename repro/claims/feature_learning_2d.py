@@ -35,7 +35,7 @@ TITLES = {  # of C1's operators, and what the theorem asks of them
     "lazy walk": ("lazy\nsymmetric walk", "self-adjoint,\npositive"),
     "two-sided walk": ("walk between\ntwo sides", "self-adjoint,\nnot positive"),
     "biased shift": ("shift to\none side", "normal, not\nself-adjoint"),
-    "random": ("random,\nnot normal", "not normal"),
+    "random": ("random", "not normal"),
 }
 
 # --- plan -------------------------------------------------------------------------------------------------------------
@@ -210,10 +210,10 @@ def draw_c1(frame: pd.DataFrame) -> Drawing:
     names = [o for o in OPERATORS if (shown["operator"] == o).any()]
 
     def overlaps(ax: Axes) -> None:
-        for i, (name, label) in enumerate((("overlap", f"{k} largest"), ("overlap_nearest", f"{k} nearest to 1"))):
+        for i, (name, label) in enumerate((("overlap", "largest"), ("overlap_nearest", "nearest to 1"))):
             for x, operator in enumerate(names):
                 kit.dots(ax, x + 0.36 * i - 0.18, shown.loc[shown["operator"] == operator, name].to_numpy(float), i)
-            ax.plot([], [], **figures.style(i) | {"linestyle": "", "label": f"eigenvalues {label}"})
+            ax.plot([], [], **figures.style(i) | {"linestyle": "", "label": f"the {k} eigenvalues {label}"})
         figures.floors(ax, {"asked: .99": 0.99, "chance": k / int(shown["nodes"].iloc[0])})
         ax.set(ylim=(0, 1.06), ylabel="overlap with the minimisers")
         ax.set_xticks(range(len(names)), ["\n".join(TITLES[o]) for o in names], fontsize=7.5)

@@ -289,26 +289,15 @@ def draw_transfer(frame: pd.DataFrame) -> Drawing:
     read = "; ".join(
         f"{WEIGHTS[m]} {' and '.join(f'{v:.1f}' for v in row)}" for m, row in zip(means.index, means.values)
     )
-    titles = (runs["data_title"].iloc[0], "linear probe", "the paper on COCO (cited)", "loss, Mask R-CNN")
+    titles = (runs["data_title"].iloc[0], "linear probe", "the paper on COCO (cited)")
     return page(
-        runs, ("start", "task", "schedule"), [measured, probe, cited, partial(_draw_losses, runs=runs)], titles=titles,
-        mosaic="ab;cd", height=5.4, width_ratios=(2.6, 1),
+        runs, ("start", "task", "schedule"), [measured, probe, cited], titles=titles,
+        mosaic="ab;cc", height=5.4, width_ratios=(2.6, 1),
         columns=[*(c for c in runs if c.partition("_")[0] in ("bbox", "segm", "keypoints")), "diverged"],
         alt="Bars of COCO's average precision by what is measured, one bar a start of the backbone, above as measured and "
         f"below as the paper gives it on COCO. Measured means: {said}. Beside, the backbones' accuracy by the paper's linear "
-        f"probe at its last epoch and at its best: {read}. Last, the fine-tuning loss against the step.",
+        f"probe at its last epoch and at its best: {read}.",
     )  # fmt: skip
-
-
-def _draw_losses(ax: Axes, runs: pd.DataFrame) -> None:
-    runs = runs[(runs["task"] == "mask") & (runs["schedule"] == 1.0)]
-    for i, method in enumerate(WEIGHTS):
-        curves = [c for c in runs.loc[runs["start"] == method, "curves"] if c.get("step")]
-        shortest = min((len(c["step"]) for c in curves), default=0)
-        if shortest:
-            losses = np.array([c["loss"][:shortest] for c in curves], float)
-            figures.band(ax, curves[0]["step"][:shortest], losses, "", i)
-    ax.set_xlabel("step")
 
 
 def draw_large(claim: str, frame: pd.DataFrame) -> Drawing:
