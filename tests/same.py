@@ -163,7 +163,7 @@ def main() -> int:
     with ProcessPoolExecutor(cores()) as pool:
         slugs = given.slugs or list(claims.notebooks())
         for slug, said in zip(slugs, pool.map(redraw if given.redraw else check, slugs)):
-            print("\n".join(said) or f"{slug}: same", flush=True)
+            print("\n".join(said) or f"{slug}: {'drawn' if given.redraw else 'same'}", flush=True)
             bad += len(said)
     return min(bad, 1)
 

@@ -208,7 +208,7 @@ def draw(frame: pd.DataFrame) -> Drawing:
     ratio = table.loc[table["contestant"] == "torchvision", "ours_over_it"]
     limit = table.loc[table["contestant"] == "ours", "share_of_limit"].min()
     fig = figures.Picture(figsize=(figures.WIDTH, 6.4))
-    for ax, panel in zip(fig.subplot_mosaic("aa;.b").values(), (_draw_speed, _draw_scaling)):
+    for ax, panel in zip(fig.subplot_mosaic("a;b").values(), (_draw_speed, _draw_scaling)):
         panel(ax, rows)
     return Drawing(
         fig, table,
