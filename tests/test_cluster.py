@@ -312,3 +312,18 @@ def test_a_task_whose_minutes_are_spent_is_requeued(slurm, tmp_path):
     job = run(slurm, "sbatch", "--parsable", str(tmp_path / "script.sh")).strip()
     wait_for(slurm, job, 60)
     assert (tmp_path / "again").exists()
+
+
+def test_a_notebook_says_that_others_measure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REPRO_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("REPRO_FIGURES", str(tmp_path / "figures"))
+    study, where = notebook.study("start_here", "smoke"), Store(tmp_path / "store")
+    name = next(iter(study.specs))
+    sign = {"host": "node7", "pid": 1, "since": time.time(), "at": time.time(), "step": 5, "steps": 10}
+    (where.scratch(name) / "now.json").write_text(json.dumps(sign))
+    monkeypatch.setattr(sweep, "measure", lambda *args, **kwargs: [])
+    with pytest.raises(ReproError, match="No run of start_here is stored yet"):
+        notebook.measure(study)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("Others measure, too: 0 stored, 1 running, ")
+    assert re.fullmatch(rf"  {name} on node7 since \d\d:\d\d, step 5 of 10", second)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from repro import claims, figures, stats
+from repro import claims, cluster, figures, stats
 from repro.claims import Claim, Verdict, ledger, registry
 from repro.claims.kit import Plan
 from repro.core import places, store, sweep
@@ -202,6 +202,8 @@ def measure(study: Study, workers: int = 0, log: sweep.Tell | None = None) -> pd
         where = store.Store(places.store())
         take_up(where, study)
         sweep.set_aside(specs | more, where)
+        if (now := cluster.status(specs.values(), where)).running:
+            print(f"Others measure, too: {now.line()}", *now.running, sep="\n  ")
         records = sweep.measure(specs.values(), where, workers, study.minutes, log=log)
         records += [where.get(k) for k in more if k in where]
     if specs and not records:
