@@ -77,7 +77,7 @@ class Plan(list):
         have) and the profile's name in `attrs`."""
         order = {k: i for i, k in enumerate(self.labels)}
         rows = runs[runs["key"].isin(order)].sort_values("key", key=lambda keys: keys.map(order))
-        rows = rows.reset_index(drop=True).dropna(axis=1, how="all")
+        rows = rows.reset_index(drop=True).loc[:, lambda r: r.notna().any() | r.empty]
         for name in dict.fromkeys(name for labels in self.labels.values() for name in labels):
             if name in rows:
                 raise ValueError(f"the label {name!r} is already a column: give it another name")
