@@ -222,7 +222,9 @@ def judge(frame: pd.DataFrame, statement: Statement) -> Verdict:
     """Each contrast is a part; cells that accuracy is compared of must beat the random encoder."""
     values = _values(frame, statement)
     parts = statement.contrasts(values)
-    finding = f"{'; '.join(f'{p.name}: {p.effect.mean:.2f}' for p in parts)}."
+    said = "; ".join(f"{p.name} {p.effect.mean:+.1f} points" if p.unit == "points" else
+                     f"{p.name} {p.effect.mean:.2f} times" for p in parts)  # fmt: skip
+    finding = f"{said[:1].upper()}{said[1:]}."
     if statement.read:
         return verdict(frame, parts, finding, on=_images(frame), backbone="no network")
     return verdict(frame, parts, finding, cannot=kit.cannot_carry(frame) or kit.at_floor(frame, values))
