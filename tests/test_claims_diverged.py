@@ -8,7 +8,7 @@ import pytest
 
 from repro import figures, stats
 from repro.bench import long
-from repro.claims import augmentations, multi_augmentation, notebooks
+from repro.claims import augmentations, notebooks
 from repro.core import store, sweep
 from repro.core.spec import key
 from repro.pages import explore, notebook
@@ -48,14 +48,6 @@ def test_claims_are_drawn_and_judged(slug, seeds):
         assert found.verdict in stats.WORDS
         assert found.sentence
         assert slug != "augmentations" or "reaches nan" not in found.sentence
-
-
-def test_the_images_of_an_epoch_are_those_of_a_run_that_ended():
-    records = [r for r in store.load(QUICK / "multi_augmentation" / "runs.jsonl") if r.kind == "RunSpec"]
-    frames = [
-        store.frame([diverged(r) if trained(r) and r.spec["seed"] in s else r for r in records]) for s in ((), (0,))
-    ]
-    assert multi_augmentation._images(frames[0]) == multi_augmentation._images(frames[1]) > 0
 
 
 def test_a_run_that_stopped_early_makes_no_stack_cheap():

@@ -177,7 +177,7 @@ def test_running_draws_the_notebooks_that_fit(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REPRO_FIGURES", str(tmp_path))
     monkeypatch.setattr(sweep, "measure", measure)
     monkeypatch.setattr(execute, "execute", lambda jobs, *_, **__: drawn.extend(slug for slug, _ in jobs) or {})
-    monkeypatch.setattr(cli, "_build_gallery", lambda profile: "index.html")
+    monkeypatch.setattr(cli, "_build_gallery", lambda *given: "index.html")
     command = "run batch_size augmentations --profile quick"
     assert cli.main(command.split()) == 2
     assert drawn == ["augmentations"]

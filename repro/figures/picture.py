@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from repro.figures.style import WIDTH, theme
 
 DPI = 160  # of a PNG
+TALLEST = 3000  # pixels: a taller one has fewer dots an inch
 
 
 class Picture(Figure):
@@ -59,7 +60,8 @@ def bundle(image: bytes, alt: str) -> tuple[dict[str, str], dict[str, Any]]:
 
 def png(fig: Figure) -> bytes:
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    dpi = min(DPI, TALLEST / fig.get_figheight())
+    fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 

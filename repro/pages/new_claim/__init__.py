@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def write(claim: str, slug: str, paper: str = "", sentence: str = "", root: Path = ROOT) -> list[Path]:
     """Write the four files of a claim into the checkout `root`; their paths.
 
-    claim: an id that no claim has, e.g. "C20". slug: of its module and notebook, e.g. "projector_depth". paper: its key
+    claim: an id that no claim has, e.g. "C13". slug: of its module and notebook, e.g. "projector_depth". paper: its key
     in the registry, "" for a claim of your own. Raises ReproError, and writes nothing, for a name that is wrong or taken.
     """
     file = root / "repro" / "claims" / "registry.toml"
