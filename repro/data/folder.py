@@ -109,9 +109,10 @@ def remarks(path: Path, layout: tree.Layout, parts: dict[str, list[tuple[Path, i
 
 @functools.cache
 def tell(path: Path) -> None:
-    """Say `remarks` once."""
+    """Say `remarks` once, of a folder that `read` takes."""
     layout = tree.find(path)
-    for sentence in remarks(path, layout, splits(layout)):
+    parts = splits(layout)
+    for sentence in remarks(path, layout, parts) if all(parts.values()) else ():
         print(f"repro: {tree.shown(path)}: {sentence}.", file=sys.stderr, flush=True)
 
 
