@@ -490,10 +490,8 @@ def _build_gallery(profile: str, figures: Path | None = None, out: Path | None =
         raise ReproError(f"There is no folder {figures}: name the one that holds the profiles' figures.")
     print("building the gallery", file=sys.stderr, flush=True)
     target = out or places.root() / "build" / "gallery"
-    beneath = None if figures else places.reference()
-    return gallery.build(
-        profile, figures or places.drawn(), places.executed(), target, None, places.notebooks(), beneath
-    )
+    more = {"notebooks": places.notebooks(), "beneath": None if figures else places.reference()}
+    return gallery.build(profile, figures or places.drawn(), places.executed(), target, **more)
 
 
 def _claims(args: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from repro.views.recipe import Recipe, noisy, preset
 
 CEILING = 20.0  # points by which a supervised twin must beat SSL: with less there is little left to learn
 RANK = 100 / 3  # percent of SimCLR's effective rank that a method without negatives must reach: less is a collapse
+ASKED = (kit.CELL, 0.0, 0.0, 0.0, 0.0, CEILING, RANK, RANK)  # of the checks, in their order
 PROBES = {"linear": "linear probe", "online": "online probe", "knn": "kNN"}
 
 
@@ -104,24 +105,23 @@ def plan_checks(profile: Profile) -> Plan:
 
 
 def checks(frame: pd.DataFrame) -> list[Part]:
-    """What any photographs pass, each with what it asks for: SUP(d) in points of accuracy, above 0, and RANK in percent."""
+    """What any photographs should pass, SUP of what each has in ASKED: points of accuracy above 0, percent above RANK."""
     linear, mlp, rank = (kit.by(frame, "what", name=n) for n in ("", column(frame, probe="mlp"), "rankme"))
     random, pixels = (
         floor_levels(frame)["random encoder"],
         floor_levels(frame, column(frame, probe="mlp"))["raw pixels"],
     )
-    return [
-        sup("crops alone over random encoder", stats.paired(linear["crop"], random), kit.CELL),
-        sup("all views over crops alone", stats.paired(linear["all"], linear["crop"]), 0.0),
-        sup("all views over instance SimCLR", stats.paired(linear["all"], linear["instance"]), 0.0),
-        sup("all views over noise", stats.paired(linear["all"], linear["noise"]), 0.0),
-        sup("by an MLP, SimCLR over pixels", stats.paired(mlp["SimCLR"], pixels), 0.0),
-        sup("supervised over SimCLR", stats.paired(linear["supervised"], linear["SimCLR"]), CEILING),
-        *(
-            sup(f"effective rank, {m} of SimCLR", stats.paired(100 * rank[m] / rank["SimCLR"]), RANK, RANK, "%")
-            for m in ("BYOL", "SimSiam")
-        ),
-    ]  # fmt: skip
+    effects = {
+        "crops alone over random encoder": stats.paired(linear["crop"], random),
+        "all views over crops alone": stats.paired(linear["all"], linear["crop"]),
+        "all views over instance SimCLR": stats.paired(linear["all"], linear["instance"]),
+        "all views over noise": stats.paired(linear["all"], linear["noise"]),
+        "by an MLP, SimCLR over pixels": stats.paired(mlp["SimCLR"], pixels),
+        "supervised over SimCLR": stats.paired(linear["supervised"], linear["SimCLR"]),
+    }
+    ranks = {m: stats.paired(100 * rank[m] / rank["SimCLR"]) for m in ("BYOL", "SimSiam")}
+    parts = [sup(name, effect, d) for (name, effect), d in zip(effects.items(), ASKED)]
+    return parts + [sup(f"effective rank, {m} of SimCLR", effect, RANK, RANK, "%") for m, effect in ranks.items()]
 
 
 def judge_checks(frame: pd.DataFrame) -> Verdict:
@@ -132,15 +132,11 @@ def judge_checks(frame: pd.DataFrame) -> Verdict:
 
 def draw_checks(frame: pd.DataFrame) -> Drawing:
     parts = checks(frame)
-    words, asked = stats.found(parts), [kit.CELL, 0, 0, 0, 0, CEILING, RANK, RANK]
-    fig, ax = figures.figure(height=3.4, width=6.4)
-    for y, (part, word, least) in enumerate(zip(parts, words, asked)):
-        colour = figures.PALETTE[0] if word == stats.SUPPORTED else figures.PALETTE[1]
-        ax.plot([part.effect.low, part.effect.high], [y, y], color=colour, linewidth=2)
-        ax.plot([part.effect.mean], [y], color=colour, marker="o" if word == stats.SUPPORTED else "X", markersize=7)
-        ax.plot([least, least], [y - 0.3, y + 0.3], color=figures.ink(), linewidth=1.2)
-    ax.set_yticks(range(len(parts)), [p.name for p in parts])
-    ax.invert_yaxis()
+    words = stats.found(parts)
+    fig, ax = figures.figure(height=3.6, width=6.4)
+    figures.intervals(ax, {f"{part.name}\n{word}": part.effect for part, word in zip(parts, words)})
+    for y, asked in enumerate(reversed(ASKED)):
+        ax.plot([asked, asked], [y - 0.3, y + 0.3], color=figures.ink(), linewidth=1.6)
     ax.set_xlabel("points, or percent of SimCLR's rank (bar: asked for)")
     said = "; ".join(f"{p.name} {p.effect.mean:.1f} ({w})" for p, w in zip(parts, words))
     columns = [column(frame), column(frame, probe="mlp"), "rankme"]

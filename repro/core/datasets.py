@@ -75,8 +75,8 @@ def is_coco(path: str | Path) -> bool:
 def records(name: str) -> dict[str, dict]:
     """What the records of a prepared set say, by split in the order train, val, test; {} for a file without a record,
     or with one that no script in data_prep/ wrote."""
-    there = (root() / name / split for split in SPLITS)
-    found = {p.name: record(p.with_name(f"{p.name}.json")) for p in there if p.with_name(f"{p.name}.beton").is_file()}
+    folder = root() / name
+    found = {s: record(folder / f"{s}.json") for s in SPLITS if (folder / f"{s}.beton").is_file()}
     return {
         s: about if all(isinstance(about.get(k, t()), t) for k, t in FIELDS.items()) else {}
         for s, about in found.items()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from repro.loader.loader import Images
 
 
+MADE_UP = {"scenes": scenes, "objects": objects}  # modules with render, TASKS and KNOBS
 MEMORY = 8 * 2**30  # bytes of a prepared set's images, all splits together, that are held in memory
 CENTRAL = 0.875  # of the shorter side of what does not fit: how the field crops for evaluation (256 px to 224)
 
@@ -108,7 +109,7 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
     """
     knobs = dict(options)
-    if name in ("scenes", "objects"):
+    if name in MADE_UP:
         return _made(name, size or 16, knobs)
     limit = int(knobs.pop("images", 0))
     if knobs:
@@ -172,7 +173,7 @@ def _dataset(title: str, stand_in: bool, splits: list[Split], tasks: dict[str, i
 
 
 def _made(name: str, size: int, knobs: dict[str, float]) -> Dataset:
-    module = {"scenes": scenes, "objects": objects}[name]
+    module = MADE_UP[name]
     images = int(knobs.pop("images", 2048))
     unknown = set(knobs) - set(module.KNOBS)
     if unknown:

@@ -82,9 +82,8 @@ def _render(n: int, size: int, rng: np.random.Generator, fragile: float, bare: b
         tint[broken] = 1
     waves, skins = _waves(n, draw, rng), _waves(n, draw, rng)
     skins = (*skins[:3], np.where((skin < len(TEXTURES))[:, None, None], draw(4, 5.5), draw(9, 12)), skins[4])
-    contrast = (
-        draw(0.3, 0.5) * np.where(broken | (skin == 2 * len(TEXTURES) - 1), 0, 1)[:, None, None]
-    )  # the last is plain
+    plain = broken | (skin == 2 * len(TEXTURES) - 1)  # fine clouds
+    contrast = draw(0.3, 0.5) * np.where(plain, 0, 1)[:, None, None]
     patterned = draw(0.18, 0.35) * np.where(broken, 0.3, 1)[:, None, None]
     side, shade = draw(0, 2 * math.pi), draw(0, 0.35)
     hues_of_light = 1 + rng.normal(0, 0.5, (n, 3)).astype(np.float32) * ~broken[:, None]
