@@ -86,8 +86,7 @@ def _methods(profile: Profile) -> tuple[VICReg, BYOL, BarlowTwins]:
 
 
 def plan_rates(profile: Profile, barlow: bool = False) -> Plan:
-    """batch x learning rate; SimCLR's runs are probed on every task. At quick and cpu Barlow Twins has the
-    smallest and the largest batch."""
+    """batch x learning rate; SimCLR's runs are probed on every task. At quick and cpu Barlow Twins has the two ends of the batches."""
     own = {"method": _methods(profile)[2]} if barlow else {"tasks": datasets.tasks(profile.data)}
     spec, scale = _start(profile, **own)
     batches = scale.batches[:: len(scale.batches) - 1] if barlow and profile.name in ("quick", "cpu") else scale.batches
