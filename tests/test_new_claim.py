@@ -64,8 +64,8 @@ def test_a_claim_is_made_measured_and_shown(tree):
 
     names = (written[2], "build/notebooks/smoke/15_projector_depth.ipynb")
     made, executed = (nbformat.read(tree / name, 4).cells for name in names)
-    texts = {
-        c.source: c.outputs[0].text for c in executed if c.cell_type == "code" and c.outputs and "text" in c.outputs[0]
+    texts = {  # a kernel under load sends one line in several pieces
+        c.source: "".join(o.text for o in c.outputs if o.get("name") == "stdout") for c in executed if "outputs" in c
     }
     compared = [c for c in made if "nbval-check-output" in c.metadata.get("tags", [])]
     assert len(compared) == 2
