@@ -203,13 +203,13 @@ def eq(
     )  # fmt: skip
 
 
-def noninf(name: str, effect: Interval, e: float, unit: str = "points", paper: float | None = None) -> Part:
+def noninf(name: str, effect: Interval, e: float) -> Part:
     """NONINF(e), "as good as": supported when the 95 % interval lies above -e, contradicted when it lies below."""
     if not e > 0:
         raise ValueError(f"noninf() needs a margin above zero; got {e}.")
     return Part(
-        name, f"NONINF({e:g})", effect, unit, supported=_two(effect.p_above(-e)), contradicted=_two(effect.p_below(-e)),
-        paper=paper, needed=_needed(effect, abs(effect.distance(-e))),
+        name, f"NONINF({e:g})", effect, "points", supported=_two(effect.p_above(-e)),
+        contradicted=_two(effect.p_below(-e)), needed=_needed(effect, abs(effect.distance(-e))),
     )  # fmt: skip
 
 
