@@ -43,7 +43,8 @@ class Scale(NamedTuple):
 SCALES = {
     "smoke": Scale((16, 64), (0.4, 4.0), (0.1, 0.5), (1, 2), (1e-3, 1e-2), 64),
     "quick": Scale(
-        (16, 64, 256), (0.4, 1.2, 4.0, 12.0), (0.05, 0.1, 0.2, 0.5, 1.0), (1, 2, 3), (1e-3, 3e-3, 1e-2, 3e-2), 64
+        (16, 64, 128), (0.4, 1.2, 4.0, 12.0), (0.05, 0.1, 0.2, 0.5), (1, 2, 3), (1e-3, 3e-3, 1e-2, 3e-2), 64,
+        steps=False,
     ),
     "cpu": Scale(
         (32, 128, 512), (1 / 3, 1.0, 3.0, 9.0), (0.05, 0.1, 0.2, 0.5, 1.0), (0, 1, 2, 3), (3e-4, 1e-3, 3e-3, 1e-2), 128,
@@ -85,10 +86,10 @@ def _methods(profile: Profile) -> tuple[VICReg, BYOL, BarlowTwins]:
 
 
 def plan_rates(profile: Profile, barlow: bool = False) -> Plan:
-    """batch x learning rate; SimCLR's runs are probed on every task. At cpu Barlow Twins has the two ends of the batches."""
+    """batch x learning rate; SimCLR's runs are probed on every task. At quick and cpu Barlow Twins has the two ends of the batches."""
     own = {"method": _methods(profile)[2]} if barlow else {"tasks": datasets.tasks(profile.data)}
     spec, scale = _start(profile, **own)
-    batches = scale.batches[:: len(scale.batches) - 1] if barlow and profile.name == "cpu" else scale.batches
+    batches = scale.batches[:: len(scale.batches) - 1] if barlow and profile.name in ("quick", "cpu") else scale.batches
     return Plan(profile).add(*spec.grid(batch_size=batches, lr=scale.rates)).floors(tasks=spec.probes.tasks)
 
 

@@ -37,18 +37,16 @@ from repro.views.recipe import Recipe, View
 
 class Scale(NamedTuple):
     """size, stored: pixels of the views and of the files, so that loading weighs about what it does in the paper: at the
-    stand-ins' usual 16 pixels nothing is left for a growing resolution to save. epochs, images: 0 for the profile's own;
-    at quick twenty runs, one after the other, take two minutes."""
+    stand-ins' usual 16 pixels nothing is left for a growing resolution to save. epochs: 0 for the profile's own."""
 
     size: int
     stored: int
     epochs: int = 0
-    images: int = 0
 
 
 SCALES = {
     "smoke": Scale(16, 24),
-    "quick": Scale(32, 56, images=1536),
+    "quick": Scale(32, 56),
     "cpu": Scale(32, 0, epochs=6),  # CIFAR-10 is loaded as it is
     "gpu": Scale(32, 0, epochs=20),
     "paper": Scale(224, 400),
@@ -65,8 +63,6 @@ def plan_training(profile: Profile) -> Plan:
     scale = SCALES[profile.name]
     # all labels, since differences of a point are looked for
     spec = base(profile).but(size=scale.size, epochs=scale.epochs or profile.epochs, labels=0)
-    if scale.images and not profile.data.startswith("digits"):  # which are fewer, or know no such option
-        spec = spec.but(options=(("images", scale.images),))
     small, large = registry.numbers("A1")["resolution"]["ramp"]
     ramp = (4 * round(scale.size * small / large / 4), round(0.7 * spec.epochs), round(0.85 * spec.epochs))
     ours = Loading("ours", scale.stored)

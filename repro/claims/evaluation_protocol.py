@@ -22,7 +22,7 @@ from repro.stats import eq, sup
 
 class Scale(NamedTuple):
     """epochs, images: times the profile's own; whether a probe overfits shows in a long run only, and a minute of a GPU is
-    short. byol_rate: at smoke and quick notebook 01's best; of SGD at cpu. checkpoints: how many times a run is probed;
+    short. byol_rate: of AdamW at smoke and quick, of SGD at cpu. checkpoints: how many times a run is probed;
     0 for after every epoch. passes: of the offline probes over the features, as many as make an MLP overfit."""
 
     epochs: float
@@ -33,8 +33,8 @@ class Scale(NamedTuple):
 
 
 SCALES = {
-    "smoke": Scale(2, 12.0, 0, passes=6),
-    "quick": Scale(2, 12.0, 0),
+    "smoke": Scale(2, 4e-3, 0, passes=6),
+    "quick": Scale(2, 4e-3, 0),
     "cpu": Scale(2, 0.4, 10, images=2),
     "gpu": Scale(0.3, 1.0, 5),
     "paper": Scale(1, 1.0, 20),
@@ -62,7 +62,9 @@ def plan(profile: Profile) -> Plan:
         knn=True, labels=scale.images * CPU_IMAGES if profile.name == "cpu" else 0, passes=scale.passes, choices=True,
         fraction=min(1.0, scale.images * standard.data.fraction),
     )  # fmt: skip
-    byol = spec.but(method=BYOL(ema=0.9) if profile.small else BYOL(), lr=scale.byol_rate)  # notebook 01 says why .9
+    byol = spec.but(method=BYOL(), lr=scale.byol_rate)
+    if profile.small:  # notebook 07's
+        byol = byol.but(method=BYOL(ema=0.9), optimiser="adamw")
     if profile.name == "cpu":  # MSR's recipe for small images; with LARS a pilot's BYOL gained nothing there
         byol = byol.but(method=BYOL(ema=0.97), optimiser="sgd", weight_decay=5e-4, joint=False)
     return Plan(profile).add(spec, byol).floors(mlp=True, knn=True, labels=spec.probes.labels)

@@ -29,7 +29,7 @@ KEPT = 0.75  # share of full SimCLR's gain that the instance method must keep on
 SIGMAS = (0.1, 0.2, 0.3)
 SHARES = (1 / 4, 3 / 8, 1 / 2)  # the patch's side, of the image's: 8, 12 and 16 of 32 pixels
 TEMPERATURES = (0.1, 0.2, 0.5)
-RATES = {"smoke": (1.2,), "quick": (1.2, 4.0), "gpu": (0.4, 1.2), "paper": (0.5, 1.0)}  # elsewhere the profile's own
+RATES = {"smoke": (1.2,), "gpu": (0.4, 1.2), "paper": (0.5, 1.0)}  # elsewhere the profile's own
 VARIANTS = {"instance": "instance SimCLR", "noise": "noise, batch negatives", "full": "full SimCLR"}
 KNOBS = {"patch": "patch (px)", "noise": "noise (std)", "temperature": "temperature", "lr": "learning rate"}
 
@@ -52,13 +52,13 @@ def _rates(profile: Profile) -> tuple[float, ...]:
 
 
 def settings(profile: Profile) -> list[Setting]:
-    """The centre, then what differs from it in one knob; at cpu patches by least and most noise."""
+    """The centre, then what differs from it in one knob; at quick and cpu patches by least and most noise."""
     patches = [round(share * profile.size) for share in SHARES]
     rates = _rates(profile)
     centre = Setting(patches[-1], 0.2, 0.2, rates[-1])
     if profile.name == "smoke":
         return [centre, replace(centre, patch=patches[0])]
-    if profile.name == "cpu":
+    if profile.name in ("quick", "cpu"):
         grid = [replace(centre, patch=p, noise=s) for p in reversed(patches) for s in (SIGMAS[0], SIGMAS[-1])]
         return [*grid, replace(grid[0], everywhere=True)]
     out = [centre, replace(centre, everywhere=True)]
@@ -88,7 +88,7 @@ def plan(profile: Profile) -> Plan:
         knobs = {"patch": s.patch, "noise": s.noise, "everywhere": float(s.everywhere)}
         plan.add(run(profile, s), variant="instance", differs=differs, **knobs)
     plan.add(*full.grid(lr=rates), variant="full")
-    for sigma in SIGMAS[1:2] if profile.name in ("smoke", "cpu") else SIGMAS:
+    for sigma in SIGMAS[1:2] if profile.name in ("smoke", "quick", "cpu") else SIGMAS:
         plan.add(full.but(lr=rates[-1], recipe=noisy(sigma)), variant="noise", noise=sigma, everywhere=0.0)
     return plan.floors(tasks=full.probes.tasks)
 

@@ -162,7 +162,7 @@ def _starts(profile: Profile) -> list[RunSpec]:
     msr = msr_beta_decay.tuned(profile)
     if profile.name != "smoke":  # its hundred epochs take longer than all else of a smoke run
         msr = msr.but(sgd="moco")
-    classes = {"scenes": 8, "cifar10": 10, "digits": 10}.get(profile.data, 1000)
+    classes = {"scenes": 8, "objects": 8, "cifar10": 10, "digits": 10}.get(profile.data, 1000)
     labelled = base(profile, data=msr.data, epochs=msr.epochs, probes=msr.probes, method=Supervised())
     return [msr.but(method=Untrained()), labelled.but(projector=Projector(1, 128, classes), joint=msr.joint), msr]
 

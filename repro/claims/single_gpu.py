@@ -31,8 +31,8 @@ RANGE = 3.5  # how far a neighbour may be as a factor: about three, as in the pa
 class Grid:
     """One method's grid: its loss parameter (`parameter` in the registry) by learning rate.
 
-    levels, rates: by profile; at `paper` they are the paper's own, from the registry, and at `cpu` the rates are notebook
-    01's. make(level, profile): the method.
+    levels, rates: by profile; at `paper` they are the paper's own, from the registry, and in STARS the rates are
+    notebook 01's. make(level, profile): the method.
     """
 
     claim: str
@@ -53,36 +53,35 @@ def _vicreg(coefficient: float, profile: Profile) -> VICReg:
     return VICReg(coefficient / 25, coefficient / 25, 0.04) if divided else VICReg(coefficient, coefficient, 1.0)
 
 
-# The grids at quick began as three by three, moved or extended by a step wherever the best cell of a pilot (one seed,
-# validation), and then of the first reference results, lay on an edge; the lines they share with notebook 01 are not run
-# again. A rate at which a method diverges closes the grid. At cpu a grid is a star: the levels at the rate MIDDLE, and the
-# rates at the middle level.
+# At quick and cpu a grid is a star: the levels at the rate MIDDLE, and notebook 01's rates at the middle level, whose runs it
+# shares.
 GRIDS = (
     Grid(
         "A12", "SimCLR", "SimCLR", "tau", "temperature", lambda x, profile: SimCLR(x),
-        {"smoke": (0.1, 0.5), "quick": (0.05, 0.1, 0.2, 0.5), "cpu": (0.1, 0.2, 0.5), "gpu": (0.1, 0.2, 0.5)},
-        {"smoke": (0.4, 4.0), "quick": (0.4, 1.2, 4.0, 12.0), "gpu": (0.3, 0.9, 2.7)},
+        {"smoke": (0.1, 0.5), "quick": (0.1, 0.2, 0.5), "cpu": (0.1, 0.2, 0.5), "gpu": (0.1, 0.2, 0.5)},
+        {"smoke": (0.4, 4.0), "gpu": (0.3, 0.9, 2.7)},
     ),
     Grid(
         "A13", "VICReg", "VICReg", "coefficient", "coefficient", _vicreg,
-        {"smoke": (25.0,), "quick": (25.0, 125.0, 625.0, 3125.0), "cpu": (8.0, 25.0, 75.0), "gpu": (8.0, 25.0, 75.0)},
-        {"smoke": (0.4, 4.0), "quick": (0.4, 1.2, 4.0), "gpu": (0.1, 0.3, 0.9)},
+        {"smoke": (25.0,), "quick": (8.0, 25.0, 75.0), "cpu": (8.0, 25.0, 75.0), "gpu": (8.0, 25.0, 75.0)},
+        {"smoke": (0.4, 4.0), "gpu": (0.1, 0.3, 0.9)},
     ),
     Grid(
         "A14", "BarlowTwins", "Barlow Twins", "lambd", "lambda",
         lambda x, profile: BarlowTwins(x, 1.0 if profile.small else 0.1),
-        {"smoke": (0.02,), "quick": (0.00125, 0.005, 0.02, 0.08), "cpu": (0.0017, 0.0051, 0.0153),
+        {"smoke": (0.02,), "quick": (0.0067, 0.02, 0.06), "cpu": (0.0017, 0.0051, 0.0153),
          "gpu": (0.0025, 0.0051, 0.01)},
-        {"smoke": (1e-3, 1e-2), "quick": (1e-2, 3e-2, 1e-1), "gpu": (1e-3, 3e-3, 1e-2)},
+        {"smoke": (1e-3, 1e-2), "gpu": (1e-3, 3e-3, 1e-2)},
         optimiser="adamw",
     ),
     Grid(
         "A15", "BYOL", "BYOL", "momentum", "momentum", lambda x, profile: BYOL(x),
-        {"smoke": (0.9,), "quick": (0.8, 0.9, 0.98), "cpu": (0.91, 0.97, 0.99), "gpu": (0.94, 0.98, 0.993)},
-        {"smoke": (0.4, 4.0), "quick": (4.0, 12.0, 36.0, 108.0), "gpu": (0.3, 0.9, 2.7)},
+        {"smoke": (0.9,), "quick": (0.8, 0.9, 0.97), "cpu": (0.91, 0.97, 0.99), "gpu": (0.94, 0.98, 0.993)},
+        {"smoke": (0.4, 4.0), "gpu": (0.3, 0.9, 2.7)},
     ),
 )  # fmt: skip
-MIDDLE = 1  # which rate of `cpu` the levels are tried at, counted from the lowest
+STARS = ("quick", "cpu")
+MIDDLE = 1  # which of their rates the levels are tried at, counted from the lowest
 EPOCHS = {"gpu": 3}  # a short run, so that four grids fit into minutes of a GPU
 
 
@@ -91,9 +90,9 @@ def levels(g: Grid, profile: Profile) -> tuple[tuple[float, ...], tuple[float, .
     if profile.name == "paper":
         own = registry.numbers(g.claim)["grid"]
         return tuple(own[g.parameter]), tuple(own["lr"])
-    if profile.name == "cpu":
+    if profile.name in STARS:
         _, lars, adam = batch_size.small_batch(profile)
-        return g.levels["cpu"], adam if g.optimiser == "adamw" else lars
+        return g.levels[profile.name], adam if g.optimiser == "adamw" else lars
     return g.levels[profile.name], g.rates[profile.name]
 
 
@@ -115,7 +114,7 @@ def plan_grids(profile: Profile, grids: Sequence[Grid]) -> Plan:
     for g in grids:
         across, along = levels(g, profile)
         for i, level in enumerate(across):
-            rates = along if profile.name != "cpu" or i == len(across) // 2 else along[MIDDLE : MIDDLE + 1]
+            rates = along if profile.name not in STARS or i == len(across) // 2 else along[MIDDLE : MIDDLE + 1]
             plan.add(*(run(profile, g, level, lr) for lr in rates), level=level)
     return plan.floors()
 

@@ -127,7 +127,9 @@ def checks(frame: pd.DataFrame) -> list[Part]:
 def judge_checks(frame: pd.DataFrame) -> Verdict:
     parts = checks(frame)
     passed = stats.found(parts).count(stats.SUPPORTED)
-    return verdict(frame, parts, f"The data pass {passed} of {len(parts)} checks that photographs pass.", cannot="")
+    return verdict(
+        frame, parts, f"The data pass {passed} of {len(parts)} checks that any photographs should pass.", cannot=""
+    )
 
 
 def draw_checks(frame: pd.DataFrame) -> Drawing:

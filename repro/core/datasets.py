@@ -50,6 +50,7 @@ DATASETS = {
 }
 COCO_SCENES = "coco-scenes"
 COCO_TITLES = {COCO_SCENES: "scenes in COCO's format (stand-in)", "coco": "COCO"}
+MADE_UP = ("scenes", "objects")  # drawn by formula, one object an image
 EMBEDDED = tuple(name for name, known in DATASETS.items() if known.embedded)
 PREPARED = tuple(name for name, known in DATASETS.items() if not known.embedded)  # or can be
 

@@ -20,7 +20,7 @@ from repro.data.scenes import SHAPES, TEXTURES, _hsv, _inside, _luma, _textures,
 from repro.errors import ReproError
 
 TASKS = {"class": len(SHAPES), "hue": 6, "quadrant": 4, "ground": len(TEXTURES)}
-CUES = {"shape": 0.5, "skin": 0.9, "hue": 0.65, "ground": 0.7}  # how often each is the class's own; else it is any
+CUES = {"shape": 0.5, "skin": 0.9, "hue": 0.6, "ground": 0.9}  # how often each is the class's own; else it is any
 KNOBS = {"fragile": 0.0}
 
 
@@ -83,7 +83,7 @@ def _render(n: int, size: int, rng: np.random.Generator, fragile: float, bare: b
     waves, skins = _waves(n, draw, rng), _waves(n, draw, rng)
     skins = (*skins[:3], np.where((skin < len(TEXTURES))[:, None, None], draw(4, 5.5), draw(9, 12)), skins[4])
     plain = broken | (skin == 2 * len(TEXTURES) - 1)  # fine clouds
-    contrast = draw(0.3, 0.5) * np.where(plain, 0, 1)[:, None, None]
+    contrast = draw(0.45, 0.65) * np.where(plain, 0, 1)[:, None, None]
     patterned = draw(0.18, 0.35) * np.where(broken, 0.3, 1)[:, None, None]
     side, shade = draw(0, 2 * math.pi), draw(0, 0.35)
     hues_of_light = 1 + rng.normal(0, 0.5, (n, 3)).astype(np.float32) * ~broken[:, None]

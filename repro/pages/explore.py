@@ -18,6 +18,7 @@ import pandas as pd
 from repro import figures
 from repro.claims import kit, start_here
 from repro.core import places, store, sweep
+from repro.core.datasets import MADE_UP
 from repro.core.methods import DECAYS, MSR, SimCLR
 from repro.core.profiles import base
 from repro.core.spec import RunSpec, key
@@ -303,16 +304,16 @@ def multi_augmentation(study: Study, runs: pd.DataFrame) -> Any:
 
 
 def msr(study: Study, runs: pd.DataFrame) -> Any:
-    """Choose beta_base, how it decays and, on scenes, how many images a gray view destroys."""
+    """Choose beta_base, how it decays and, on made-up images, how many images a gray view destroys."""
     from repro.claims import msr_beta_decay as claim
 
     profile, scale = study.profile, claim.SCALES[study.profile.name]
     frame = notebook.rows(study, runs, study.claims[0])
-    scenes = profile.data == "scenes"
+    made_up = profile.data in MADE_UP
     knobs = {
         "beta": _slider([i / 10 for i in range(11)], claim.BETA, "beta_base"),
         "decay": _slider(DECAYS, "cosine", "decay"),
-        "shift": _slider(claim.SHIFTS if scenes else (0.0,), claim.SHIFT if scenes else 0.0, "destroyed"),
+        "shift": _slider(claim.SHIFTS if made_up else (0.0,), claim.SHIFT if made_up else 0.0, "destroyed"),
     }
 
     def make(shift: float, **chosen: Any) -> RunSpec:

@@ -8,23 +8,22 @@ from torch import Tensor, nn
 from repro.core.own import Own, blamed, load, wrong
 from repro.errors import ReproError
 
-BACKBONES = ("convnet", "convnet4", "resnet18", "resnet34", "resnet50", "pixels")
+STRIDED = {"convnet": (16, 64, 128), "convnet-thin": (16, 32, 128), "convnet4": (16, 32, 64, 128)}  # channels
+BACKBONES = (*STRIDED, "resnet18", "resnet34", "resnet50", "pixels")
 
 
 def backbone(name: str | Own, size: int) -> tuple[nn.Module, int]:
     """A backbone for images of `size` pixels a side, and the number of its features.
 
-    convnet: three strided 3x3 convolutions, for 16-32 px on a CPU. convnet4: four, down to 2 x 2 fields of 32 px, for
+    convnet, convnet-thin: three strided 3x3 convolutions, for 16-32 px on a CPU. convnet4: four, down to 2 x 2 fields of 32 px, for
     photographs on a CPU. resnet18/34/50: torchvision's, with the small-image stem (3x3, stride 1, padding 1, no
     max-pool) up to 64 px. pixels: the image itself, the floor of every probe; above 64 px its mean over 32 x 32 fields,
     since a large set's features must find room. A reader's own is tried on two images.
     """
     if isinstance(name, Own):
         return _own(name, size)
-    if name == "convnet":
-        return _convnet((16, 64, 128))
-    if name == "convnet4":
-        return _convnet((16, 32, 64, 128))
+    if name in STRIDED:
+        return _convnet(STRIDED[name])
     if name == "pixels":
         if size > 64:
             return nn.Sequential(nn.AdaptiveAvgPool2d(32), nn.Flatten()), 3 * 32 * 32
