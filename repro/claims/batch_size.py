@@ -86,7 +86,8 @@ def _methods(profile: Profile) -> tuple[VICReg, BYOL, BarlowTwins]:
 
 
 def plan_rates(profile: Profile, barlow: bool = False) -> Plan:
-    """batch x learning rate; SimCLR's runs are probed on every task. At quick and cpu Barlow Twins has the two ends of the batches."""
+    """batch x learning rate; SimCLR's runs are probed on every task. At quick and cpu Barlow Twins has the
+    smallest and the largest batch."""
     own = {"method": _methods(profile)[2]} if barlow else {"tasks": datasets.tasks(profile.data)}
     spec, scale = _start(profile, **own)
     batches = scale.batches[:: len(scale.batches) - 1] if barlow and profile.name in ("quick", "cpu") else scale.batches

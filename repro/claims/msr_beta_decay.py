@@ -29,9 +29,9 @@ from repro.views.recipe import Recipe, full_blur, preset
 class Scale(NamedTuple):
     """tuned: the beta_base of B2 and B8, which the paper tunes by data set; 0.3 is its own on CIFAR. betas: of B7.
     epochs: at quick nearly twice the profile's, since without negatives these methods learn slower and must get above the
-    random encoder; at gpu a fifth, so that a few dozen runs take minutes; at cpu those of thrice the profile's views. pairs: steps
-    between two readings of their alignment, 0 for none. share: of the profile's images, how many times as many. lr, batch:
-    of SGD.
+    random encoder; at gpu a fifth, so that a few dozen runs take minutes; at cpu those of thrice the profile's views.
+    pairs: steps between two readings of their alignment, 0 for none. share: of the profile's images, how many times as
+    many. lr, batch: of SGD.
     """
 
     tuned: float
@@ -69,8 +69,8 @@ COMPARED = ("AA", "AW", "beta 0", "fixed", "decay")  # in Table 1, where beta 0 
 
 
 def _data(profile: Profile, shift: float = SHIFT) -> DataSpec:
-    """The profile's data, made-up ones with their knobs; at `paper` the first of the sets of Tables 1 and 2, or the one that the
-    reader chose."""
+    """The profile's data, made-up ones with their knobs; at `paper` the first of the sets of Tables 1 and 2, or the one
+    that the reader chose."""
     spec = base(profile).data
     spec = replace(spec, fraction=min(1.0, SCALES[profile.name].share * spec.fraction))
     if profile.data in MADE_UP:

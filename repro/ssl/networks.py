@@ -15,9 +15,9 @@ BACKBONES = (*STRIDED, "resnet18", "resnet34", "resnet50", "pixels")
 def backbone(name: str | Own, size: int) -> tuple[nn.Module, int]:
     """A backbone for images of `size` pixels a side, and the number of its features.
 
-    convnet, convnet-thin: three strided 3x3 convolutions, for 16-32 px on a CPU. convnet4: four, down to 2 x 2 fields of 32 px, for
-    photographs on a CPU. resnet18/34/50: torchvision's, with the small-image stem (3x3, stride 1, padding 1, no
-    max-pool) up to 64 px. pixels: the image itself, the floor of every probe; above 64 px its mean over 32 x 32 fields,
+    convnet, convnet-thin: three strided 3x3 convolutions, for 16-32 px on a CPU. convnet4: four, down to 2 x 2 fields of
+    32 px, for photographs on a CPU. resnet18/34/50: torchvision's, with the small-image stem (3x3, stride 1, padding 1,
+    no max-pool) up to 64 px. pixels: the image itself, the floor of every probe; above 64 px its mean over 32 x 32 fields,
     since a large set's features must find room. A reader's own is tried on two images.
     """
     if isinstance(name, Own):
