@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -120,10 +121,13 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="build every model, train one fake step, print the plan"
     )
     measure.add_argument("--share", default="", metavar="i/K", help="begin with the i-th of K shares of the runs")
+    measure.add_argument(
+        "--first-seed", type=int, default=0, help="5 repeats the study with seeds that it has not seen"
+    )
     measure.add_argument("--until-decided", action="store_true", help="add seeds while a claim is inconclusive")
     measure.add_argument("--keep-weights", action="store_true", help="store the trained weights too")
     measure.add_argument(
-        "--out", type=places.given, help="also write the runs' numbers into this folder, and print verdicts"
+        "--out", type=places.given, help="also write numbers and verdicts into this folder, and print these"
     )
     for p in (run, measure):
         p.add_argument("--log", default="", help="who sees every epoch: tensorboard:DIR, or my_log.py:function")
@@ -315,7 +319,9 @@ def _measure_all(studies: list, args: argparse.Namespace, began: float) -> tuple
             if args.out:
                 export(records, args.out / args.profile / study.slug / "runs.jsonl")
                 runs, judged = frame(records), study.claims if len(records) == len(specs) else ()
-                said += [f"{c.id}: {notebook.judge(study, runs, c.id).sentence}" for c in judged]
+                found = {c.id: notebook.judge(study, runs, c.id) for c in judged}
+                notebook.keep(study, args.out, found)
+                said += [f"{claim}: {verdict.sentence}" for claim, verdict in found.items()]
     print("\n".join(said), flush=True)
     return failed, to_go
 
@@ -441,7 +447,11 @@ def _studies(args: argparse.Namespace) -> list:
     from repro.pages import notebook
 
     slugs = _slugs(args.notebooks, [slug for slug in claims.notebooks() if claims.of(slug)])
-    return [notebook.study(slug, args.profile, **_own(args)) for slug in slugs]
+    studies, first = (
+        (notebook.study(slug, args.profile, **_own(args)) for slug in slugs),
+        getattr(args, "first_seed", 0),
+    )
+    return [replace(study, profile=replace(study.profile, first=first)) for study in studies]
 
 
 def _submit(args: argparse.Namespace) -> int:

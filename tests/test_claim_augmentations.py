@@ -91,7 +91,7 @@ def test_a9_asks_for_gray_first_by_both_methods():
 
 
 def test_a_stack_at_the_random_encoders_level_leaves_the_claims_not_judged():
-    """On scenes cropping alone learns nothing: what a stack gains over it says nothing."""
+    """Where cropping alone learns nothing, what a stack gains over it says nothing."""
     low = {**PAPERS, "crop": 22.0}
     for claim in CLAIMS:
         found = verdict(claim, lambda stack, *_: low[stack])
@@ -100,7 +100,8 @@ def test_a_stack_at_the_random_encoders_level_leaves_the_claims_not_judged():
         assert "SimCLR, crop (2" in found.sentence
 
 
-def test_each_stack_has_its_own_rate_from_the_validation_split():
+def test_each_stack_has_its_own_rate_from_the_validation_split(monkeypatch):
+    monkeypatch.setitem(augmentations.RATES["quick"], "SimCLR", (1.2, 4.0))
     runs = frame("A8", papers)
     got = augmentations.by_stack(runs, "SimCLR")
     assert got.levels == [list(STACKS), [1.2, 4.0]]

@@ -37,14 +37,14 @@ def words(found) -> list[str]:
 
 def test_a3_holds_when_the_tasks_want_different_batches():
     def by_task(spec, task):
-        if task == "count":
+        if task == "ground":
             return 21.0  # what no network reads is left out
-        return 50 + (3 if task == "shape" else -3) * math.log(spec.batch_size / 64)
+        return 50 + (3 if task == "class" else -3) * math.log(spec.batch_size / 64)
 
     found = verdict("A3", by_task)
     assert found.verdict == "reproduced"
     assert found.effect > 5
-    assert "count" not in found.sentence
+    assert "ground" not in found.sentence
     alike = verdict("A3", lambda spec, task: 50 + math.log(spec.batch_size))
     assert words(alike) == ["inconclusive", "supported", "contradicted"]
     assert alike.verdict == "mixed"
@@ -61,7 +61,7 @@ def test_a4_holds_when_each_batch_has_its_own_temperature():
     def own(spec, task):
         if spec.steps:
             return 20.0  # at equal steps nothing is judged
-        return peak(spec.method.temperature, {16: 0.5, 64: 0.2, 256: 0.1}[spec.batch_size])
+        return peak(spec.method.temperature, {16: 0.5, 64: 0.2, 128: 0.1}[spec.batch_size])
 
     found = verdict("A4", own)
     assert found.verdict == "reproduced"
@@ -80,7 +80,7 @@ def test_a4_holds_when_each_batch_has_its_own_temperature():
 
 def test_a4_is_contradicted_when_the_gap_stays_as_wide():
     def same(spec, task):
-        return peak(spec.method.temperature, 0.2, 60 if spec.batch_size < 256 else 66)
+        return peak(spec.method.temperature, 0.2, 60 if spec.batch_size < 128 else 66)
 
     assert words(verdict("A4", same)) == ["supported", "contradicted", "too small", "inconclusive"]
     low = verdict("A4", lambda spec, task: 60.0 if spec.batch_size > 16 else 22.0)
@@ -90,7 +90,7 @@ def test_a4_is_contradicted_when_the_gap_stays_as_wide():
 
 def test_a5_holds_when_the_best_rate_depends_on_the_batch():
     def own(spec, task):
-        return peak(spec.optimiser.lr, {16: 4.0, 64: 4.0, 256: 1.2}[spec.batch_size])
+        return peak(spec.optimiser.lr, {16: 4.0, 64: 4.0, 128: 1.2}[spec.batch_size])
 
     assert verdict("A5", own).verdict == "reproduced"
 
@@ -120,10 +120,10 @@ def test_a_batch_that_is_best_at_the_end_of_its_grid_is_not_tuned(claim):
 
 def test_a6_asks_for_its_own_rate_and_for_large_batches_that_diverge():
     def own(spec, task):
-        return peak(spec.optimiser.lr, 4.0 if spec.batch_size < 256 else 1.2)
+        return peak(spec.optimiser.lr, 4.0 if spec.batch_size < 128 else 1.2)
 
     def unstable(spec):
-        return type(spec.method).__name__ != "Untrained" and spec.batch_size == 256 and spec.optimiser.lr > 4
+        return type(spec.method).__name__ != "Untrained" and spec.batch_size == 128 and spec.optimiser.lr > 4
 
     found = verdict("A6", own, broken=unstable)
     assert found.verdict == "reproduced"
@@ -133,7 +133,7 @@ def test_a6_asks_for_its_own_rate_and_for_large_batches_that_diverge():
 
 def test_a7_asks_for_depth_a_narrower_gap_and_saturation():
     def deeper(spec, task):
-        layers, large = spec.projector.layers, spec.batch_size == 256
+        layers, large = spec.projector.layers, spec.batch_size == 128
         return 50 + 8 * min(layers, 2) + (4 - layers if large else 0)
 
     found = verdict("A7", deeper)
@@ -141,7 +141,7 @@ def test_a7_asks_for_depth_a_narrower_gap_and_saturation():
     assert [part.paper for part in found.parts] == [8.35, 0.5, 0.4]
 
     def worse(spec, task):
-        return 50 + spec.projector.layers * (1 if spec.batch_size == 256 else -3)
+        return 50 + spec.projector.layers * (1 if spec.batch_size == 128 else -3)
 
     assert words(verdict("A7", worse))[:2] == ["contradicted", "contradicted"]
     at_cpu = verdict("A7", deeper, study=notebook.study("batch_size", profile="cpu"))

@@ -131,7 +131,7 @@ def test_the_plan_changes_nothing_but_the_loading():
 
 
 def test_photographs_without_classes_are_loaded_and_not_trained_on(tmp_path):
-    assert {s.data.name for s in data_loading.plan_training(profile("quick", data=str(tmp_path)))} == {"scenes"}
+    assert {s.data.name for s in data_loading.plan_training(profile("quick", data=str(tmp_path)))} == {"objects"}
     for name in "ab":
         (tmp_path / name).mkdir()
     assert {s.data.name for s in data_loading.plan_training(profile("quick", data=str(tmp_path)))} == {str(tmp_path)}
@@ -160,7 +160,7 @@ def frame(seconds=(20.0, 8.0, 6.0, 7.5), accuracy=(50.0, 50.1, 49.9, 50.0), nois
             return {}, {}, {"train_seconds": 0.0, "epoch_seconds": [0.0] * 6}
         way = WAYS.index(labels[key(spec)]["way"])
         t, a = seconds[way] * rng.uniform(0.98, 1.02), accuracy[way]
-        curves = {"probe_epoch": [2, 4, 6], "linear_val_shape": [a - 9, a - 3, a]}
+        curves = {"probe_epoch": [2, 4, 6], "linear_val_class": [a - 9, a - 3, a]}
         return {}, curves, {"train_seconds": t, "epoch_seconds": [t * e / 6 for e in range(1, 7)]}
 
     return made_up(CLAIM, STUDY, read, more, noise=noise, floors=(16.0, 18.0))

@@ -14,7 +14,7 @@ from repro.pages import notebook
 
 STUDY = notebook.study("instance_simclr", profile="quick")
 (CLAIM,) = instance_simclr.CLAIMS
-STUDY_TASKS = ("shape", "hue", "count", "distance", "quadrant", "texture")
+STUDY_TASKS = ("class", "hue", "quadrant", "ground")
 
 
 def frame(accuracy, study=STUDY, broken=lambda spec: False):
@@ -28,8 +28,8 @@ def frame(accuracy, study=STUDY, broken=lambda spec: False):
 
 
 def reach(instance: dict[str, float], full: dict[str, float] | None = None):
-    """Full SimCLR at 45, noise with batch negatives at 30, the instance method at 42 and 33 on shape, but as told."""
-    told = {"instance": {"shape": 33.0} | instance, "full": full or {}, "noise": {}}
+    """Full SimCLR at 45, noise with batch negatives at 30, the instance method at 42 and 33 on class, but as told."""
+    told = {"instance": {"class": 33.0} | instance, "full": full or {}, "noise": {}}
     least = {"instance": 42.0, "full": 45.0, "noise": 30.0}
     return lambda variant, task, spec: told[variant].get(task, least[variant])
 
@@ -41,7 +41,7 @@ def words(found) -> dict[str, str]:
 def test_far_on_the_semantic_task_and_close_on_the_others_is_reproduced():
     found = CLAIM.judge(frame(reach({})))
     assert found.verdict == "reproduced", found.sentence
-    assert len(found.parts) == 12
+    assert len(found.parts) == 8
     assert found.effect == pytest.approx(13, abs=0.5)
     assert len(found.finding.split()) <= 20
     assert "full SimCLR 25." in found.finding or "full SimCLR 24." in found.finding
@@ -50,21 +50,21 @@ def test_far_on_the_semantic_task_and_close_on_the_others_is_reproduced():
 @pytest.mark.parametrize(
     ("instance", "part", "word"),
     [
-        ({"texture": 25.5}, "texture: instance's gain over 75% of full SimCLR's", "contradicted"),  # 5.5 of 25
-        ({"texture": 22.0}, "texture: instance over random encoder", "too small"),
-        ({"shape": 12.0}, "shape: instance over random encoder", "contradicted"),
+        ({"ground": 25.5}, "ground: instance's gain over 75% of full SimCLR's", "contradicted"),  # 5.5 of 25
+        ({"ground": 22.0}, "ground: instance over random encoder", "too small"),
+        ({"class": 12.0}, "class: instance over random encoder", "contradicted"),
     ],
 )
 def test_what_breaks_one_task(instance, part, word):
     found = CLAIM.judge(frame(reach(instance)))
     assert found.verdict == "mixed"
     assert words(found)[part] == word
-    assert words(found)["shape: full SimCLR over instance"] == "supported"
+    assert words(found)["class: full SimCLR over instance"] == "supported"
 
 
 def test_useful_nowhere_is_far_everywhere():
     found = CLAIM.judge(frame(reach(dict.fromkeys(STUDY_TASKS, 12.0))))
-    assert [name for name, word in words(found).items() if word == "supported"] == ["shape: full SimCLR over instance"]
+    assert [name for name, word in words(found).items() if word == "supported"] == ["class: full SimCLR over instance"]
 
 
 def test_a_task_on_which_full_simclr_gains_nothing_does_not_count():
@@ -74,9 +74,9 @@ def test_a_task_on_which_full_simclr_gains_nothing_does_not_count():
 
 
 def test_a_stand_in_on_which_full_simclr_is_not_far_carries_no_claim():
-    found = CLAIM.judge(frame(reach({"shape": 44.0})))
+    found = CLAIM.judge(frame(reach({"class": 44.0})))
     assert found.verdict == "not judged"
-    assert "points over the instance method on shape" in found.sentence
+    assert "points over the instance method on class" in found.sentence
 
 
 def test_one_task_of_photographs_is_judged_by_itself():
@@ -94,11 +94,11 @@ def test_the_setting_is_chosen_on_the_validation_split_and_read_on_the_test_spli
         return 45.0 if variant == "full" or good else 25.0
 
     runs = frame(accuracy)
-    runs.loc[(runs["method"] == "InstanceSimCLR") & (runs["temperature"] == 0.1), "linear_test_shape"] = 99.0
+    runs.loc[(runs["method"] == "InstanceSimCLR") & (runs["temperature"] == 0.1), "linear_test_class"] = 99.0
     chosen = instance_simclr.best(runs, "instance")
     assert chosen["temperature"].unique().tolist() == [0.5]
     assert chosen["seed"].tolist() == list(range(5))
-    assert chosen["linear_test_shape"].max() < 50
+    assert chosen["linear_test_class"].max() < 50
 
 
 def test_data_on_which_full_simclr_learns_nothing_carry_no_claim():

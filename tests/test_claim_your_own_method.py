@@ -43,7 +43,7 @@ def test_both_get_the_same_budget():
 def test_a_rate_at_which_one_diverges_is_left_out():
     runs = frame(54, 50, broken=lambda spec: named(spec.method) == "SIGReg" and spec.optimiser.lr > 1.2)
     assert CLAIM.judge(runs).verdict == "reproduced"
-    assert math.isnan(runs.loc[runs["diverged"] == 1, "linear_test_shape"].iloc[0])
+    assert math.isnan(runs.loc[runs["diverged"] == 1, "linear_test_class"].iloc[0])
 
 
 @every_study("your_own_method")

@@ -65,7 +65,7 @@ def test_a_knobs_run_has_the_columns_of_the_others(monkeypatch):
     monkeypatch.setattr(sweep, "measure", lambda *_, **__: [diverged(records[0])])
     study = notebook.study("start_here", "quick")
     row = explore._run(study, store.frame(records[1:]), records[0].spec).iloc[0]
-    assert math.isnan(row["linear_test_shape"])
+    assert math.isnan(row["linear_test_class"])
 
 
 def test_a_long_run_is_reported_without_what_it_did_not_come_to():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from studies import made_up
 
-from repro import stats
+from repro import claims, stats
 from repro.claims import kit
 from repro.core.methods import BYOL, BarlowTwins
 from repro.core.profiles import base, profile
@@ -58,6 +58,13 @@ def test_a_run_is_planned_once_and_under_one_name():
         plan.add(SPEC, variant="b")
     with pytest.raises(ValueError, match="'lr' is already a column"):
         frame(kit.Plan(QUICK).add(SPEC, lr=0.4))
+
+
+def test_every_study_can_be_repeated_with_seeds_that_it_has_not_seen():
+    again = replace(QUICK, first=5)
+    for claim in (c for slug in claims.notebooks() for c in claims.of(slug)):
+        seeds, repeated = ({getattr(s, "seed", None) for s in claim.plan(p)} - {None} for p in (QUICK, again))
+        assert repeated == {seed + 5 for seed in seeds}
 
 
 def test_rows_are_in_the_plans_order_and_lack_what_is_not_planned():

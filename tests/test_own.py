@@ -13,8 +13,9 @@ from repro.cli import main
 from repro.core import own, places, sweep
 from repro.core.methods import SimCLR
 from repro.core.spec import flatten, key, to_dict
+from repro.core.store import load
 from repro.errors import ReproError
-from repro.pages import notebook
+from repro.pages import notebook, verdicts
 from repro.ssl import train
 from repro.ssl.step import build
 
@@ -223,6 +224,11 @@ def test_measure_takes_a_method_of_ones_own(file, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "D1: Not judged" in told
     assert "Mine reaches" in told
+    words += ["--first-seed", "7", "--store", str(tmp_path / "s"), "--out", str(tmp_path / "again")]
+    assert main(words) == 0
+    again = tmp_path / "again" / "smoke" / "your_own_method"
+    assert {r.spec["seed"] for r in load(again / "runs.jsonl")} == {7}
+    assert set(verdicts.load(again / "verdicts.json")) == {"D1"}
     assert main([*words, "--method", "nowhere.py:Mine"]) == 2
     assert "There is no file nowhere.py" in capsys.readouterr().err
 

@@ -26,7 +26,7 @@ def test_a_row_a_run_with_flat_columns(runs, tmp_path, capsys):
     assert runs["key"].is_unique
     assert {"A8", "A9", "A8 A9"} >= set(runs["claims"])
     row = runs[runs["stack"] == "crop+gray"].iloc[0]
-    assert row["linear_test_shape"] == stored[row["key"]].metrics["linear_test_shape"]
+    assert row["linear_test_class"] == stored[row["key"]].metrics["linear_test_class"]
     assert not any(isinstance(v, (list, tuple, dict)) for v in runs.to_numpy().ravel())
     file = tmp_path / "new" / "a.csv"
     file.parent.mkdir()
@@ -50,8 +50,8 @@ def test_two_cells_are_compared_over_their_seeds(runs):
     gray, crop = "stack=crop+gray,method=SimCLR,lr=1.2", "stack=crop,method=SimCLR,lr=1.2"
     told = results.compare(runs, gray, crop)
     mine = runs[(runs["method"] == "SimCLR") & (runs["lr"] == 1.2)].sort_values("seed")
-    a, b = (mine[mine["stack"] == s]["linear_test_shape"].to_numpy() for s in ("crop+gray", "crop"))
-    assert told.endswith(f"linear_test_shape, difference, 5 seeds: {stats.paired(a, b).text(2)}")
+    a, b = (mine[mine["stack"] == s]["linear_test_class"].to_numpy() for s in ("crop+gray", "crop"))
+    assert told.endswith(f"linear_test_class, difference, 5 seeds: {stats.paired(a, b).text(2)}")
     assert f"{gray}: {np.mean(a):.2f}\n{crop}: {np.mean(b):.2f}" in told
     keys = [mine[mine["stack"] == s]["key"].iloc[0] for s in ("crop+gray", "crop")]
     assert "1 seeds: " in results.compare(runs, *keys)

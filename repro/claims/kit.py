@@ -53,7 +53,8 @@ class Plan(list):
     def add(self, *specs: Any, seeds: int | Sequence[int] = 0, **labels: Any) -> Plan:
         """Add each spec at every seed of the profile, at the first `seeds`, or at those listed. Raises ValueError for a run
         that the plan has already under another label."""
-        listed = range(seeds or self.profile.seeds) if isinstance(seeds, int) else seeds
+        first = self.profile.first
+        listed = range(first, first + (seeds or self.profile.seeds)) if isinstance(seeds, int) else seeds
         for spec in specs:
             mine = {"cell": key(at_seed(spec, 0)), **labels}
             for seed in listed:

@@ -25,9 +25,9 @@ from repro.views.recipe import Recipe, preset
 @dataclass(frozen=True)
 class Profile:
     """data: the pretraining set. backbone: see `repro.ssl.networks.BACKBONES`. size: pixels a side. epochs: of a standard
-    run. seeds: runs a cell. precision: of the forward pass. looks: how often the seeds may be looked at
-    and more be added. judged: whether a verdict may be given at all. method, recipe: a reader's own, where a plan has a
-    place for them (`repro.core.own`); the recipe is that of the standard run."""
+    run. seeds: runs a cell, and first the first of them. precision: of the forward pass. looks: how often the seeds may be
+    looked at and more be added. judged: whether a verdict may be given at all. method, recipe: a reader's own, where a plan
+    has a place for them (`repro.core.own`); the recipe is that of the standard run."""
 
     name: str
     data: str
@@ -40,6 +40,7 @@ class Profile:
     judged: bool = True
     method: own.Own | None = None
     recipe: Recipe | None = None
+    first: int = 0
 
     @property
     def small(self) -> bool:

@@ -14,6 +14,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -337,12 +338,17 @@ def verdict(study: Study, runs: pd.DataFrame, claim_id: str) -> None:
     from IPython.display import display
 
     found = judge(study, runs, claim_id)
-    path = places.drawn() / study.profile.name / study.slug / "verdicts.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    known = {k: v for k, v in known.items() if k in {c.id for c in study.claims}} | {claim_id: asdict(found)}
-    write_atomic(path, json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
+    keep(study, places.drawn(), {claim_id: found})
     headline = registry.entry(claim_id).headline if claim_id in registry.load().claims else ""
     display(_worded(claim_id, found, headline), raw=True, metadata={"repro": {"verdict": claim_id}})
+
+
+def keep(study: Study, root: Path, found: dict[str, Verdict]) -> None:
+    """Store verdicts, by claim, in root/<profile>/<slug>/verdicts.json, beside the study's others."""
+    path = root / study.profile.name / study.slug / "verdicts.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known = {c.id: known[c.id] for c in study.claims if c.id in known} | {k: asdict(v) for k, v in found.items()}
+    write_atomic(path, json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
 
 
 def _worded(claim_id: str, found: Verdict, headline: str) -> dict[str, str]:
