@@ -162,7 +162,7 @@ def test_the_paper_profile_tunes_on_its_own_data():
 
 
 def test_the_benchmark_of_views_times_every_stack_in_turn(capsys):
-    spec = bench.ViewsSpec(DataSpec("scenes", 16, options=(("images", 64),)), (0.5, 1.0), count=64, repeats=3)
+    spec = bench.ViewsSpec(DataSpec("objects", 16, options=(("images", 64),)), (0.5, 1.0), count=64, repeats=3)
     timing = bench.run(spec).timing
     assert timing["cost_crop"] == 1
     assert all(timing[f"us_{s}"] > 0 for s in STACKS)

@@ -12,12 +12,12 @@ from repro import figures, stats
 from repro.claims import data_loading
 from repro.core.profiles import base, profile
 from repro.core.spec import DataSpec, Loading, RunSpec, key
-from repro.data import disk, scenes
+from repro.data import disk, objects
 from repro.errors import ReproError
 from repro.pages import notebook
 from repro.ssl import feed, train
 
-SMALL = DataSpec("scenes", 16, options=(("images", 96),))
+SMALL = DataSpec("objects", 16, options=(("images", 96),))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,21 +41,21 @@ def fed(run: RunSpec, split: disk.data.Split, steps: int, chosen: torch.Tensor |
 
 
 def test_files_hold_the_training_images():
-    file = disk.beton_of("scenes", 24, SMALL.options)
-    assert file == disk.beton_of("scenes", 24, SMALL.options)
-    assert file != disk.beton_of("scenes", 32, SMALL.options)
+    file = disk.beton_of("objects", 24, SMALL.options)
+    assert file == disk.beton_of("objects", 24, SMALL.options)
+    assert file != disk.beton_of("objects", 32, SMALL.options)
     files = disk.unpacked(file)
     content = disk.beton.read(file)
     assert len(files) == 96
     for i in (0, 95):
         assert files[i].read_bytes() == content.data[content.offsets[i] :][: content.lengths[i]].tobytes()
     assert (content.widths == 24).all()
-    labels = scenes.render(96, 24, 0)[1]
+    labels = objects.render(96, 24, 0)[1]
     assert all((content.labels[task] == labels[task]).all() for task in labels)
 
 
 def test_both_loaders_feed_the_run_that_memory_feeds_but_for_rounding():
-    split = disk.data.load("scenes", 16, SMALL.options).train
+    split = disk.data.load("objects", 16, SMALL.options).train
     kept = list(feed.batches(spec(Loading()), split.images, 0, 5))
     for name in ("ours", "torchvision"):
         found = list(fed(spec(Loading(name)), split, 5))
@@ -69,7 +69,7 @@ def test_both_loaders_feed_the_run_that_memory_feeds_but_for_rounding():
 def test_a_part_of_the_data_keeps_its_labels():
     half = spec(Loading("ours"), steps=1)
     half = replace(half, data=replace(SMALL, fraction=0.5), batch_size=16)
-    split = disk.data.load("scenes", 16, SMALL.options).train
+    split = disk.data.load("objects", 16, SMALL.options).train
     chosen = disk.data.subset(split, 0.5, 0)
     whole = replace(half.recipe.views[0], crop=(1, 1), flip=0.0, jitter=0.0, gray=0.0)
     half = replace(half, recipe=replace(half.recipe, views=(whole,)))
@@ -80,7 +80,7 @@ def test_a_part_of_the_data_keeps_its_labels():
 
 def test_a_growing_resolution_grows():
     grows = spec(Loading("ours", ramp=(8, 0, 2)))
-    split = disk.data.load("scenes", 16, SMALL.options).train
+    split = disk.data.load("objects", 16, SMALL.options).train
     sizes = [v.shape[-1] for _, _, v in fed(grows, split, 9)]
     assert sizes == [8] * 3 + [16 if round(12 / 8) == 2 else 8] * 3 + [16] * 3
     assert disk.growing(224, (160, 70, 85))(70) == 160

@@ -68,5 +68,5 @@ def test_a_view_equal_to_its_parent_is_never_lost_and_a_black_one_nearly_always(
     same = Recipe("same", (weak, replace(weak, parent=0)))
     dark = Recipe("dark", (weak, replace(weak, parent=0, noise=5.0)))
     found = train.run(spec.but(lost=(same, dark), epochs=3)).metrics
-    assert found["lost_same_test_shape"] == 0.0
-    assert found["lost_dark_test_shape"] > 40
+    assert found["lost_same_test_class"] == 0.0
+    assert found["lost_dark_test_class"] > 40

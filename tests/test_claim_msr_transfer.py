@@ -138,7 +138,7 @@ def test_a_reader_s_coco_folder_is_fine_tuned_on_and_its_images_are_drawn(tmp_pa
     of = study(data=str(tmp_path), seeds=1)
     plan = CLAIMS["B5"].plan(of.profile)
     assert {s.data.name for s in plan if isinstance(s, DetectSpec)} == {str(tmp_path)}
-    assert {(s.data.name, s.data.size) for s in plan if isinstance(s, RunSpec)} == {("scenes", 16)}
+    assert {(s.data.name, s.data.size) for s in plan if isinstance(s, RunSpec)} == {("objects", 16)}
     with figures.theme("light"):
         drawn = msr_transfer.pictures(frame(of))
     assert len(drawn.axes) == 4 * 4  # annotated and three starts, four images each

@@ -575,7 +575,7 @@ def test_a_prepared_set_is_read_into_memory(tmp_path, monkeypatch, capsys):
     assert len(data.load("mine", 16, (("images", 20),)).train.images) == 20
     assert main(["data", "list"]) == 0
     listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert "embedded" in listed["scenes"]
+    assert "embedded" in listed["objects"]
     assert "prepared: train 50, sha256" in listed["mine"]
     assert "missing: python data_prep/eurosat.py --download" in listed["eurosat"]
     with pytest.raises(ReproError, match=r"stl10 is missing: prepare it with `python data_prep/stl10\.py --download`"):
@@ -703,6 +703,6 @@ def test_torchvision_reads_the_prepared_images_as_files(photographs):
 def test_paper_trains_from_prepared_files(photographs, tmp_path):
     assert base(profile("paper")).loading.name == base(profile("paper", data="mine")).loading.name == "ours"
     assert not base(profile("paper")).timed
-    for name in ("scenes", str(tmp_path)):
+    for name in ("objects", str(tmp_path)):
         assert base(profile("paper", data=name)).loading == Loading()
     assert all(base(profile(p)).loading == Loading() for p in ("smoke", "quick", "gpu"))

@@ -323,8 +323,8 @@ def test_supervised_training_learns_the_labels():
 def test_published_probes_report_the_last_epoch_and_the_best(tiny):
     for name in ("moco", "mean-shift"):
         found = train.run(tiny(method=Untrained(), probes={"sgd": name, "linear": False})).metrics
-        assert found["sgd_test_shape"] <= found["sgd_test_best_shape"]
-        assert set(found) == {"diverged", "sgd_val_shape", "sgd_test_shape", "sgd_test_best_shape"}
+        assert found["sgd_test_class"] <= found["sgd_test_best_class"]
+        assert set(found) == {"diverged", "sgd_val_class", "sgd_test_class", "sgd_test_best_class"}
     with pytest.raises(ReproError, match="choose from moco, mean-shift"):
         Probes(sgd="mocha")
 

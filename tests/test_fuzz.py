@@ -82,7 +82,7 @@ def test_a_beton_file(tmp_path):
 
 
 def test_a_stored_run_and_committed_results(tmp_path):
-    metrics = {"linear_test_shape": 51.25, "diverged": 0.0}
+    metrics = {"linear_test_class": 51.25, "diverged": 0.0}
     record = Record("a" * 16, "RunSpec", {"seed": 0}, metrics, {"loss": [2.5, 1.5]}, {"wall_seconds": 1.5})
     store = Store(tmp_path / "store")
     store.put(record)

@@ -160,8 +160,8 @@ def test_a_stopped_run_goes_on_without_waiting(tiny, monkeypatch, tmp_path, ways
 
 
 def test_memory_that_is_short_is_one_sentence():
-    spec = replace(base(profile("gpu")), data=DataSpec("scenes", 32), batch_size=2048, epochs=1)
-    spec = replace(spec, probes=replace(spec.probes, tasks=("shape",)))
+    spec = replace(base(profile("gpu")), data=DataSpec("objects", 32), batch_size=2048, epochs=1)
+    spec = replace(spec, probes=replace(spec.probes, tasks=("class",)))
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(2e9 / torch.cuda.get_device_properties(0).total_memory)
     try:

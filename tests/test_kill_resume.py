@@ -296,3 +296,24 @@ def test_stopped_while_notebooks_are_executed(tmp_path, how):
     assert err.splitlines()[-1] == "repro: stopped; the same command goes on from here."
     assert "Traceback" not in err
     assert not [p for p in begun if p.exists()]
+
+
+def test_two_commands_on_one_store_at_once_are_both_whole(tmp_path):
+    """What one measures the other takes; each executes its notebook, and the last one's figures and verdicts stand."""
+    root, places = (
+        Path(__file__).parent.parent,
+        {f"REPRO_{name}": str(tmp_path / name) for name in ("STORE", "FIGURES")},
+    )
+    command = [sys.executable, "-m", *["repro", "run", "feature_learning_2d", "--profile", "smoke", "--workers", "1"]]
+    started = [
+        subprocess.Popen(command, cwd=root, env={**os.environ, **places}, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]  # fmt: skip
+    told = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], told
+    planned = {key(s) for claim in claims.of("feature_learning_2d") for s in claim.plan(PROFILES["smoke"])}
+    assert {p.parent.name for p in (tmp_path / "STORE").glob("[!.]*/run.json")} == planned
+    found = tmp_path / "FIGURES" / "smoke" / "feature_learning_2d"
+    assert set(json.loads((found / "verdicts.json").read_text())) == {c.id for c in claims.of("feature_learning_2d")}
+    assert len(list(found.glob("*-dark.svg"))) == len(claims.of("feature_learning_2d"))

@@ -274,7 +274,7 @@ def test_effective_rank_counts_directions():
 # --------------------------------------------------------------------------------------------------- fractions of data
 
 
-@pytest.mark.parametrize("name", ["digits-placed", "digits", "scenes"])
+@pytest.mark.parametrize("name", ["digits-placed", "digits", "objects"])
 @pytest.mark.parametrize("seed", [0, 4])
 def test_fractions_are_seeded_nested_and_balanced(name, seed):
     split = data.load(name, 16).train
@@ -314,7 +314,7 @@ def test_digits_at_random_places_are_the_same_digits():
     assert placed.stand_in
     assert "stand-in" in placed.title
     assert data.tasks("digits-placed") == ("digit",) == tuple(placed.tasks)
-    assert data.tasks("scenes") == tuple(data.load("scenes", 16).tasks)
+    assert data.tasks("objects") == tuple(data.load("objects", 16).tasks)
     for name, places in (("train", 1), ("val", 3), ("test", 4)):
         known, split = getattr(plain, name), getattr(placed, name)
         assert torch.equal(split.labels["digit"], known.labels["digit"].repeat_interleave(places))

@@ -39,7 +39,7 @@ def file(tmp_path):
 def test_the_shipped_method_trains_and_is_stored_with_its_hash(tiny, store):
     spec = tiny(method=own.method("my_method.py:SIGReg"), epochs=2)
     (record,) = sweep.measure([spec], store, workers=1, quiet=True)
-    assert record.metrics["linear_test_shape"] > 0
+    assert record.metrics["linear_test_class"] > 0
     assert record.curves["loss"][1] < record.curves["loss"][0]
     row = flatten(record.spec)
     assert (row["method"], row["weight"], row["method_file"]) == ("SIGReg", 0.05, "notebooks/my_method.py")

@@ -42,13 +42,13 @@ def _own_build(tmp_path, monkeypatch):
 
 def test_a_path_is_absolute_where_it_is_given_and_a_name_stays_a_name(images, monkeypatch):
     monkeypatch.chdir(images.parent)
-    (images.parent / "scenes").mkdir()
+    (images.parent / "objects").mkdir()
     for given in ("images", "./images", "images/", str(images)):
         assert profile("quick", given).data == str(images)
         (spec, *_) = notebook.study("start_here", "smoke", data=given).specs.values()
         assert spec.data.name == str(images)
-    assert [profile("quick", name).data for name in ("scenes", "digits", "cifar10", "nowhere")] == [
-        "scenes", "digits", "cifar10", "nowhere",
+    assert [profile("quick", name).data for name in ("objects", "digits", "cifar10", "nowhere")] == [
+        "objects", "digits", "cifar10", "nowhere",
     ]  # fmt: skip
     parsed = cli._parser().parse_args(["measure", "--data", "images", "--store", "s", "--out", "o"])
     assert (parsed.data, parsed.store, parsed.out) == (str(images), images.parent / "s", images.parent / "o")
@@ -117,7 +117,7 @@ def test_a_fingerprint_is_of_names_and_bytes_and_is_quick_the_second_time(images
     data.fingerprint(str(images))
     monkeypatch.setattr("hashlib.file_digest", None)  # no file is read again
     assert data.fingerprint(str(images)) == second
-    assert [data.fingerprint(name) for name in ("scenes", "digits", "cifar10", "nowhere")] == [""] * 4
+    assert [data.fingerprint(name) for name in ("objects", "digits", "cifar10", "nowhere")] == [""] * 4
 
 
 def test_other_images_are_measured_anew_and_the_old_runs_are_kept(images, on, store, capsys):

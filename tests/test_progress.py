@@ -88,9 +88,9 @@ def test_every_epoch_is_told_once_and_kept_with_the_run(store, tiny, monkeypatch
     assert [line["epoch"] for line in seen] == [1, 2, 3]
     assert [line["loss"] for line in seen] == record.curves["loss"]
     assert {"run": key(spec), "step": 12, "steps": 12}.items() <= seen[-1].items()
-    assert seen[-1]["linear_test_shape"] == record.metrics["linear_test_shape"]
-    assert "linear_val_shape" in seen[1]
-    assert "linear_val_shape" not in seen[0]
+    assert seen[-1]["linear_test_class"] == record.metrics["linear_test_class"]
+    assert "linear_val_class" in seen[1]
+    assert "linear_val_class" not in seen[0]
     lines = (store.root / record.key / "epochs.jsonl").read_text().splitlines()
     assert [{"run": record.key, **json.loads(line)} for line in lines] == seen
 

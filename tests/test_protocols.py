@@ -32,12 +32,12 @@ def test_further_probes_leave_the_run_alone(probed):
     more, plain = probed
     assert {k: v for k, v in more.metrics.items() if k in plain.metrics} == plain.metrics
     assert more.curves["loss"] == plain.curves["loss"]
-    names = {k.removesuffix("_test_shape") for k in more.metrics if k.endswith("_test_shape")}
+    names = {k.removesuffix("_test_class") for k in more.metrics if k.endswith("_test_class")}
     layers = {"layer1", "layer2", "layer3"}
     assert names == {"linear", "linear_pass", "mlp_pass", "trainmode", "cropped", "online"} | layers
-    assert len(more.curves["mlp_pass_val_shape"]) == 5
-    assert more.metrics["mlp_pass_val_shape"] == max(more.curves["mlp_pass_val_shape"])
-    assert more.metrics["mlp_pass_val_last_shape"] == more.curves["mlp_pass_val_shape"][-1]
+    assert len(more.curves["mlp_pass_val_class"]) == 5
+    assert more.metrics["mlp_pass_val_class"] == max(more.curves["mlp_pass_val_class"])
+    assert more.metrics["mlp_pass_val_last_class"] == more.curves["mlp_pass_val_class"][-1]
 
 
 def test_a_layer_is_probed_where_the_next_one_reads_it(tiny):
@@ -46,23 +46,23 @@ def test_a_layer_is_probed_where_the_next_one_reads_it(tiny):
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
     learner = build(spec, 16).eval()
     depths = replace(spec, probes=replace(spec.probes, depths=True))
-    found = probing.read(depths, learner, dataset, ("shape",), final=True)
+    found = probing.read(depths, learner, dataset, ("class",), final=True)
     splits = (probing.labelled(dataset.train, 512), dataset.val, dataset.test)
     h = [probing.features_of(learner.backbone, s.images, dataset.mean, dataset.std) for s in splits]
     with torch.no_grad():
         first = probes.standardise(*[learner.projector[:3](x) for x in h])
         last = probes.standardise(*[learner.projector(x) for x in h])
-    labels = [s.labels["shape"] for s in splits]
+    labels = [s.labels["class"] for s in splits]
     for number, given in ((1, first), (2, last)):
-        scores = probes.linear(given, labels, dataset.tasks["shape"])
-        assert {s: found[f"layer{number}_{s}_shape"] for s in ("val", "test")} == scores
+        scores = probes.linear(given, labels, dataset.tasks["class"])
+        assert {s: found[f"layer{number}_{s}_class"] for s in ("val", "test")} == scores
     bare = replace(depths, projector=Projector(0, 24, 12), method=SimCLR())
-    assert not [name for name in probing.read(bare, build(bare, 16), dataset, ("shape",), True) if "layer" in name]
+    assert not [name for name in probing.read(bare, build(bare, 16), dataset, ("class",), True) if "layer" in name]
 
 
 def test_labelled_images_are_redrawn_for_every_seed_and_balanced(tiny):
-    dataset = data.load("scenes", 16, (("images", 400),))
-    train_, every = dataset.train, dataset.train.labels["shape"]
+    dataset = data.load("objects", 16, (("images", 400),))
+    train_, every = dataset.train, dataset.train.labels["class"]
     parts = [probing.labelled(train_, 100, seed) for seed in (None, None, 0, 0, 1)]
     number = {tuple(image.flatten().tolist()): i for i, image in enumerate(train_.images)}
     chosen = [{number[tuple(image.flatten().tolist())] for image in p.images} for p in parts]
@@ -72,7 +72,7 @@ def test_labelled_images_are_redrawn_for_every_seed_and_balanced(tiny):
         assert len(chosen[a] & chosen[b]) < 50
     assert len(chosen[4] & set(data.subset(train_, 0.25, 1).tolist())) < 50  # those that a run of a quarter trains on
     for part in parts:
-        counts = part.labels["shape"].bincount()
+        counts = part.labels["class"].bincount()
         assert (counts - every.bincount() / 4).abs().max() <= 0.5
     assert probing.labelled(train_, 0, 1) is train_
 

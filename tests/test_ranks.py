@@ -168,7 +168,7 @@ def test_an_epoch_on_two_processes_has_the_curve_of_one(both, tiny, loading):
     assert two.curves.keys() == one.curves.keys()
     np.testing.assert_allclose(two.curves["loss"], one.curves["loss"], rtol=1e-3)
     assert two.metrics["steps_done"] == one.metrics["steps_done"]
-    assert abs(two.metrics["linear_test_shape"] - one.metrics["linear_test_shape"]) < 10
+    assert abs(two.metrics["linear_test_class"] - one.metrics["linear_test_class"]) < 10
     assert (one.timing.get("world_size"), two.timing["world_size"]) == (None, 2)
 
 
@@ -219,7 +219,7 @@ def test_a_stop_of_one_process_stops_both_at_one_step(both, tiny, tmp_path):
 def test_a_batch_that_cannot_be_shared_is_a_sentence(monkeypatch, tiny):
     monkeypatch.setattr(ranks, "_world", 2)
     with pytest.raises(ReproError, match="A batch of 63 images cannot be shared equally by 2 processes"):
-        train._fitting_batch(tiny(batch_size=63), "scenes", 256)
+        train._fitting_batch(tiny(batch_size=63), "objects", 256)
 
 
 @pytest.mark.parametrize(("count", "batch", "drop_last"), [(37, 8, False), (33, 8, False), (37, 8, True)])

@@ -222,7 +222,7 @@ def test_a_registry_elsewhere(tmp_path):
             'evidence = "hearsay"',
             "claim Z1 has evidence 'hearsay': choose one of identity or theory, toy",
         ),
-        ('bibtex = "b"', 'data = ["mnist"]', "paper p has data 'mnist': choose one of scenes"),
+        ('bibtex = "b"', 'data = ["mnist"]', "paper p has data 'mnist': choose one of objects"),
         ('"quick"', '"fast"', "has smallest_profile 'fast': choose one of smoke"),
         ("{y[k]}", "{y[l]}", "claim Z1 has a headline that its numbers cannot fill in"),
         ("{x[0]}", "{x[7]}", "claim Z1 has a headline that its numbers cannot fill in"),

@@ -53,8 +53,8 @@ def one_sentence(caught) -> str:
 
 SPECS = (
     RunSpec(),
-    RunSpec(seed=3, method=VICReg(variance=10.0), recipe=preset("msr"), probes=Probes(tasks=("shape", "hue"))),
-    RunSpec(data=DataSpec("scenes", 16, 0.25, (("images", 256), ("texture", 0.5))), batch_size=32),
+    RunSpec(seed=3, method=VICReg(variance=10.0), recipe=preset("msr"), probes=Probes(tasks=("class", "hue"))),
+    RunSpec(data=DataSpec("objects", 16, 0.25, (("fragile", 0.5), ("images", 256))), batch_size=32),
 )
 
 
@@ -133,13 +133,13 @@ def test_flatten_gives_plain_columns():
     assert columns["recipe"] == "msr"
     assert columns["optimiser"] == "lars"
     assert columns["lr"] == 1.0
-    assert columns["tasks"] == ("shape", "hue")
+    assert columns["tasks"] == ("class", "hue")
     assert columns["seed"] == 3
     assert "views" not in columns
     assert "type" not in columns
     columns = flatten(SPECS[2])
-    assert (columns["data"], columns["size"], columns["fraction"]) == ("scenes", 16, 0.25)
-    assert (columns["images"], columns["texture"]) == (256, 0.5)
+    assert (columns["data"], columns["size"], columns["fraction"]) == ("objects", 16, 0.25)
+    assert (columns["images"], columns["fragile"]) == (256, 0.5)
     assert all(isinstance(v, (str, int, float, bool, tuple)) for v in columns.values())
 
 

@@ -15,7 +15,7 @@ from repro.bench import loss, specs
 from repro.claims import msr_transfer
 from repro.core import profiles
 from repro.core.spec import RunSpec
-from repro.data import scenes
+from repro.data import objects
 
 ROOT = Path(__file__).resolve().parent.parent
 READ = """
@@ -71,9 +71,9 @@ def test_binder_has_the_projects_own_requirements():
 
 def test_what_is_written_down_to_spare_an_import_agrees_with_the_source():
     assert tuple(loss.WAYS) == specs.FORMS
-    plan = msr_transfer.CLAIMS[-1].plan(profiles.profile("quick", "scenes"))
+    plan = msr_transfer.CLAIMS[-1].plan(profiles.profile("quick", "objects"))
     widths = {s.projector.dim for s in plan if isinstance(s, RunSpec) and type(s.method).__name__ == "Supervised"}
     widths |= {
         s.start.projector.dim for s in plan if hasattr(s, "start") and type(s.start.method).__name__ == "Supervised"
     }
-    assert widths == {len(scenes.SHAPES)}
+    assert widths == {len(objects.SHAPES)}

@@ -237,7 +237,7 @@ def test_every_method_runs_from_images_to_probe(tiny, method, views):
     assert found.metrics["diverged"] == 0
     assert found.metrics["steps_done"] == 3
     assert math.isfinite(found.metrics["loss"])
-    assert 0 <= found.metrics["linear_test_shape"] <= 100
+    assert 0 <= found.metrics["linear_test_class"] <= 100
     assert trial.parameters(spec) > 10_000
 
 
@@ -258,7 +258,7 @@ def test_one_view_is_one_sentence(tiny, method):
 
 def test_a_share_smaller_than_a_batch_is_one_batch(tiny):
     """So the notebooks about shares of the data finish on a reader's small folder of images."""
-    few = DataSpec("scenes", 16, 0.1, (("images", 256),))
+    few = DataSpec("objects", 16, 0.1, (("images", 256),))
     share = len(data.subset(data.load(few.name, few.size, few.options).train, few.fraction, 0))
     assert share < 64
     found, same = (train.run(tiny(data=few, batch_size=b, epochs=2)) for b in (64, share))
@@ -271,8 +271,8 @@ def test_what_cannot_run_is_one_sentence(tiny):
         (tiny(batch_size=257), "has 256 images to train on, fewer than a batch of 257: give a data set with more;"),
         (tiny(probes={"tasks": ("colour",)}), "no task 'colour'"),
         (tiny(backbone="resnet19"), "backbone 'resnet19'"),
-        (tiny(data=DataSpec("scenes", 16, 1.0, (("glitter", 1.0),))), "no knob 'glitter'"),
-        (tiny(data=DataSpec("scenes", 8)), "at least 16 pixels"),
+        (tiny(data=DataSpec("objects", 16, 1.0, (("glitter", 1.0),))), "no knob 'glitter'"),
+        (tiny(data=DataSpec("objects", 8)), "at least 16 pixels"),
         (tiny(data=DataSpec("nowhere")), "no data set 'nowhere'"),
     ):
         with pytest.raises(ReproError, match=said) as caught:
@@ -290,10 +290,10 @@ def test_a_diverged_run_is_stored_as_diverged(tiny, store):
     lost = records[0]
     assert lost.metrics["steps_done"] < 12
     assert math.isnan(lost.curves["loss"][-1])
-    assert "linear_test_shape" not in lost.metrics
+    assert "linear_test_class" not in lost.metrics
     rows = frame(records)
-    assert math.isnan(rows["linear_test_shape"][0])
-    assert rows["linear_test_shape"][1] > 0
+    assert math.isnan(rows["linear_test_class"][0])
+    assert rows["linear_test_class"][1] > 0
     # it is a result: it is not measured again
     again = sweep.measure(specs, store, workers=1, quiet=True)
     assert again[0].provenance == lost.provenance
@@ -336,7 +336,7 @@ def test_two_threads_differ_by_rounding_at_most(tiny):
     finally:
         torch.set_num_threads(1)
     assert two.curves["loss"] == pytest.approx(one.curves["loss"], rel=1e-4)
-    for name in ("linear_val_shape", "linear_test_shape"):
+    for name in ("linear_val_class", "linear_test_class"):
         assert two.metrics[name] == pytest.approx(one.metrics[name], abs=1.5)  # four images of 256
 
 
@@ -347,15 +347,15 @@ def test_probing_changes_nothing_of_the_run(tiny):
     assert len(probed.curves["probe_epoch"]) == 2
     assert not [name for name in probed.curves if "test" in name]
     for name in ("linear", "mlp", "knn"):
-        assert probed.curves[f"{name}_val_shape"][-1] == probed.metrics[f"{name}_val_shape"]
-    assert probed.curves["online_val_shape"][-1] == probed.metrics["online_val_shape"]
+        assert probed.curves[f"{name}_val_class"][-1] == probed.metrics[f"{name}_val_class"]
+    assert probed.curves["online_val_class"][-1] == probed.metrics["online_val_class"]
 
 
 def test_the_end_is_read_as_a_checkpoint_is(tiny):
     late = {"averaged": 2, "choices": True, "passes": 1}
     spec = tiny(probes={**PROBED, **late, "mlp": True, "knn": True, "spectrum": True})
     dataset, learner = data.load(spec.data.name, 16, spec.data.options), build(spec, 16)
-    midway, end = (probing.read(spec, learner, dataset, ("shape",), final) for final in (False, True))
+    midway, end = (probing.read(spec, learner, dataset, ("class",), final) for final in (False, True))
     curves = {}
     probing.to_curves(curves, 3, end)
     assert curves == {"probe_epoch": [3], **{name: [value] for name, value in midway.items()}}
@@ -437,15 +437,15 @@ def test_images_without_a_label_are_trained_on_but_no_probe_sees_them(tiny, monk
     """As in STL-10. Batches in which no image has a label are no divergence either."""
     spec = tiny(epochs=1, batch_size=8, probes={"online": True, "labels": 0})
     whole = data.load(spec.data.name, spec.data.size, spec.data.options)
-    labels = whole.train.labels["shape"].clone()
+    labels = whole.train.labels["class"].clone()
     labels[max(labelled, 16) :] = -1
-    train_split = replace(whole.train, labels=whole.train.labels | {"shape": labels})
+    train_split = replace(whole.train, labels=whole.train.labels | {"class": labels})
     monkeypatch.setattr(data, "load", lambda *_: replace(whole, train=train_split))
     supervised = replace(spec, method=methods.Supervised(), projector=Projector(1, 1, 8))
     for found in (train.run(spec), train.run(supervised)):
         assert found.metrics["diverged"] == 0
         assert math.isfinite(found.metrics["loss"])
-        assert found.metrics["online_val_shape"] > 0
+        assert found.metrics["online_val_class"] > 0
 
 
 def test_stored_weights_give_the_measured_features(tiny, store):
@@ -454,8 +454,8 @@ def test_stored_weights_give_the_measured_features(tiny, store):
     net = build(spec, 16)
     net.load_state_dict(torch.load(store.root / key(spec) / "weights.pt", weights_only=True))
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
-    again = probing.read(spec, net, dataset, ("shape",), final=True)
-    assert again["knn_test_shape"] == record.metrics["knn_test_shape"]
+    again = probing.read(spec, net, dataset, ("class",), final=True)
+    assert again["knn_test_class"] == record.metrics["knn_test_class"]
 
 
 def test_a_broken_checkpoint_is_one_sentence(tiny, store):
@@ -635,11 +635,11 @@ def test_the_test_split_is_not_read_before_the_end(tiny):
     dataset = data.load(spec.data.name, spec.data.size, spec.data.options)
     sealed = replace(dataset, test=Untouchable())
     net = build(spec, 16)
-    found = probing.read(spec, net, sealed, ("shape", "hue"), final=False)
+    found = probing.read(spec, net, sealed, ("class", "hue"), final=False)
     assert found
     assert not [name for name in found if "test" in name]
     with pytest.raises(AssertionError, match="test split was read"):
-        probing.read(spec, net, sealed, ("shape",), final=True)
+        probing.read(spec, net, sealed, ("class",), final=True)
 
 
 def test_no_probe_reads_pretraining_labels_or_test_labels_in_training(tiny, monkeypatch):
@@ -665,7 +665,7 @@ SPLITS = ("train", "val", "test")
 def test_floors_have_their_metrics(tiny):
     encoder = train.run(tiny(method=Untrained()))
     pixels = train.run(tiny(method=Untrained(), backbone="pixels"))
-    assert encoder.metrics.keys() == pixels.metrics.keys() == {"diverged", "linear_val_shape", "linear_test_shape"}
+    assert encoder.metrics.keys() == pixels.metrics.keys() == {"diverged", "linear_val_class", "linear_test_class"}
     assert encoder.metrics != pixels.metrics
 
 
@@ -720,8 +720,8 @@ def test_rankme_counts_smaller_directions_less():
 
 
 def test_shares_of_the_data_are_balanced_and_nested():
-    split = data.load("scenes", 16, (("images", 1000.0),)).train
-    labels = split.labels["shape"]
+    split = data.load("objects", 16, (("images", 1000.0),)).train
+    labels = split.labels["class"]
     quarter, half, whole = (data.subset(split, f, seed=3) for f in (0.25, 0.5, 1.0))
     assert set(quarter.tolist()) < set(half.tolist()) < set(whole.tolist())
     assert len(whole) == 1000

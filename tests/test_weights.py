@@ -38,7 +38,7 @@ def inputs(model) -> torch.Tensor:
 def test_a_run_stored_before_gets_its_weights(kept):
     store, small, large = kept
     assert {r.key for r in weights.kept(store)} == {key(small), key(large)}
-    assert "SimCLR, resnet18, colour scenes (stand-in), seed 0" in weights.line(store.get(key(large)))
+    assert "SimCLR, resnet18, made-up objects (stand-in), seed 0" in weights.line(store.get(key(large)))
 
 
 def test_the_cards_code_loads_it_where_repro_is_not(kept, tmp_path):
@@ -77,7 +77,7 @@ def test_a_file_is_probed_as_its_run_was(kept, tmp_path):
     torch.save({"epoch": 3, "state_dict": foreign}, tmp_path / "theirs.pth")
     probed = small.but(method=weights.method(tmp_path / "theirs.pth"))
     found, ours = train.run(probed).metrics, store.get(key(small)).metrics
-    assert found["linear_test_shape"] == ours["linear_test_shape"]
+    assert found["linear_test_class"] == ours["linear_test_class"]
     (tmp_path / "b").mkdir()
     moved = (tmp_path / "theirs.pth").rename(tmp_path / "b" / "theirs.pth")
     assert key(small.but(method=weights.method(moved))) == key(probed)

@@ -1,6 +1,6 @@
 """What the views of an image cost, by stack of augmentations (claims A8 and A9).
 
-    repro bench views --data scenes --size 16
+    repro bench views --data objects --size 16
 
 All stacks are timed in turn on the same images by the code that trains, and compared as ratios within one run.
 """
@@ -54,7 +54,7 @@ def _in_turn(images: Tensor, recipes: dict[str, Recipe], repeats: int, seed: int
 
 def main(argv: list[str]) -> int:
     """`repro bench views`: a table of the stacks' costs."""
-    args = options(argv, "views", __doc__, data="scenes", size=32, images=512, repeats=9)
+    args = options(argv, "views", __doc__, data="objects", size=32, images=512, repeats=9)
     timing = run(ViewsSpec(DataSpec(args.data, args.size), count=args.images, repeats=args.repeats)).timing
     rows = [{"stack": name, "µs a view": timing[f"us_{name}"], "ratio": timing[f"cost_{name}"]} for name in STACKS]
     return show(f"two views of {args.images} images of {args.size} pixels", args.repeats, rows)

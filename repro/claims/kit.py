@@ -111,15 +111,6 @@ def tasks(frame: pd.DataFrame) -> tuple[str, ...]:
     return datasets.tasks(frame["data"].iloc[0])
 
 
-STANDS_FOR = {"shape": "ImageNet, CIFAR-10", "count": "CLEVR-C", "distance": "CLEVR-D", "texture": "EuroSAT, Places"}
-
-
-def task_names(frame: pd.DataFrame) -> list[str]:
-    """The tasks as a figure's axis names them; those of scenes with what they stand for in the paper."""
-    scenes = frame["data"].iloc[0] == "scenes"
-    return [f"{t}\n(for {STANDS_FOR[t]})" if scenes and t in STANDS_FOR else t for t in tasks(frame)]
-
-
 def column(frame: pd.DataFrame, split: str = "test", task: str = "", probe: str = "linear") -> str:
     """The frame's column of a probe's accuracy on a split; of the semantic task if none is named."""
     return f"{probe}_{split}_{task or tasks(frame)[0]}"
@@ -373,7 +364,7 @@ def task_bars(
 ) -> None:
     """Bars by task, with each task's floors as lines. values: (seeds, tasks, bars). ncols: of the legend above."""
     levels = [floor_levels(frame, name) for name in task_columns(frame)]
-    figures.bars(ax, values, list(names), task_names(frame), list(colours), levels)
+    figures.bars(ax, values, list(names), tasks(frame), list(colours), levels)
     ax.set_ylabel("linear probe accuracy (%)")
     ax.legend(ncols=ncols, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 

@@ -158,11 +158,11 @@ def _starts(profile: Profile) -> list[RunSpec]:
             optimiser=Optimiser("sgd", lr=0.1, weight_decay=1e-4, warmup=0.05, lr_end=0.0), probes=probes,
         )  # fmt: skip
         return [msr.but(method=Untrained()), labelled, msr]
-    # the standard MSR run of notebook 07, whose beta, rate, length and scenes were chosen there on validation
+    # the standard MSR run of notebook 07, whose rate and length were chosen there on validation
     msr = msr_beta_decay.tuned(profile)
     if profile.name != "smoke":  # its hundred epochs take longer than all else of a smoke run
         msr = msr.but(sgd="moco")
-    classes = {"scenes": 8, "objects": 8, "cifar10": 10, "digits": 10}.get(profile.data, 1000)
+    classes = {"objects": 8, "cifar10": 10, "digits": 10}.get(profile.data, 1000)
     labelled = base(profile, data=msr.data, epochs=msr.epochs, probes=msr.probes, method=Supervised())
     return [msr.but(method=Untrained()), labelled.but(projector=Projector(1, 128, classes), joint=msr.joint), msr]
 

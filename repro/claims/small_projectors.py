@@ -20,7 +20,6 @@ from numpy.typing import ArrayLike
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, registry
 from repro.claims.kit import Cells, Panel, Plan, column, page, read, trained, verdict
-from repro.core.datasets import MADE_UP
 from repro.core.methods import BarlowMultiView
 from repro.core.profiles import PROFILES, Profile, base
 from repro.core.spec import Optimiser, Projector, RunSpec
@@ -86,7 +85,7 @@ PAPER_SET = "imagenet100"
 def staged(profile: Profile) -> Profile:
     """The profile with the stand-in that these claims need, and a net wide enough for it: on made-up objects two views of
     Barlow Twins need longer to rise above the floors than on digits at random places."""
-    if not (profile.small and profile.data in MADE_UP):
+    if not (profile.small and profile.data == "objects"):
         return profile
     wider = {"backbone": "convnet"} if profile.backbone == PROFILES[profile.name].backbone else {}
     return replace(profile, data="digits-placed", **wider)

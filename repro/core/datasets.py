@@ -30,9 +30,6 @@ class Known:
 
 
 DATASETS = {
-    "scenes": Known(
-        "colour scenes (stand-in)", ("shape", "hue", "count", "distance", "quadrant", "texture"), images=2_048
-    ),
     "objects": Known("made-up objects (stand-in)", ("class", "hue", "quadrant", "ground"), images=2_048),
     "digits": Known("scikit-learn digits (stand-in)", ("digit",), images=1_000),
     "digits-placed": Known("scikit-learn digits at random places (stand-in)", ("digit",)),
@@ -50,7 +47,6 @@ DATASETS = {
 }
 COCO_SCENES = "coco-scenes"
 COCO_TITLES = {COCO_SCENES: "scenes in COCO's format (stand-in)", "coco": "COCO"}
-MADE_UP = ("scenes", "objects")  # drawn by formula, one object an image
 EMBEDDED = tuple(name for name, known in DATASETS.items() if known.embedded)
 PREPARED = tuple(name for name, known in DATASETS.items() if not known.embedded)  # or can be
 

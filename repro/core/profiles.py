@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from repro.core import own
-from repro.core.datasets import DATASETS, EMBEDDED, MADE_UP, PREPARED, absolute, in_files, tasks
+from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, absolute, in_files, tasks
 from repro.core.methods import SimCLR
 from repro.core.spec import DataSpec, Loading, Optimiser, Probes, Projector, RunSpec
 from repro.errors import ReproError
@@ -53,7 +53,7 @@ CPU_IMAGES = 10_000  # to pretrain on at cpu, and as many labels: a run takes a 
 PROFILES = {
     p.name: p
     for p in (
-        Profile("smoke", data="scenes", size=16, backbone="convnet", epochs=1, seeds=2, judged=False),
+        Profile("smoke", data="objects", size=16, backbone="convnet", epochs=1, seeds=2, judged=False),
         Profile("quick", data="objects", size=16, backbone="convnet-thin", epochs=7, seeds=5),
         Profile("cpu", data="cifar10", size=32, backbone="convnet4", epochs=10, seeds=5, looks=2),
         Profile("gpu", data="cifar10", size=32, backbone="resnet18", epochs=50, seeds=3, precision="bfloat16"),
@@ -93,9 +93,9 @@ def _at_most(data: DataSpec, images: int) -> DataSpec:
 def base(profile: Profile, **changes: Any) -> RunSpec:
     """The profile's standard SimCLR run, from which a claim varies what it is about.
 
-    smoke, quick: a small convolutional net on 16 px stand-ins, 512 labels for the probes. Made-up sets are cropped to half
-    of their area at least, since a smaller crop cuts their one object to pieces; all else is cropped as the papers do.
-    Objects are QUICK_IMAGES, with 2048 labels drawn by seed; quick reads all tasks of a set.
+    smoke, quick: a small convolutional net on 16 px stand-ins, 512 labels for the probes, of made-up objects 2048 drawn by
+    seed. Objects are cropped to half of their area at least, since a smaller crop cuts one to pieces; all else is cropped
+    as the papers do. quick reads all tasks of a set.
     cpu: CPU_IMAGES photographs, drawn by seed, and as many labels; the rate of 0.4, 1.2 and 4 that validated best at a
     seed that is not used again.
     gpu: the common CIFAR recipe (solo-learn's LARS, projector 512-2048-256). paper: FFCV-SSL's ImageNet recipe; a
@@ -104,7 +104,7 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
     named = tasks(profile.data)
     spec = RunSpec(
         data=DataSpec(profile.data, profile.size),
-        recipe=preset("simclr-small", crop=(0.5, 1.0)) if profile.data in MADE_UP else preset("simclr-small"),
+        recipe=preset("simclr-small", crop=(0.5, 1.0)) if profile.data == "objects" else preset("simclr-small"),
         method=SimCLR(temperature=0.2),
         backbone=profile.backbone,
         epochs=profile.epochs,

@@ -48,7 +48,7 @@ class DataSpec:
     options: knobs of a generated data set, as (name, value) pairs sorted by name.
     """
 
-    name: str = "scenes"
+    name: str = "objects"
     size: int = 0
     fraction: float = 1.0
     options: tuple[tuple[str, float], ...] = ()

@@ -3,7 +3,7 @@
 Every data set has a train, a validation and a test split. Pretraining sees train's images without labels; probes are fitted
 on train's labels, chosen on validation, and read on test once.
 
-scenes.py, coco.py          made-up images: coloured shapes; the same as detection data (which reads COCO itself, too)
+objects.py, coco.py         made-up images: coloured shapes; the same as detection data (which reads COCO itself, too)
 folder.py, prepared.py      a reader's folder of images; sets that `data_prep/` made ready
 content.py                  which images a name stands for now
 disk.py                     training images read from files, where memory would be short
@@ -27,7 +27,7 @@ from repro.core import datasets
 from repro.core.datasets import DATASETS, EMBEDDED, PREPARED, root
 from repro.core.datasets import in_files as in_files
 from repro.core.datasets import tasks as tasks
-from repro.data import content, folder, objects, scenes
+from repro.data import content, folder, objects
 from repro.errors import ReproError
 from repro.views.draw import GOLDEN, mix, stream, uniform
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from repro.loader.loader import Images
 
 
-MADE_UP = {"scenes": scenes, "objects": objects}  # modules with render, TASKS and KNOBS
 MEMORY = 8 * 2**30  # bytes of a prepared set's images, all splits together, that are held in memory
 CENTRAL = 0.875  # of the shorter side of what does not fit: how the field crops for evaluation (256 px to 224)
 
@@ -103,18 +102,18 @@ def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) 
     """A data set by name, or by the path of a folder of class folders, at `size` pixels a side (0: its own).
 
     A name is an embedded set, one that a script in data_prep/ prepared, or a folder of class folders in `root()`.
-    options: scenes' knobs; for all but digits "images", how many train images at most (digits-placed: of each split).
+    options: objects' knobs; for all but digits "images", how many train images at most (digits-placed: of each split).
     A prepared set of more than MEMORY bytes stays in its files: its images are decoded when they are asked for, as
     CENTRAL of their middle square.
     Raises ReproError for an unknown name, a missing folder, an unknown option or a broken image.
     """
     knobs = dict(options)
-    if name in MADE_UP:
-        return _made(name, size or 16, knobs)
+    if name == "objects":
+        return _objects(size or 16, knobs)
     limit = int(knobs.pop("images", 0))
     if knobs:
         raise ReproError(
-            f"The data set {name!r} has no option {next(iter(knobs))!r}: only made-up sets have such knobs."
+            f"The data set {name!r} has no option {next(iter(knobs))!r}: only made-up objects have such knobs."
         )
     if name in ("digits", "digits-placed"):
         return _digits(size or 16, name, limit if name == "digits-placed" else 0)
@@ -172,18 +171,16 @@ def _dataset(title: str, stand_in: bool, splits: list[Split], tasks: dict[str, i
     return Dataset(title, stand_in, *splits, tasks, mean, std)
 
 
-def _made(name: str, size: int, knobs: dict[str, float]) -> Dataset:
-    module = MADE_UP[name]
+def _objects(size: int, knobs: dict[str, float]) -> Dataset:
     images = int(knobs.pop("images", 2048))
-    unknown = set(knobs) - set(module.KNOBS)
+    unknown = set(knobs) - set(objects.KNOBS)
     if unknown:
-        known = ", ".join(("images", *module.KNOBS))
-        raise ReproError(f"{name.capitalize()} have no knob {min(unknown)!r}: choose from {known}.")
+        raise ReproError(f"Objects have no knob {min(unknown)!r}: choose from {', '.join(('images', *objects.KNOBS))}.")
     splits = []
     for seed, n in enumerate((images, max(256, images // 2), max(256, images))):
-        pixels, labels = module.render(n, size, seed, **knobs)
+        pixels, labels = objects.render(n, size, seed, **knobs)
         splits.append(Split(torch.from_numpy(pixels), {k: torch.from_numpy(v) for k, v in labels.items()}))
-    return _dataset(DATASETS[name].title, True, splits, dict(module.TASKS))
+    return _dataset(DATASETS["objects"].title, True, splits, dict(objects.TASKS))
 
 
 def _digits(size: int, name: str, limit: int) -> Dataset:

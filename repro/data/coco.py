@@ -29,7 +29,7 @@ from torch import Tensor
 from repro.core.datasets import COCO_SCENES as SCENES
 from repro.core.datasets import root
 from repro.core.io import disk_error
-from repro.data import scenes
+from repro.data import objects
 from repro.errors import ReproError
 from repro.loader.pictures import readable, rgb
 
@@ -287,13 +287,13 @@ def _write_split(folder: Path, split: str, count: int, size: int, seed: int) -> 
         )
     categories = [{"id": i, "name": name} for i, name in enumerate(names, 1)]
     arrow = categories[names.index("arrow")] | {"keypoints": list(POINTS), "sigmas": [0.1] * len(POINTS)}
-    for kind, objects, known in (("instances", things, categories), ("person_keypoints", arrows, [arrow])):
-        content = {"images": images, "annotations": objects, "categories": known}
+    for kind, found, known in (("instances", things, categories), ("person_keypoints", arrows, [arrow])):
+        content = {"images": images, "annotations": found, "categories": known}
         (folder / "annotations" / f"{kind}_{split}2017.json").write_text(json.dumps(content))
 
 
 def _grounds(count: int, size: int, rng: np.random.Generator):
-    """Textured grounds (count, size, size, 3) uint8 as the colour scenes have them, and each image's object colours,
+    """Textured grounds (count, size, size, 3) uint8 as the made-up objects have them, and each image's object colours,
     bright on dark or dark on bright."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     y, x = np.meshgrid(axis, axis, indexing="ij")
@@ -303,14 +303,14 @@ def _grounds(count: int, size: int, rng: np.random.Generator):
 
     bright = rng.uniform(size=count) < 0.5
     light, dark = rng.uniform(0.75, 1.0, count), rng.uniform(0.15, 0.4, count)
-    ground = scenes._hsv(rng.uniform(size=count), rng.uniform(0.2, 0.8, count), np.where(bright, dark, light))
-    kinds = rng.integers(0, len(scenes.TEXTURES), count)
-    pattern = scenes._textures(kinds, x, y, scenes._waves(count, draw, rng))
+    ground = objects.hsv(rng.uniform(size=count), rng.uniform(0.2, 0.8, count), np.where(bright, dark, light))
+    kinds = rng.integers(0, len(objects.TEXTURES), count)
+    pattern = objects.textures(kinds, x, y, objects.waves(count, draw, rng))
     pixels = ground[:, None, None] * (1 + 0.3 * pattern[..., None])
 
     def colour(number: int) -> tuple[int, int, int]:
         value = rng.uniform(0.75, 1.0) if bright[number] else rng.uniform(0.15, 0.4)
-        rgb = scenes._hsv(np.array([rng.uniform()]), rng.uniform(0.5, 1.0, 1), np.array([value]))[0]
+        rgb = objects.hsv(np.array([rng.uniform()]), rng.uniform(0.5, 1.0, 1), np.array([value]))[0]
         return tuple(int(255 * v) for v in rgb)
 
     return (pixels.clip(0, 1) * 255).astype(np.uint8), colour

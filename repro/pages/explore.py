@@ -18,7 +18,6 @@ import pandas as pd
 from repro import figures
 from repro.claims import kit, start_here
 from repro.core import places, store, sweep
-from repro.core.datasets import MADE_UP
 from repro.core.methods import DECAYS, MSR, SimCLR
 from repro.core.profiles import base
 from repro.core.spec import RunSpec, key
@@ -309,7 +308,7 @@ def msr(study: Study, runs: pd.DataFrame) -> Any:
 
     profile, scale = study.profile, claim.SCALES[study.profile.name]
     frame = notebook.rows(study, runs, study.claims[0])
-    made_up = profile.data in MADE_UP
+    made_up = profile.data == "objects"
     knobs = {
         "beta": _slider([i / 10 for i in range(11)], claim.BETA, "beta_base"),
         "decay": _slider(DECAYS, "cosine", "decay"),

@@ -126,6 +126,6 @@ def _judged(path: Path) -> dict[tuple[str, str, str], Found]:
 
 
 def basis(verdict: Verdict) -> str:
-    """What a verdict rests on, for example "5 seeds, colour scenes (stand-in), convnet"."""
+    """What a verdict rests on, for example "5 seeds, made-up objects (stand-in), convnet-thin"."""
     seeds = f"{verdict.seeds} seed{'s' * (verdict.seeds != 1)}"
     return ", ".join(part for part in (seeds, verdict.data, verdict.backbone) if part)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from repro import data
 from repro.core.spec import RunSpec
+from repro.data import objects
 from repro.ssl import networks
 from repro.ssl.methods import Learner
 from repro.views import batched
@@ -45,14 +46,12 @@ class Pairs:
 
 def make(spec: RunSpec, dataset: data.Dataset) -> Pairs:
     """The pairs that a run of this spec is watched on: of its first train images, under its recipe in stages."""
-    known = spec.data.name in data.MADE_UP
+    known = spec.data.name == "objects"
     images = dataset.train.images[: CANDIDATES if known else IMAGES].to("cpu")
     views = _views(spec, images)
     if known:
         options = dict(spec.data.options)
-        bare, _ = data.MADE_UP[spec.data.name].render(
-            int(options.pop("images", 2048)), images.shape[-1], 0, **options, bare=True
-        )
+        bare, _ = objects.render(int(options.pop("images", 2048)), images.shape[-1], 0, **options, bare=True)
         lost = kept(views, _views(spec, torch.from_numpy(bare[: len(images)]))) < LOST_BELOW
     else:
         contrast = views.std((2, 3, 4))

@@ -76,7 +76,7 @@ def find_convolutions(spec: RunSpec, size: int) -> None:
         return
     plain = tuple(View(parent=v.parent) for v in spec.recipe.views)
     _search(replace(
-        spec, batch_size=ranks.part(spec.batch_size), seed=0, epochs=1, steps=0, data=DataSpec("scenes", size),
+        spec, batch_size=ranks.part(spec.batch_size), seed=0, epochs=1, steps=0, data=DataSpec("objects", size),
         recipe=Recipe("plain", plain),
         optimiser=Optimiser(), probes=Probes(), loading=Loading(),
     ))  # fmt: skip

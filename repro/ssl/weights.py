@@ -29,7 +29,7 @@ UCI, RESEARCH = (
     "for non-commercial research and education",
 )
 LICENCES = {  # of data sets, as their owners state them
-    **dict.fromkeys(("scenes", "objects"), "MIT (made by this package)"),
+    "objects": "MIT (made by this package)",
     "digits": UCI, "digits-placed": UCI, "eurosat": "MIT", "clevr": "CC BY 4.0",
     **dict.fromkeys(("cifar10", "cifar100", "stl10"), "none stated; its authors ask to be cited"),
     **dict.fromkeys(("tiny_imagenet", "imagenet100", "imagenet", "inaturalist", "places365"), RESEARCH),
