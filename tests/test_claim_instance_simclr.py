@@ -14,6 +14,7 @@ from repro.pages import notebook
 
 STUDY = notebook.study("instance_simclr", profile="quick")
 (CLAIM,) = instance_simclr.CLAIMS
+GPU = notebook.study("instance_simclr", profile="gpu")
 STUDY_TASKS = ("class", "hue", "quadrant", "ground")
 
 
@@ -81,7 +82,7 @@ def test_a_stand_in_on_which_full_simclr_is_not_far_carries_no_claim():
 
 def test_one_task_of_photographs_is_judged_by_itself():
     study = notebook.study("instance_simclr", profile="cpu")
-    found = CLAIM.judge(frame(reach({}, full={}), study))
+    found = CLAIM.judge(frame(reach({"class": 42.0}, full={}), study))
     assert list(words(found)) == ["class: instance over random encoder", "class: full SimCLR over instance"]
     assert found.evidence == "photographs"
     assert words(found)["class: full SimCLR over instance"] == "too small"  # 45 against 42: judged, not waved away
@@ -93,11 +94,11 @@ def test_the_setting_is_chosen_on_the_validation_split_and_read_on_the_test_spli
         good = isinstance(spec.method, InstanceSimCLR) and spec.method.temperature == 0.5
         return 45.0 if variant == "full" or good else 25.0
 
-    runs = frame(accuracy)
+    runs = frame(accuracy, GPU)
     runs.loc[(runs["method"] == "InstanceSimCLR") & (runs["temperature"] == 0.1), "linear_test_class"] = 99.0
     chosen = instance_simclr.best(runs, "instance")
     assert chosen["temperature"].unique().tolist() == [0.5]
-    assert chosen["seed"].tolist() == list(range(5))
+    assert chosen["seed"].tolist() == list(range(3))
     assert chosen["linear_test_class"].max() < 50
 
 
@@ -116,11 +117,11 @@ def test_diverged_runs_are_drawn_and_never_chosen():
     def broken(spec):
         return isinstance(spec.method, InstanceSimCLR) and spec.method.temperature != 0.5
 
-    runs = frame(reach({}), broken=broken)
+    runs = frame(reach({}), GPU, broken)
     with figures.theme("light"):
         drawn = CLAIM.draw(runs)
     assert drawn.table["diverged"].sum() > 0
-    assert CLAIM.judge(runs).verdict == "reproduced"
+    assert instance_simclr.best(runs, "instance")["temperature"].unique().tolist() == [0.5]
     everything = frame(reach({}), broken=lambda s: isinstance(s.method, InstanceSimCLR))
     assert CLAIM.judge(everything).verdict == "not judged"
     with figures.theme("light"):
@@ -129,7 +130,7 @@ def test_diverged_runs_are_drawn_and_never_chosen():
 
 def test_each_knob_is_swept_about_the_centre_within_the_image():
     knobs = ("patch", "noise", "temperature", "lr", "everywhere")
-    for name, size in (("quick", 16), ("gpu", 32), ("paper", 224)):
+    for name, size in (("gpu", 32), ("paper", 224)):
         found = instance_simclr.settings(profile(name))
         assert len(found) == len(set(found)) == 9
         assert all(0 < s.patch < size for s in found)
@@ -140,7 +141,8 @@ def test_each_knob_is_swept_about_the_centre_within_the_image():
     assert {s.patch for s in instance_simclr.settings(profile("gpu"))} == {8, 12, 16}
 
 
-def test_at_cpu_patches_are_crossed_with_noise():
+def test_at_quick_and_cpu_patches_are_crossed_with_noise():
+    assert len(instance_simclr.settings(profile("quick"))) == 7
     found = instance_simclr.settings(profile("cpu"))
     assert {(s.patch, s.noise) for s in found if not s.everywhere} == {(p, n) for p in (8, 12, 16) for n in (0.1, 0.3)}
     assert len(found) == 7
@@ -150,4 +152,4 @@ def test_at_cpu_patches_are_crossed_with_noise():
 def test_full_simclr_is_measured_once_for_two_notebooks():
     ours = {key(s) for s in CLAIM.plan(profile("quick")) if type(s.method).__name__ == "SimCLR"}
     theirs = {key(s) for c in batch_size.CLAIMS for s in c.plan(profile("quick"))}
-    assert len(ours & theirs) == 10
+    assert len(ours & theirs) == 5

@@ -167,7 +167,7 @@ def test_takeaways_are_filled_from_stored_verdicts(monkeypatch, tmp_path, capsys
                "backbone": "b", "sentence": "Made up & measured."}  # fmt: skip
     (tmp_path / "quick" / "single_gpu").mkdir(parents=True)
     (tmp_path / "quick" / "single_gpu" / "verdicts.json").write_text(json.dumps({"A17": verdict}))
-    notebook.takeaways(GPU)
+    notebook.takeaways(notebook.study("single_gpu", profile="quick"))
     assert "| ◐ mixed | Made up & measured. |" in shown[0].data
     assert shown[0].data.count("\n") == 1 + sum(len(t.claims) for t in registry.load().takeaways)
     notebook.takeaways(notebook.study("single_gpu", profile="paper"))

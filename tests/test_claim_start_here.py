@@ -16,7 +16,7 @@ STUDY = notebook.study("start_here", profile="quick")
 
 @pytest.mark.parametrize(
     ("accuracy", "noise", "word"),
-    [(60.0, 0.2, "reproduced"), (35.0, 0.2, "contradicted"), (40.5, 3.0, "inconclusive"), (20.0, 0.2, "contradicted")],
+    [(60.0, 0.2, "reproduced"), (35.0, 0.2, "contradicted"), (40.5, 6.0, "inconclusive"), (20.0, 0.2, "contradicted")],
 )
 def test_ten_points_above_the_higher_floor_are_asked_for(accuracy, noise, word):
     found = CLAIM.judge(made_up(CLAIM, STUDY, lambda spec, task: accuracy, noise=noise, floors=(20.0, 30.0)))
@@ -65,7 +65,9 @@ def checked(study=STUDY, **what):
     ],
 )
 def test_the_checks_that_photographs_pass_are_counted(what, passed):
-    assert CHECKS.judge(checked(**what)).finding == f"The data pass {passed} of 8 checks that photographs pass."
+    assert (
+        CHECKS.judge(checked(**what)).finding == f"The data pass {passed} of 8 checks that any photographs should pass."
+    )
 
 
 @every_study("start_here")
