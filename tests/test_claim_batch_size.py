@@ -61,11 +61,11 @@ def test_a4_holds_when_each_batch_has_its_own_temperature():
     def own(spec, task):
         if spec.steps:
             return 20.0  # at equal steps nothing is judged
-        return peak(spec.method.temperature, {16: 0.5, 64: 0.2, 128: 0.1}[spec.batch_size])
+        return peak(spec.method.temperature, {16: 0.2, 64: 0.2, 128: 0.1}[spec.batch_size])
 
     found = verdict("A4", own)
     assert found.verdict == "reproduced"
-    assert found.effect == pytest.approx(5 * math.log(5), abs=0.5)
+    assert found.effect == pytest.approx(5 * math.log(2), abs=0.5)
     assert found.parts[0].paper == 4
 
     def mirrored(spec, task):  # the gap at the other end of the paper's range, and none at its temperature

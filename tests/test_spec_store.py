@@ -145,7 +145,7 @@ def test_flatten_gives_plain_columns():
 
 def test_flatten_refuses_two_fields_of_one_name():
     with pytest.raises(ValueError, match="column 'seed'"):
-        flatten(RunSpec(data=DataSpec(options=(("seed", 1.0),))))
+        flatten(RunSpec(data=DataSpec("objects", options=(("seed", 1.0),))))
 
 
 @pytest.mark.parametrize(

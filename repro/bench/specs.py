@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from repro.core.spec import DataSpec, whole
 
@@ -62,7 +62,7 @@ class ViewsSpec:
     time in one thread, which busy neighbours do not lengthen.
     """
 
-    data: DataSpec = field(default_factory=DataSpec)
+    data: DataSpec
     crop: tuple[float, float] = (0.2, 1.0)
     count: int = 512
     repeats: int = 7

@@ -83,9 +83,12 @@ def _gains(frame: pd.DataFrame, method: str) -> np.ndarray:
 
 
 def _largest(gains: np.ndarray) -> str:
-    """Which of SINGLE gains most in the mean over the seeds that have all of them."""
-    whole = gains[np.isfinite(gains).all(1)]
-    return SINGLE[int(whole.mean(0).argmax())].removeprefix("crop+") if len(whole) else "none"
+    """Which of SINGLE gains most in the mean over the seeds that have all of them, and how much."""
+    there = gains[np.isfinite(gains).all(1)]
+    if not len(there):
+        return "none, as no seed has all of them"
+    mean = there.mean(0)
+    return f"{SINGLE[int(mean.argmax())].removeprefix('crop+')}, with {mean.max():.1f} points"
 
 
 def costs(frame: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +140,7 @@ def judge_gray(frame: pd.DataFrame) -> Verdict:
         gains = _gains(frame, method)
         parts.append(sup(f"{title}: gray over crop", stats.paired(gains[:, SINGLE_GRAY]), 1.0))
         parts.append(stats.largest(f"{title}: gray over the best other", gains, SINGLE_GRAY))
-        said.append(f"{title}: {_largest(gains)}, with {np.nanmax(np.nanmean(gains, 0)):.1f} points")
+        said.append(f"{title}: {_largest(gains)}")
     return verdict(
         frame, parts, f"What gains most over cropping: {'; '.join(said)}.", headline=1, cannot=_cannot(frame)
     )
@@ -195,14 +198,14 @@ def draw_gray(frame: pd.DataFrame) -> Drawing:
         kit.floors(top, frame, labels=method == list(methods)[-1])
         figures.intervals(low, {s.removeprefix("crop"): stats.paired(g) for s, g in zip(SINGLE, gains.T)})
         low.set_xlabel("points over cropping alone")
-        said.append(f"{title}: {_largest(gains)} gains most")
+        said.append(f"{title}: {_largest(gains)}")
     axes[0, 0].set_ylabel(kit.label(frame))
     figures.panel_labels(axes, [*methods.values(), *["each alone"] * len(methods)])
     return _drawing(
         fig, frame,
         f"Above: bars of {tasks(frame)[0]} accuracy by stack of augmentations, a panel a method, with the floors as lines. "
         "Below: what each augmentation alone gains over cropping. "
-        f"{'; '.join(said)}.",
+        f"The largest gain: {'; '.join(said)}.",
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ class DataSpec:
     options: knobs of a generated data set, as (name, value) pairs sorted by name.
     """
 
-    name: str = "objects"
+    name: str
     size: int = 0
     fraction: float = 1.0
     options: tuple[tuple[str, float], ...] = ()
@@ -164,7 +164,7 @@ class RunSpec:
     """One pretraining run and its probes. `steps`, if not 0, ends the run early at that many optimiser steps, with the
     schedule laid over them. joint: all views in one forward, so that batch norm sees them together."""
 
-    data: DataSpec = DataSpec()
+    data: DataSpec = DataSpec("objects")
     recipe: Recipe = field(default_factory=lambda: preset("simclr-small"))
     method: Method | Own = field(default_factory=SimCLR)
     backbone: str | Own = "convnet"
