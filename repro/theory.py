@@ -61,9 +61,11 @@ CONDITION_HOLDS = ("augmentations", "lazy walk")
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """A finite set of `nodes` images with one of OPERATORS; `k` orthonormal features are sought.
+    """A finite set of `nodes` images with one of OPERATORS; `k` orthonormal features are sought, by the reformulated loss or
+    by the `usual` one, the mean squared distance between the features of an image and of one that shares a view with it.
 
-    metrics: overlap and worst_cosine, of the minimisers with the k eigenfunctions of largest |eigenvalue|;
+    metrics: overlap and worst_cosine, of the minimisers with the k eigenfunctions of largest |eigenvalue|, by the usual
+    loss with the reformulated one's minimisers;
     overlap_nearest, with the k whose eigenvalues are nearest to 1; loss, of the minimisers; excess, their loss above
     the exact minimum; asymmetry, ||T - T*|| / ||T||; smallest, the least eigenvalue of T's symmetric part.
     """
@@ -71,6 +73,7 @@ class GraphSpec:
     operator: str = "augmentations"
     nodes: int = 60
     k: int = 5
+    usual: bool = False
     seed: int = 0
 
 
@@ -122,17 +125,19 @@ def _symmetrised(t: np.ndarray, rho: np.ndarray) -> np.ndarray:
     return root[:, None] * t / root
 
 
-def minimise_invariance(t: np.ndarray, rho: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+def minimise_invariance(
+    t: np.ndarray, rho: np.ndarray, k: int, rng: np.random.Generator, usual: bool = False
+) -> tuple[np.ndarray, float]:
     """Minimise sum_i ||T f_i - f_i||^2 in L2(rho) over k functions with (f_i, f_j) = delta_ij (the paper's Eq. of Thm
-    3.1).
+    3.1); usual: sum_i E (f_i(x) - f_i(x'))^2 / 2, x' drawn by T from x, which is the quadratic form of I less T.
 
     By numerical optimisation, without any eigenproblem: L-BFGS from a random start over all full-rank W (nodes, k),
-    whose orthonormalisation is the candidate; the loss tr((W'W)^-1 W'AW), A = (T-I)*(T-I), depends on W's span alone.
+    whose orthonormalisation is the candidate; the loss tr((W'W)^-1 W'AW), A = (T-I)*(T-I) or I - T, depends on W's span.
     Returns the k functions, orthonormal in L2(rho), shape (nodes, k), and the loss.
     """
     n = len(t)
     residual = _symmetrised(t, rho) - np.eye(n)
-    a = residual.T @ residual
+    a = -(residual + residual.T) / 2 if usual else residual.T @ residual
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         w = flat.reshape(n, k)
@@ -181,15 +186,19 @@ def _graph(spec: GraphSpec) -> Result:
     t, rho = markov_operator(spec.operator, spec.nodes, rng)
     found, loss = minimise_invariance(t, rho, spec.k, rng)
     s = _symmetrised(t, rho)
-    exact = np.linalg.svd(s - np.eye(spec.nodes), compute_uv=False)[-spec.k :]
-    cosines = principal_cosines(found, eigenfunctions(t, rho, spec.k), rho)
+    exact = float((np.linalg.svd(s - np.eye(spec.nodes), compute_uv=False)[-spec.k :] ** 2).sum())
+    sought = eigenfunctions(t, rho, spec.k)
+    if spec.usual:
+        sought, (found, loss) = found, minimise_invariance(t, rho, spec.k, rng, usual=True)
+        exact = float(np.linalg.eigvalsh(np.eye(spec.nodes) - (s + s.T) / 2)[: spec.k].sum())
+    cosines = principal_cosines(found, sought, rho)
     return Result(
         metrics={
             "overlap": float((cosines**2).mean()),
             "worst_cosine": float(cosines[-1]),
             "overlap_nearest": overlap(found, eigenfunctions(t, rho, spec.k, by="nearest"), rho),
             "loss": loss,
-            "excess": loss - float((exact**2).sum()),
+            "excess": loss - exact,
             "asymmetry": float(np.linalg.norm(s - s.T) / np.linalg.norm(s)),
             "smallest": float(np.linalg.eigvalsh((s + s.T) / 2)[0]),
         },
@@ -371,7 +380,7 @@ CENTRES = tuple((x, y) for x in (-1.5, -0.5, 0.5, 1.5) for y in (-0.5, 0.5))
 
 @dataclass(frozen=True)
 class ToySpec:
-    """A tanh network 2-`width`-`width`-2 on eight Gaussian clouds, trained by SGD on sum (C_ii - 1)^2 + beta sum
+    """A tanh network 2-`width`-`width`-`dim` on eight Gaussian clouds, trained by SGD on sum (C_ii - 1)^2 + beta sum
     C_ij^2.
 
     C = z1'z2 / batch of the centred, not normalised features of two views: two fresh points of the same cloud, `pairs`
@@ -379,11 +388,11 @@ class ToySpec:
     features start small and are learned one by one. snapshots: how many times the feature space is kept along the way,
     0 for none; it changes no other number.
 
-    metrics, on fresh points at the end: singular_ratio s2/s1 of the centred features; effective_rank, exp of the
-    entropy of s/sum(s), from 1 to 2; centroid_accuracy, nearest class centroid, in percent; whitened_accuracy, the same
-    after whitening, which a collapse does not touch, as it does not touch a linear probe; loss; diverged, 1 or 0.
-    curves: step, s1, s2 along the way; with snapshots also snapshot_step, features (frames, points, 2), inputs (points,
-    2), cloud (points).
+    metrics, on fresh points at the end: singular_ratio, the least singular value of the centred features over the
+    largest; effective_rank, exp of the entropy of s/sum(s), from 1 to dim; centroid_accuracy, nearest class centroid, in
+    percent; whitened_accuracy, the same after whitening, which a collapse does not touch, as it does not touch a linear
+    probe; loss; diverged, 1 or 0. curves: step, s1, s2 (to s`dim`) along the way; with snapshots also snapshot_step,
+    features (frames, points, 2), inputs (points, 2), cloud (points).
     """
 
     beta: float = 1.0
@@ -394,6 +403,7 @@ class ToySpec:
     width: int = 64
     shrink: float = 0.05
     snapshots: int = 0
+    dim: int = 2
     seed: int = 0
 
 
@@ -404,7 +414,7 @@ POINTS = 12  # points a cloud in a snapshot: enough to see its shape, few enough
 def _toy(spec: ToySpec) -> Result:
     # looking has random numbers of its own, so that it changes neither training nor what is measured
     random, aside, album = (torch.Generator().manual_seed(spec.seed + i * 2**32) for i in range(3))
-    parameters = _tanh_layers((2, spec.width, spec.width, 2), random)
+    parameters = _tanh_layers((2, spec.width, spec.width, spec.dim), random)
     for p in parameters[-2:]:
         p *= spec.shrink
     for p in parameters:
@@ -412,7 +422,7 @@ def _toy(spec: ToySpec) -> Result:
     held_out, shown = _cloud_points(100, spec.noise, aside), _cloud_points(POINTS, spec.noise, album)
     looks = {round(i * spec.steps / 25) for i in range(26)}
     frames = {round(i * spec.steps / (spec.snapshots - 1)) for i in range(spec.snapshots)}
-    curves: dict[str, list] = {"step": [], "s1": [], "s2": []}
+    curves: dict[str, list] = {name: [] for name in ("step", *(f"s{i + 1}" for i in range(spec.dim)))}
     if spec.snapshots:
         cloud = [i for i in range(len(CENTRES)) for _ in range(POINTS)]
         curves |= {"snapshot_step": [], "features": [], "inputs": _rounded(shown), "cloud": cloud}
@@ -440,14 +450,14 @@ def _toy(spec: ToySpec) -> Result:
 
 
 def _toy_metrics(known: torch.Tensor, asked: torch.Tensor, loss: torch.Tensor) -> dict[str, float]:
-    """ToySpec's metrics from the features (n, 2) of two sets of fresh points, sorted by cloud."""
+    """ToySpec's metrics from the features (n, d) of two sets of fresh points, sorted by cloud."""
     if not (torch.isfinite(loss) and torch.isfinite(asked).all()):
         names = ("singular_ratio", "effective_rank", "centroid_accuracy", "whitened_accuracy", "loss")
         return dict.fromkeys(names, math.nan) | {"diverged": 1.0}
-    s1, s2 = _singular_values(asked)
-    share = torch.tensor([s1, s2], dtype=torch.float64) / (s1 + s2)
+    values = torch.tensor(_singular_values(asked), dtype=torch.float64)
+    share = values / values.sum()
     return {
-        "singular_ratio": s2 / s1 if s1 else math.nan,
+        "singular_ratio": float(values[-1] / values[0]) if values[0] else math.nan,
         "effective_rank": float(torch.exp(torch.special.entr(share).sum())),
         "centroid_accuracy": _nearest_centroid(known, asked, len(CENTRES)),
         "whitened_accuracy": _nearest_centroid(known, asked, len(CENTRES), whiten=True),
@@ -463,14 +473,12 @@ def toy_loss(z1: torch.Tensor, z2: torch.Tensor, beta: float) -> torch.Tensor:
     return ((diagonal - 1) ** 2).sum() + beta * ((c**2).sum() - (diagonal**2).sum())
 
 
-def _singular_values(z: torch.Tensor) -> tuple[float, float]:
-    """The two singular values of centred features (n, 2), over sqrt(n): standard deviations. NaN where z is not
-    finite."""
+def _singular_values(z: torch.Tensor) -> list[float]:
+    """The d singular values of centred features (n, d), over sqrt(n): standard deviations. NaN where z is not finite."""
     if not torch.isfinite(z).all():
-        return math.nan, math.nan
+        return [math.nan] * z.shape[1]
     z = z.double()
-    s = torch.linalg.svdvals(z - z.mean(0)) / math.sqrt(len(z))
-    return float(s[0]), float(s[1])
+    return (torch.linalg.svdvals(z - z.mean(0)) / math.sqrt(len(z))).tolist()
 
 
 def _nearest_centroid(known: torch.Tensor, asked: torch.Tensor, count: int, whiten: bool = False) -> float:

@@ -175,7 +175,7 @@ def test_notebook_06_shares_the_runs_of_a16_at_cpu():
 def test_data_on_which_nothing_is_learned_carry_no_claim(claim):
     found = verdict(claim, lambda spec, task: 25.0)
     assert found.verdict == "not judged"
-    assert "above the floor" in found.sentence
+    assert ("several tasks that are read" if claim == "A3" else "above the floor") in found.sentence
     assert len(found.finding.split()) <= 20
 
 

@@ -211,4 +211,4 @@ def test_the_figure_and_its_numbers(theme):
         drawing.figure.canvas.draw()
     assert set(drawing.table["way"]) == set(WAYS)
     assert len(drawing.table) == 20
-    assert "torchvision: 49.9 % after 20.2 s" in drawing.alt
+    assert "torchvision: 50.0 % after 20.2 s" in drawing.alt

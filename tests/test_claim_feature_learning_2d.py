@@ -1,4 +1,4 @@
-"""Claims C1, C2, C3, C9: what they plan, how they judge made-up numbers, and that they draw the measured ones."""
+"""Claims C1 to C3, C9, C14 and C15: what they plan, how they judge made-up numbers, and that they draw the measured ones."""
 
 import numpy as np
 import pandas as pd
@@ -39,8 +39,9 @@ def smoke():
 # -------------------------------------------------------------------------------------------------------------- plan
 
 
-def test_the_module_has_its_four_claims():
-    assert list(CLAIMS) == ["C1", "C2", "C3", "C9"]
+def of(name, frame):
+    """The rows of a claim's own runs."""
+    return CLAIMS[name].plan(PROFILES["smoke"]).rows(frame)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
@@ -142,6 +143,29 @@ def test_c3_leaves_a_diverged_run_out_and_says_how_many_seeds_remain():
     assert c3([0.1] * 5, [0.9, 0.8, float("nan"), 0.9, 0.9]).verdict == "not judged"
 
 
+def c14(low, high):
+    specs = [
+        ToySpec(beta=b, dim=d, seed=s) for d in claim.DIMS for b in (claim.LOW, claim.HIGH) for s in range(len(low))
+    ]
+    return claim.judge_c14(as_frame(specs, [({"effective_rank": r}, {}) for r in [*low, *high] * len(claim.DIMS)]))
+
+
+def test_c14_asks_for_more_rank_under_strong_orthogonalisation():
+    few, many = [1.1, 1.2, 1.0, 1.1, 1.3], [3.8, 3.9, 3.7, 3.8, 3.9]
+    assert c14(few, many).verdict == "reproduced"
+    assert c14(many, few).verdict == "contradicted"
+
+
+def c15(overlaps):
+    specs = [GraphSpec(operator=o, usual=True, seed=s) for s in range(len(overlaps)) for o in CONDITION_HOLDS]
+    return claim.judge_c15(as_frame(specs, [({"overlap": overlaps[s.seed]}, {}) for s in specs]))
+
+
+def test_c15_asks_for_one_span():
+    assert c15([1.0, 0.9999, 1.0, 0.9998, 1.0]).verdict == "reproduced"
+    assert c15([0.5, 0.6, 0.5, 0.6, 0.5]).verdict == "contradicted"
+
+
 def c9(rows):
     specs = [KernelSpec(views=2**m, seed=s) for s, row in enumerate(rows) for m in range(len(row))]
     return claim.judge_c9(as_frame(specs, [({"overlap": v}, {}) for row in rows for v in row]))
@@ -158,11 +182,11 @@ def test_c9_asks_for_a_rise():
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_verdicts_say_that_the_data_are_ours(name, smoke):
-    verdict = CLAIMS[name].judge(smoke)
+    verdict = CLAIMS[name].judge(of(name, smoke))
     assert verdict.verdict == "not judged"  # two seeds
     assert "ours" in verdict.data
     assert verdict.seeds == PROFILES["smoke"].seeds
-    assert verdict.evidence == ("identity or theory" if name in ("C1", "C2") else "toy")
+    assert verdict.evidence == ("identity or theory" if name in ("C1", "C2", "C15") else "toy")
     assert len(verdict.finding.split()) <= 20
 
 
@@ -173,7 +197,7 @@ def test_verdicts_say_that_the_data_are_ours(name, smoke):
 @pytest.mark.parametrize("name", CLAIMS)
 def test_figures_draw_under_both_themes_with_their_numbers_and_alt_text(name, mode, smoke):
     with figures.theme(mode):
-        drawing = CLAIMS[name].draw(smoke)
+        drawing = CLAIMS[name].draw(of(name, smoke))
         svg = picture.svg(drawing.figure, name, drawing.alt)
     assert len(svg) < saving.SVG_LIMIT
     assert len(drawing.table) > 0
@@ -183,7 +207,7 @@ def test_figures_draw_under_both_themes_with_their_numbers_and_alt_text(name, mo
 
 
 def test_the_drawn_table_holds_the_measured_numbers(smoke):
-    table = CLAIMS["C9"].draw(smoke).table.set_index(["views", "seed"])["overlap"]
+    table = CLAIMS["C9"].draw(of("C9", smoke)).table.set_index(["views", "seed"])["overlap"]
     spec = KernelSpec(views=4, seed=1)
     assert table[(4, 1)] == run(spec).metrics["overlap"]
 
@@ -198,6 +222,7 @@ def test_without_runs_a_person_is_told_what_to_do(name, smoke):
 
 
 def test_without_kept_features_the_toy_figure_says_so(smoke):
+    smoke = of("C3", smoke)
     plain = smoke[~((smoke["kind"] == "ToySpec") & (smoke["snapshots"] > 0))]
     with pytest.raises(ReproError, match="kept its features"):
         CLAIMS["C3"].draw(plain)

@@ -51,7 +51,7 @@ def test_b5_holds_when_msr_beats_random_and_supervised_weights_at_everything():
     found = CLAIMS["B5"].judge(frame(study()))
     assert found.verdict == "reproduced"
     assert found.effect == pytest.approx(5.2)
-    assert (found.seeds, found.backbone, found.unit, found.evidence) == (5, "convnet", "AP", "stand-in")
+    assert (found.seeds, found.backbone, found.unit, found.evidence) == (5, "convnet-thin", "AP", "stand-in")
     assert [p.paper for p in found.parts] == [8.3, 7.4, 2.6, 1.4, 1.4, 0.7]
 
 

@@ -116,7 +116,7 @@ def test_a_verdict_wants_seeds_and_data_that_carry_it(seeds, height, word):
     got = kit.read(runs, "lr")
     gain = stats.paired(got.test[:, 1], got.test[:, 0])
     found = kit.verdict(runs, [stats.sup("high over low", gain, 0.5, paper=4.0)], "So it is.")
-    assert (found.verdict, found.seeds, found.backbone, found.evidence) == (word, seeds, "convnet", "stand-in")
+    assert (found.verdict, found.seeds, found.backbone, found.evidence) == (word, seeds, "convnet-thin", "stand-in")
     part = found.parts[0]
     assert (part.word, part.mean, part.paper, part.rule) == (stats.SUPPORTED, found.effect, 4.0, "SUP(0.5)")
     assert ("above the floor" in found.sentence) == (height < 30)
@@ -173,4 +173,4 @@ def test_a_notebooks_rows_have_the_labels():
     study = notebook.study("batch_size", profile="quick", results="stored")
     claim = next(c for c in study.claims if c.id == "A4")
     runs = notebook.rows(study, notebook.measure(study), claim)
-    assert set(kit.trained(runs)["equal"]) == {"epochs", "steps", "epochs and steps"}
+    assert set(kit.trained(runs)["equal"]) == {"epochs"}

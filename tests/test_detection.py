@@ -310,7 +310,7 @@ def test_nonsense_is_told_in_a_sentence():
 
 
 def test_supervised_training_needs_an_output_a_class():
-    with pytest.raises(ReproError, match="Supervised training on shape needs 8 outputs of the projector, not 4"):
+    with pytest.raises(ReproError, match="Supervised training on class needs 8 outputs of the projector, not 4"):
         train.run(start(Supervised(), projector=Projector(1, 1, 4)))
 
 

@@ -73,9 +73,12 @@ def algorithm_1(spec):
         with torch.no_grad():
             z_xi, z_xi_ = g_xi(f_xi(v_w)), g_xi(f_xi(v_w_))
         beta = method.beta * (math.cos(math.pi * k / total) + 1) / 2 if method.decay == "cosine" else method.beta
-        stop = (lambda t: t.detach()) if method.stop else (lambda t: t)
-        loss = (1 - beta) * differentiable_l_mse(z_theta, z_xi_) + beta * differentiable_l_mse(z_theta, stop(z_theta_))
-        loss += (1 - beta) * differentiable_l_mse(z_theta_, z_xi) + beta * differentiable_l_mse(z_theta_, stop(z_theta))
+        other, other_ = (t.detach() if method.stop else t for t in (z_theta, z_theta_))
+        if getattr(method, "through_target", False):
+            with torch.no_grad():
+                other, other_ = g_xi(f_xi(v_a)), g_xi(f_xi(v_a_))
+        loss = (1 - beta) * differentiable_l_mse(z_theta, z_xi_) + beta * differentiable_l_mse(z_theta, other_)
+        loss += (1 - beta) * differentiable_l_mse(z_theta_, z_xi) + beta * differentiable_l_mse(z_theta_, other)
         loss = loss if momentum_network else loss / 2  # SimSiam takes the mean of the two directions
         trained = [*f.parameters(), *g.parameters(), *q.parameters()]
         gradients = torch.autograd.grad(loss, trained)
@@ -97,13 +100,14 @@ def algorithm_1(spec):
     "method",
     [
         MSR(0.5, ema=0.9), MSR(0.5, "fixed", ema=0.9), MSR(0.0, ema=0.9), MSR(0.7, stop=False, ema=0.9),
+        MSR(0.5, ema=0.9, through_target=True),
         SimSiamMSR(0.5), SimSiamMSR(0.6, "fixed", stop=False),
     ],
     ids=repr,
 )  # fmt: skip
 def test_a_run_is_algorithm_1(tiny, tmp_path, method):
     spec = tiny(
-        method=method, recipe=preset("msr", crop=(0.5, 1.0)), joint=False, steps=4, optimiser=PLAIN_SGD,
+        method=method, recipe=preset("msr", crop=(0.5, 1.0)), joint=False, steps=3, optimiser=PLAIN_SGD,
         projector=Projector(2, 32, 16), probes={"linear": False},
     )  # fmt: skip
     train.run(spec, tmp_path, keep_weights=True)

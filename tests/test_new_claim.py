@@ -40,7 +40,7 @@ def do(root: Path, *command: str) -> str:
 
 def test_a_claim_is_made_measured_and_shown(tree):
     before = list(load().claims)
-    written = do(tree, "repro", "new-claim", "C13", "projector_depth", "--paper", "small_projectors").splitlines()[:4]
+    written = do(tree, "repro", "new-claim", "C16", "projector_depth", "--paper", "small_projectors").splitlines()[:4]
     assert written == [
         "repro/claims/registry.toml", "repro/claims/projector_depth.py", "notebooks/15_projector_depth.ipynb",
         "tests/test_claim_projector_depth.py",
@@ -49,17 +49,17 @@ def test_a_claim_is_made_measured_and_shown(tree):
     assert len(lines) <= 60 + 1
     added = load(tree / "repro" / "claims" / "registry.toml")
     at = next(i for i, claim in enumerate(before) if claim > "D")
-    assert list(added.claims) == [*before[:at], "C13", *before[at:]]
-    assert added.claims["C13"].paper == "small_projectors"
+    assert list(added.claims) == [*before[:at], "C16", *before[at:]]
+    assert added.claims["C16"].paper == "small_projectors"
     assert list(added.notebooks)[-1] == "projector_depth"
 
     do(tree, "repro", "run", "projector_depth", "--profile", "smoke", "--workers", "1")
     table = do(tree, "repro", "claims", "--markdown", "--figures", str(tree / "build" / "figures"))
-    row = next(line for line in table.splitlines() if line.startswith("| [C13](notebooks/15_projector_depth.ipynb) "))
+    row = next(line for line in table.splitlines() if line.startswith("| [C16](notebooks/15_projector_depth.ipynb) "))
     assert "Accuracy rises with the number of layers of the projector." in row
     page = (tree / "build" / "gallery" / "smoke" / "projector_depth.html").read_text()
-    assert 'id="figure-C13"' in page
-    assert 'id="verdict-C13"' in page
+    assert 'id="figure-C16"' in page
+    assert 'id="verdict-C16"' in page
     assert "projector_depth.html" in (tree / "build" / "gallery" / "index.html").read_text()
 
     names = (written[2], "build/notebooks/smoke/15_projector_depth.ipynb")
@@ -71,7 +71,7 @@ def test_a_claim_is_made_measured_and_shown(tree):
     assert len(compared) == 2
     assert [c.outputs[0].text for c in compared] == [texts[c.source] for c in compared]
     tests = ["tests/test_claim_projector_depth.py", "tests/test_rules.py", "tests/test_registry.py"]
-    mine = "projector_depth or C13 or every_claim_once"
+    mine = "projector_depth or C16 or every_claim_once"
     assert " passed" in do(tree, "pytest", *tests, "-q", "-k", mine, "-p", "no:cacheprovider")
 
 

@@ -70,7 +70,7 @@ def test_curves_of_two_cells_are_drawn(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("filter_", "said"),
     [
-        ("stack=crop,method=SimCLR", r"leaves 2 cells: say also lr \(1\.2, 4\.0\)\."),
+        ("method=SimCLR", r"leaves 6 cells: say also stack"),
         ("stack=none", "No run has stack=none"),
         ("heap=crop", "There is no column 'heap'"),
         ("zzzz", "No run has zzzz"),

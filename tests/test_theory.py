@@ -76,6 +76,17 @@ def test_theorem_holds_where_its_proof_does_and_fails_elsewhere(name):
     assert (m["overlap_nearest"] > 0.999) == (name != "random")
 
 
+@pytest.mark.parametrize("name", ["augmentations", "lazy walk", "two-sided walk"])
+def test_the_usual_loss_has_the_largest_eigenvalues_by_sign_as_the_reformulated_one(name):
+    spec = GraphSpec(operator=name, nodes=40, seed=3, usual=True)
+    assert run(spec).metrics["overlap"] > 0.999
+    assert run(spec).metrics["excess"] == pytest.approx(0, abs=1e-9)
+    t, rho = theory.markov_operator(name, 40, np.random.default_rng(3))
+    f, loss = theory.minimise_invariance(t, rho, 2, np.random.default_rng(0), usual=True)
+    pairs = (rho[:, None] * t)[..., None] * (f[:, None] - f[None]) ** 2  # E over x and x' drawn by T from x
+    assert loss == pytest.approx(pairs.sum() / 2, abs=1e-9)
+
+
 def test_overlap_measures_spans_not_bases():
     rng = np.random.default_rng(0)
     q = np.linalg.qr(rng.standard_normal((10, 6)))[0]
@@ -223,6 +234,13 @@ def test_toy_collapses_at_low_and_separates_at_high_beta():
     assert high["centroid_accuracy"] - low["centroid_accuracy"] > 10
     # the collapsed direction is small, not gone: why the measure is not a linear probe
     assert low["whitened_accuracy"] > 80
+
+
+def test_toy_of_more_dimensions_uses_them_at_high_beta_alone():
+    low, high = (run(ToySpec(beta=b, dim=4, steps=300)) for b in (0.03, 1.0))
+    assert high.metrics["effective_rank"] > low.metrics["effective_rank"]
+    assert list(high.curves) == ["step", "s1", "s2", "s3", "s4"]
+    assert np.all(np.diff([high.curves[f"s{i}"][-1] for i in range(1, 5)]) <= 0)
 
 
 def test_toy_depends_on_its_spec_alone_and_touches_no_global_generator():

@@ -1,4 +1,4 @@
-"""What gradient descent learns first, in models small enough to solve: claims C1, C2, C3 and C9 (small projectors).
+"""What gradient descent learns first, in models small enough to solve: claims C1 to C3, C9, C14 and C15 (small projectors).
 
 The poster's Fig 3 is itself a toy, so every profile runs the same toys: "gpu" and "paper" only take more seeds and
 finer grids, "cpu" is as "quick". The data are ours, made up by `repro.theory`; the paper publishes none.
@@ -28,6 +28,7 @@ LOWER, LOW, HIGH = DRAWN = (0.01, 0.1, 1.0)
 """The betas whose features are drawn for C3. The verdict compares HIGH with LOW: the nearer, harder of the two low
 ones."""
 SHOWN_VIEWS = (1, 4, 16, 64)  # of C9's embeddings
+DIMS = (4, 8)  # of C14's features
 OURS = "toy data: ours"
 LAWS = {"rows": "law", "steps": "step"}  # of C2's experiments, and what their errors are called
 TITLES = {  # of C1's operators, and what the theorem asks of them
@@ -56,6 +57,12 @@ def plan_c1(profile: Profile) -> Plan:
     return Plan(profile).add(*(GraphSpec(operator=o, k=k) for o in OPERATORS for k in sizes), seeds=_seeds(profile))
 
 
+def plan_c15(profile: Profile) -> Plan:
+    """C1's graphs to which the theorem applies, by the usual loss."""
+    graphs = [replace(spec, usual=True) for spec in plan_c1(profile) if spec.operator in CONDITION_HOLDS]
+    return Plan(profile).add(*(g for g in graphs if g.seed == graphs[0].seed), seeds=_seeds(profile))
+
+
 def plan_c2(profile: Profile) -> Plan:
     dims, products, starts = (2, 4, 8, 16, 32), (0.1, 0.3, 1.0, 3.0, 10.0), (1e-4,)
     if profile.name == "smoke":
@@ -79,6 +86,13 @@ def plan_c3(profile: Profile) -> Plan:
         kept = replace(spec, snapshots=21 if spec.beta in DRAWN else 0)
         plan.add(kept, seeds=seeds[:1]).add(spec, seeds=seeds[1:])
     return plan
+
+
+def plan_c14(profile: Profile) -> Plan:
+    steps = 60 if profile.name == "smoke" else 500
+    return Plan(profile).add(
+        *(ToySpec(beta=b, steps=steps, dim=d) for d in DIMS for b in (LOW, HIGH)), seeds=_seeds(profile)
+    )
 
 
 def plan_c9(profile: Profile) -> Plan:
@@ -174,6 +188,30 @@ def judge_c3(frame: pd.DataFrame) -> Verdict:
         f"The second singular value is {ratio[LOW].mean():.2f} of the first at beta {LOW:g}, {ratio[HIGH].mean():.2f} at "
         f"beta {HIGH:g}.",
         backbone="MLP 2-64-64-2", evidence="toy",
+    )  # fmt: skip
+
+
+def judge_c14(frame: pd.DataFrame) -> Verdict:
+    """SUP(0) on the effective rank, high beta over low beta, at each dimension."""
+    ranks = _runs(frame, "ToySpec").pivot_table(index="seed", columns=["dim", "beta"], values="effective_rank")
+    ends = {d: (ranks[d, LOW].to_numpy(float), ranks[d, HIGH].to_numpy(float)) for d in DIMS}
+    said = "; ".join(
+        f"{low.mean():.1f} of {d} at beta {LOW:g}, {high.mean():.1f} at {HIGH:g}" for d, (low, high) in ends.items()
+    )
+    parts = [
+        sup(f"d = {d}: beta {HIGH:g} over beta {LOW:g}", stats.paired(high, low), 0.0, unit="effective rank")
+        for d, (low, high) in ends.items()
+    ]
+    return _verdict(frame, parts, f"Effective rank: {said}.", backbone="MLP 2-64-64-d", evidence="toy")
+
+
+def judge_c15(frame: pd.DataFrame) -> Verdict:
+    """The overlap's interval lies above .99. Of each seed the worst run counts."""
+    worst = stats.paired(_runs(frame, "GraphSpec").groupby("seed")["overlap"].min().to_numpy())
+    return _verdict(
+        frame, [sup("overlap of the two losses' minimisers", worst, 0.99, 0.99, "overlap")],
+        f"The two losses' minimisers overlap by {worst.mean:.3f}.", backbone="no network",
+        evidence="identity or theory",
     )  # fmt: skip
 
 
@@ -394,6 +432,46 @@ def look(result: Result) -> Figure:
     return fig
 
 
+def draw_c14(frame: pd.DataFrame) -> Drawing:
+    """The singular values of one run along training, a panel a dimension and beta."""
+    runs = _runs(frame, "ToySpec")
+    shown = [(d, b, runs[runs["dim"].eq(d) & runs["beta"].eq(b)].iloc[0]["curves"]) for d in DIMS for b in (LOW, HIGH)]
+
+    def lines(ax: Axes, curves: dict[str, list], dim: int) -> None:
+        for i, colour in enumerate(figures.ordered(dim)):
+            ax.plot(curves["step"], curves[f"s{i + 1}"], color=colour)
+        ax.set(yscale="log", xlabel="step", ylabel="singular values", ylim=(1e-3, 3))
+
+    rank = runs.groupby(["dim", "beta"])["effective_rank"].mean()
+    return _page(
+        runs, ("dim", "beta"), [partial(lines, curves=c, dim=d) for d, _, c in shown], mosaic="ab;cd", height=4.6,
+        titles=[f"{d} dimensions, β = {b:g}" for d, b, _ in shown],
+        columns=("steps", "singular_ratio", "effective_rank", "whitened_accuracy", "loss", "diverged"),
+        alt="The singular values of the features along training, a line each, of one run: above of 4 dimensions, below of "
+        f"8; left at beta {LOW:g}, right at {HIGH:g}. Mean effective rank: "
+        f"{'; '.join(f'd {d}, beta {b:g}: {v:.1f}' for (d, b), v in rank.items())}.",
+    )  # fmt: skip
+
+
+def draw_c15(frame: pd.DataFrame) -> Drawing:
+    runs = _runs(frame, "GraphSpec")
+    names = [o for o in CONDITION_HOLDS if (runs["operator"] == o).any()]
+
+    def overlaps(ax: Axes) -> None:
+        for x, operator in enumerate(names):
+            kit.dots(ax, x, runs.loc[runs["operator"] == operator, "overlap"].to_numpy(float), 0)
+        figures.floors(ax, {"asked: .99": 0.99, "chance": runs["k"].min() / int(runs["nodes"].iloc[0])})
+        ax.set(ylim=(0, 1.06), xlim=(-0.6, len(names) - 0.4), ylabel="overlap of the two\nlosses' minimisers")
+        ax.set_xticks(range(len(names)), ["\n".join(TITLES[o]) for o in names], fontsize=7.5)
+
+    mean = runs.groupby("operator")["overlap"].mean()
+    return _page(
+        runs, ("operator", "k"), [overlaps], height=3.0, columns=("overlap", "worst_cosine", "loss", "excess"),
+        alt="How far the minimisers of the usual loss span those of the reformulated one, a dot a seed: "
+        f"{'; '.join(f'{OPERATORS[o]} {mean[o]:.3f}' for o in names)}.",
+    )  # fmt: skip
+
+
 def draw_c9(frame: pd.DataFrame) -> Drawing:
     runs, overlaps = _runs(frame, "KernelSpec"), _overlaps(frame)
     kept = runs[runs["keep"].astype(bool)].sort_values("views")
@@ -431,4 +509,6 @@ CLAIMS = (
     Claim("C2", plan_c2, judge_c2, draw_c2),
     Claim("C3", plan_c3, judge_c3, draw_c3),
     Claim("C9", plan_c9, judge_c9, draw_c9),
+    Claim("C14", plan_c14, judge_c14, draw_c14),
+    Claim("C15", plan_c15, judge_c15, draw_c15),
 )

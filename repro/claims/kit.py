@@ -256,6 +256,14 @@ def verdict(
     )  # fmt: skip
 
 
+def not_planned(why: str, unit: str) -> Verdict:
+    """The verdict on a claim that has no runs at this profile."""
+    return Verdict(
+        stats.NOT_JUDGED, None, None, None, unit, 0, "", "",
+        f"Not judged: {why}; the figure shows the paper's numbers as cited.",
+    )  # fmt: skip
+
+
 def _numbers(effect: stats.Interval) -> list[float | None]:
     return [float(v) if math.isfinite(v) else None for v in (effect.mean, effect.low, effect.high)]
 

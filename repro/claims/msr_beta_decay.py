@@ -209,12 +209,17 @@ def _usual(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["fragile"] == SHIFT] if "fragile" in frame else frame
 
 
+def cannot_carry(frame: pd.DataFrame) -> str:
+    """As the kit's. At quick and cpu raw pixels are no floor, and compared cells are held to the random encoder alone:
+    small networks without negatives end their first thousands of steps near a linear probe of pixels on thousands of
+    labels."""
+    return "" if kit.profile_name(frame) in ("quick", "cpu") else kit.cannot_carry(frame)
+
+
 def _verdict(frame: pd.DataFrame, parts: list[Part], finding: str, cells: dict[str, np.ndarray]) -> Verdict:
-    """cells: the accuracies (seeds,) that are compared, by name. At quick and cpu raw pixels are no floor: small networks
-    without negatives end their first thousands of steps near a linear probe of pixels on thousands of labels."""
+    """cells: the accuracies (seeds,) that are compared, by name."""
     frame = _usual(frame)
-    carried = "" if kit.profile_name(frame) in ("quick", "cpu") else kit.cannot_carry(frame)
-    return kit.verdict(frame, parts, finding, cannot=carried or kit.at_floor(frame, cells))
+    return kit.verdict(frame, parts, finding, cannot=cannot_carry(frame) or kit.at_floor(frame, cells))
 
 
 def _paper(claim: str, frame: pd.DataFrame) -> dict[str, float]:

@@ -96,7 +96,7 @@ def plan_large(claim: str, profile: Profile) -> Plan:
         "MSR": MSR(BETA),
     }
     for title in (m for m in methods if m in known["accuracy"] and profile.name == "paper"):
-        for spec in (_large(profile, methods[title], epochs) for epochs in known["epochs"]):
+        for spec in (large(profile, methods[title], epochs) for epochs in known["epochs"]):
             if claim == "B3":
                 sgd = Optimiser("sgd", lr=0.2, weight_decay=1e-4, warmup=0.0, lr_end=0.0)
                 spec = spec.but(data=DataSpec("imagenet100", profile.size), optimiser=sgd, batch_size=known["batch"])
@@ -104,7 +104,7 @@ def plan_large(claim: str, profile: Profile) -> Plan:
     return plan
 
 
-def _large(profile: Profile, method: Method, epochs: int) -> RunSpec:
+def large(profile: Profile, method: Method, epochs: int) -> RunSpec:
     """A run on a large set as the paper describes it: LARS, batch 2048, and Mean Shift's linear probe."""
     staged = preset("msr")
     two = replace(staged, name="aggressive, twice", views=(replace(staged.views[2], parent=-1),) * 2)
@@ -151,7 +151,7 @@ def _starts(profile: Profile) -> list[RunSpec]:
     """A random, a supervised and an MSR backbone."""
     if profile.name == "paper":
         probes = Probes(tasks=("class",), linear=False, sgd="mean-shift")
-        msr = _large(profile, MSR(BETA), 200)
+        msr = large(profile, MSR(BETA), 200)
         labelled = replace(
             msr, method=Supervised(), projector=Projector(1, 1, 1000), epochs=100, batch_size=256,
             recipe=replace(msr.recipe, name="supervised", views=(preset("simclr").views[0],)),
@@ -181,18 +181,11 @@ def _detector(profile: Profile, start: RunSpec, task: str, schedule: float) -> D
 # --- judge ------------------------------------------------------------------------------------------------------------
 
 
-def _not_planned(why: str, unit: str) -> Verdict:
-    return Verdict(
-        stats.NOT_JUDGED, None, None, None, unit, 0, "", "",
-        f"Not judged: {why}; the figure shows the paper's numbers as cited.",
-    )  # fmt: skip
-
-
 def judge_large(claim: str, frame: pd.DataFrame) -> Verdict:
     """B3: MSR over each other method after the longer training, SUP(.5). B4: MSR after the short training over BYOL after the
     long one SUP(0), and after the long one over it SUP(.5)."""
     if frame.empty:
-        return _not_planned("it takes ImageNet and a cluster, and is planned at the paper profile alone", "points")
+        return kit.not_planned("it takes ImageNet and a cluster, and is planned at the paper profile alone", "points")
     known = registry.numbers(claim)
     (short, long), paper = known["epochs"], {(m, e): v for m, row in known["accuracy"].items()
                                              for e, v in zip(known["epochs"], row)}  # fmt: skip
@@ -225,7 +218,7 @@ def judge_transfer(frame: pd.DataFrame) -> Verdict:
     weights, SUP(0) each. Where detectors find nothing, or MSR's own backbone is not above the floors, the data carry no
     claim."""
     if frame.empty:
-        return _not_planned("it takes COCO, and is not planned at this profile", "AP")
+        return kit.not_planned("it takes COCO, and is not planned at this profile", "AP")
     scores, paper = {title: _ap(frame, title) for title in JUDGED}, registry.numbers("B5")
     parts, said = [], []
     for start, other in (("Untrained", "Random"), ("Supervised", "Supervised")):

@@ -77,12 +77,15 @@ class MSR:
     decay: how beta moves over the steps, one of DECAYS; "cosine" is Eq. 6, "fixed" keeps it.
     stop: whether the gradient stops at the other view's prediction, as in the authors' code; Eq. 5 does not say so.
     ema: as BYOL's.
+    through_target: whether the aggressive views go through the target as well, whose projection is then in the place of the
+        other view's prediction (Sec. 3.2).
     """
 
     beta: float = 0.4
     decay: str = "cosine"
     stop: bool = True
     ema: float = 0.99
+    through_target: bool = False
 
     def __post_init__(self) -> None:
         _check_beta(self)

@@ -104,6 +104,8 @@ def loss(
         target = learner.target if targets(method) else nn.Sequential(learner.backbone, learner.projector)
         with torch.no_grad():
             t = networks.wide(networks.each_view(target, weak, joint))
+            if isinstance(method, MSR) and method.through_target:
+                t = torch.cat([t, networks.wide(networks.each_view(target, views, joint))])
     # autocast would round the losses' products, too, to 8 bits
     with torch.autocast("cuda" if z.is_cuda else "cpu", enabled=False):
         whole = [x if x is None else ranks.gather(x, 1) for x in (z, q, t)]
@@ -159,7 +161,8 @@ def _value(
     if isinstance(method, SimSiam):
         return losses.cosine_distance(q, z.detach().flip(0))
     if isinstance(method, STAGED):
-        other = (q.detach() if method.stop else q).flip(0)  # pairs always lie across the two crops
+        t, *projections = t.split(2)
+        other = (projections[0] if projections else q.detach() if method.stop else q).flip(0)  # across the two crops
         value = losses.msr(q, other, t.flip(0), beta_at(method, progress))
         return value * (2 if isinstance(method, MSR) else 1)  # both directions, scaled as BYOL's and SimSiam's
     assert isinstance(method, MoCo)
