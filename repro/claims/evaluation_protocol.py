@@ -58,7 +58,8 @@ def plan(profile: Profile) -> Plan:
     # as many labels for the offline probes as the online one sees as it goes; and standardised features for the online
     # probe too, without which a short run's says little (a pilot's stayed near chance on BYOL)
     spec = standard.but(
-        epochs=epochs, every=max(1, epochs // (scale.checkpoints or epochs)), online=True, online_norm=True, mlp=True,
+        tasks=standard.probes.tasks[:1], epochs=epochs,
+        every=max(1, epochs // (scale.checkpoints or epochs)), online=True, online_norm=True, mlp=True,
         knn=True, labels=scale.images * CPU_IMAGES if profile.name == "cpu" else 0, passes=scale.passes, choices=True,
         fraction=min(1.0, scale.images * standard.data.fraction),
     )  # fmt: skip
@@ -67,7 +68,7 @@ def plan(profile: Profile) -> Plan:
         byol = byol.but(method=BYOL(ema=0.9), optimiser="adamw")
     if profile.name == "cpu":  # MSR's recipe for small images; with LARS a pilot's BYOL gained nothing there
         byol = byol.but(method=BYOL(ema=0.97), optimiser="sgd", weight_decay=5e-4, joint=False)
-    return Plan(profile).add(spec, byol).floors(mlp=True, knn=True, labels=spec.probes.labels)
+    return Plan(profile).add(spec, byol).floors(mlp=True, knn=True, labels=spec.probes.labels, tasks=spec.probes.tasks)
 
 
 # --- judge ------------------------------------------------------------------------------------------------------------

@@ -226,8 +226,8 @@ def gap(values: Values) -> list[Part]:
 
 def plan_online(profile: Profile) -> Plan:
     """A26: SimCLR with an online linear probe alone, and with an offline one on all labels alone."""
-    spec = base(profile).but(labels=0)
-    return _cells(profile, {"online": spec.but(online=True, linear=False), "offline": spec})
+    spec = base(profile).but(labels=0, tasks=datasets.tasks(profile.data)[:1])  # that which the online probe reads
+    return _cells(profile, {"offline": spec, "online": spec.but(online=True, linear=False)})
 
 
 def _whole_seconds(frame: pd.DataFrame) -> Values:

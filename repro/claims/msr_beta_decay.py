@@ -72,7 +72,7 @@ def _data(profile: Profile, shift: float = SHIFT) -> DataSpec:
     that the reader chose."""
     spec = base(profile).data
     spec = replace(spec, fraction=min(1.0, SCALES[profile.name].share * spec.fraction))
-    if profile.data == "objects":
+    if profile.made_up:
         options = dict(spec.options) | ({"fragile": shift} if shift else {})
         return replace(spec, options=tuple(sorted(options.items())))
     name = next(iter(PAPER_SETS)) if profile.data == "imagenet" else profile.data
@@ -82,7 +82,7 @@ def _data(profile: Profile, shift: float = SHIFT) -> DataSpec:
 def views(profile: Profile) -> dict[str, Recipe]:
     """ "AA", "AW" and "WW": two aggressive views, one of each, two weak ones; "MA": MSR's staged ones (Eq. 3)."""
     # of a made-up image a smaller crop cuts the one object to pieces
-    staged = preset("msr", crop=(0.5, 1.0)) if profile.data == "objects" else preset("msr")
+    staged = preset("msr", crop=(0.5, 1.0)) if profile.made_up else preset("msr")
     if profile.name == "cpu":
         staged = full_blur(staged)
     weak, aggressive = staged.views[0], replace(staged.views[2], parent=-1)
@@ -141,7 +141,7 @@ def _plan(profile: Profile, runs: Iterable[tuple[str, RunSpec]]) -> Plan:
 def plan_variants(profile: Profile) -> Plan:
     """B1: the variants; on made-up images, BYOL and MSR at every shift."""
     runs = list(variants(profile).items())
-    for shift in (s for s in SHIFTS if s != SHIFT and profile.data == "objects"):
+    for shift in (s for s in SHIFTS if s != SHIFT and profile.made_up):
         runs += [(v, variants(profile, shift=shift)[v]) for v in ("AA", "decay")]
     return _plan(profile, runs)
 

@@ -85,7 +85,7 @@ PAPER_SET = "imagenet100"
 def staged(profile: Profile) -> Profile:
     """The profile with the stand-in that these claims need, and a net wide enough for it: on made-up objects two views of
     Barlow Twins need longer to rise above the floors than on digits at random places."""
-    if not (profile.small and profile.data == "objects"):
+    if not (profile.small and profile.made_up):
         return profile
     wider = {"backbone": "convnet"} if profile.backbone == PROFILES[profile.name].backbone else {}
     return replace(profile, data="digits-placed", **wider)

@@ -47,6 +47,11 @@ class Profile:
         """Whether its runs take seconds of a CPU: the networks are tiny, and rates and weights are their own."""
         return self.name in ("smoke", "quick")
 
+    @property
+    def made_up(self) -> bool:
+        """Whether its images are the objects that this package draws, which have crops, labels and knobs of their own."""
+        return self.data == "objects"
+
 
 QUICK_IMAGES = 4096  # of a reader's own data set; enough for a look on a laptop
 CPU_IMAGES = 10_000  # to pretrain on at cpu, and as many labels: a run takes a minute
@@ -104,7 +109,7 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
     named = tasks(profile.data)
     spec = RunSpec(
         data=DataSpec(profile.data, profile.size),
-        recipe=preset("simclr-small", crop=(0.5, 1.0)) if profile.data == "objects" else preset("simclr-small"),
+        recipe=preset("simclr-small", crop=(0.5, 1.0)) if profile.made_up else preset("simclr-small"),
         method=SimCLR(temperature=0.2),
         backbone=profile.backbone,
         epochs=profile.epochs,
@@ -113,8 +118,8 @@ def base(profile: Profile, **changes: Any) -> RunSpec:
     )
     if profile.small:
         images = 256 if profile.name == "smoke" else QUICK_IMAGES
-        objects = profile.data == "objects"
-        whole = profile.data == "digits" or (profile.data in EMBEDDED and profile.name == "quick" and not objects)
+        objects, embedded = profile.made_up, profile.data in EMBEDDED and profile.name == "quick"
+        whole = profile.data == "digits" or (embedded and not objects)
         options = () if whole else (("images", images),)
         spec = replace(
             spec,

@@ -308,7 +308,7 @@ def msr(study: Study, runs: pd.DataFrame) -> Any:
 
     profile, scale = study.profile, claim.SCALES[study.profile.name]
     frame = notebook.rows(study, runs, study.claims[0])
-    made_up = profile.data == "objects"
+    made_up = profile.made_up
     knobs = {
         "beta": _slider([i / 10 for i in range(11)], claim.BETA, "beta_base"),
         "decay": _slider(DECAYS, "cosine", "decay"),
