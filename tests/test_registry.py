@@ -522,7 +522,7 @@ def test_stability_counts_the_parts_that_agree(tmp_path, capsys):
     a, b = figures("a", "supported", "inconclusive", "too small"), figures("b", "supported", "contradicted")
     assert cli.main(["claims", "--stability", str(a), str(b)]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "1 of 2 parts (50%) have the same word; 1 are judged on one side only.",
+        "1 of 2 parts (50%) have the same word, 0 have words that contradict each other, 1 are judged on one side only.",
         "quick/batch_size A3, q: inconclusive / contradicted",
     ]
     file = a / "quick" / "batch_size" / "verdicts.json"
@@ -544,4 +544,16 @@ def test_readme_without_markers(tmp_path, text):
 
 def test_words_have_signs():
     assert tuple(VERDICTS) == verdicts.WORDS == (*stats.WORDS, verdicts.NOT_YET)
-    assert verdicts.NOT_JUDGED == stats.NOT_JUDGED
+    assert (verdicts.INCONCLUSIVE, verdicts.NOT_JUDGED) == (stats.INCONCLUSIVE, stats.NOT_JUDGED)
+    assert verdicts.SUPPORTED == stats.SUPPORTED
+
+
+def test_the_readme_says_how_many_words_stayed_in_another_measurement(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"<!-- again:begin --><!-- again:end -->{table.BEGIN}{table.END}")
+    for place, word in (("quick", "supported"), ("again/other-seeds/quick", "contradicted")):
+        folder = tmp_path / "figures" / place / "batch_size"
+        folder.mkdir(parents=True)
+        (folder / "verdicts.json").write_text(json.dumps({"A3": VERDICT | {"parts": [PART | {"word": word}]}}))
+    assert table.update_readme(readme, [])
+    assert "other-seeds, 0 of 1 parts (0%) have the same word, 1 have words that contradict" in readme.read_text()

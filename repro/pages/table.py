@@ -18,7 +18,6 @@ from repro.pages import verdicts
 from repro.pages.verdicts import NOT_YET
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
-COST_BEGIN, COST_END = "<!-- cost:begin -->", "<!-- cost:end -->"
 SHOWN = ("cpu", "quick", "gpu")
 """The profiles whose verdicts the text and the README show where there are any; the JSON has all."""
 
@@ -158,9 +157,11 @@ def _filled(path: Path, rows: Sequence[Row]) -> tuple[str, str]:
         raise ReproError(f"{path} needs one line {BEGIN} and, below it, one line {END}: add them where the table goes.")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    if COST_BEGIN in head:
-        before, _, after = head.partition(COST_BEGIN)
-        head = f"{before}{COST_BEGIN}{cost(path.parent / 'figures')}{COST_END}{after.partition(COST_END)[2]}"
+    for name, say in SENTENCES.items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if begin in head:
+            before, _, after = head.partition(begin)
+            head = f"{before}{begin}{say(path.parent / 'figures')}{end}{after.partition(end)[2]}"
     drawn = (path.parent / "figures" / profile / "forest.json" for profile in shown(rows))
     picture = next((_picture(about, path.parent) for about in drawn if about.exists()), "")
     return text, f"{head}{BEGIN}\n\n{picture}{as_markdown(rows, path.parent / 'notebooks')}\n\n{END}{tail}"
@@ -186,6 +187,17 @@ def cost(figures_root: Path) -> str:
         )
     except (ValueError, KeyError) as e:
         raise ReproError(f"{file} is broken: make the reference results again with `repro run --reference`.") from e
+
+
+def again(figures_root: Path) -> str:
+    """How many words of quick stayed in other measurements of it, whose verdicts are kept under figures/again/, a folder a
+    measurement, named after what was other."""
+    first, others = figures_root / "quick", sorted((figures_root / "again").glob("*/"))
+    said = (f"{o.name}, {verdicts.stability(first, o / 'quick').splitlines()[0]}" for o in others)
+    return "; ".join(said) or "not measured yet"
+
+
+SENTENCES = {"cost": cost, "again": again}  # what the README says between two marks of these names
 
 
 def _by_paper(rows: Sequence[Row]) -> Iterator[tuple[Paper, list[Row]]]:

@@ -16,7 +16,8 @@ from repro.errors import ReproError
 
 # The words of repro.stats and repro.figures, whose imports (scipy, matplotlib) would make listing claims slow.
 WORDS = ("reproduced", "mixed", "contradicted", "inconclusive", "not judged", "not yet")
-NOT_JUDGED, NOT_YET = WORDS[4:]
+INCONCLUSIVE, NOT_JUDGED, NOT_YET = WORDS[3:]
+SUPPORTED = "supported"
 
 
 def load(file: Path) -> dict[str, Verdict]:
@@ -110,8 +111,12 @@ def stability(a: Path, b: Path) -> str:
     one, other = ({k: p.word for k, p in _judged(path).items()} for path in (a, b))
     both = [k for k in one if k in other]
     differ = [k for k in both if one[k] != other[k]]
-    share = f"{len(both) - len(differ)} of {len(both)} parts ({1 - len(differ) / max(1, len(both)):.0%})"
-    lines = [f"{share} have the same word; {len(one.keys() ^ other.keys())} are judged on one side only."]
+    against = sum(SUPPORTED in (words := {one[k], other[k]}) and INCONCLUSIVE not in words for k in differ)
+    share = (
+        f"{len(both) - len(differ)} of {len(both)} parts ({1 - len(differ) / max(1, len(both)):.0%}) have the same word"
+    )
+    aside = f"{len(one.keys() ^ other.keys())} are judged on one side only"
+    lines = [f"{share}, {against} have words that contradict each other, {aside}."]
     return "\n".join([*lines, *(f"{' '.join(k[:2])}, {k[2]}: {one[k]} / {other[k]}" for k in differ)])
 
 
