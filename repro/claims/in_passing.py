@@ -298,7 +298,7 @@ def plan_spread(profile: Profile) -> Plan:
 
 def spread(values: Values) -> list[Part]:
     """By how much the seeds lie off their median (Brown and Forsythe 1974)."""
-    off = {what: np.abs(v - np.nanmedian(v)) for what, v in values.items()}
+    off = {what: np.abs(v - np.median(v[np.isfinite(v)])) if np.isfinite(v).any() else v for what, v in values.items()}
     part = noninf("BYOL's deviations less MSR's", paired(off["BYOL"], off["MSR"]), 0.2)
     few = part.effect.n < SPREAD_SEEDS
     return [replace(part, cannot=f"a spread needs {SPREAD_SEEDS} seeds" if few else "")]
@@ -563,7 +563,7 @@ def draw(frame: pd.DataFrame, statement: Statement) -> Drawing:
         range(len(values)), values, **({"fontsize": 7, "rotation": 20, "ha": "right"} if len(values) > 4 else {})
     )
     ax.set_xlim(-0.6, len(values) - 0.4)
-    each = "; ".join(f"{k} {np.nanmean(v):.1f}" for k, v in values.items())
+    each = "; ".join(f"{k} {paired(v).mean:.1f}" for k, v in values.items())
     if frame.empty:
         ax.set(ylabel=statement.axis or "accuracy (%)", title="the paper's own numbers; nothing is measured")
         alt = f"A dot a cell, the paper's own number as cited; nothing is measured here: {each}."
