@@ -169,7 +169,7 @@ def _add_pages(add: Callable[..., argparse.ArgumentParser]) -> None:
     table.add_argument("--figures", type=Path, help="the folder of results (default: the committed figures/)")
     table.add_argument("--stability", nargs=2, type=Path, metavar=("A", "B"), help="compare the words of two folders")
     new = add("new-claim", _new_claim, "Write a new claim's registry entry, module, notebook and test from templates.")
-    new.add_argument("id", metavar="ID", help="an id that no claim has, e.g. C12")
+    new.add_argument("id", metavar="ID", help="an id that no claim has, a letter and a number")
     new.add_argument("slug", metavar="SLUG", help="of its module and notebook, e.g. projector_depth")
     new.add_argument(
         "--paper", default="", help="the paper's key in claims/registry.toml (default: a claim of your own)"

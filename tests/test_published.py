@@ -41,6 +41,14 @@ def test_a_step_is_a_script_that_anybody_can_run(script):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "notebooks/00_start_here.ipynb"])
+def test_the_claim_that_a_reader_is_told_to_add_is_new(name):
+    claim, slug = re.search(r"repro new-claim (\w+) (\w+)", (ROOT / name).read_text()).groups()
+    registry = claims.registry.load()
+    assert claim not in registry.claims
+    assert slug not in registry.notebooks
+
+
 def test_containers_build_the_locked_environment_by_ci_setup():
     container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
     assert container["postCreateCommand"] == ".ci/setup"

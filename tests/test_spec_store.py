@@ -208,10 +208,16 @@ def test_a_frame_has_a_row_a_run(store):
 
 def test_a_run_without_a_number_that_another_seed_has_is_no_diverged_one():
     whole, lacks = record(accuracy=50.0), record("b" * 16, seed=1)
-    with pytest.raises(ReproError, match="run bbbbbbbbbbbbbbbb lacks accuracy, which the same run of another seed has"):
+    with pytest.raises(ReproError, match="run bbbbbbbbbbbbbbbb lacks accuracy, which other runs have"):
         frame([whole, lacks])
     diverged = replace(lacks, metrics={"diverged": 1.0})
     assert math.isnan(frame([whole, diverged])["accuracy"][1])
+
+
+def test_a_run_without_its_provenance_is_named():
+    titled = replace(record(), provenance={"data_title": "made-up objects"})
+    with pytest.raises(ReproError, match="run bbbbbbbbbbbbbbbb lacks data_title, which other runs have"):
+        frame([titled, replace(record("b" * 16, seed=1), provenance={})])
 
 
 def test_the_first_of_two_puts_stays(store):

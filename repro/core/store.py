@@ -265,17 +265,21 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row a run: key, kind, the spec's fields as `repro.core.spec.flatten` names them, the metrics, the curves (a dict),
     and its provenance (data_title, hardware, device, wall_seconds, train_seconds, commit, versions, started). Raises
     ReproError for a run that lacks a number which the same run of another seed has, where NaN stands for one that
-    diverged."""
+    diverged, or the title of its data, which others have."""
     records, rows, cells = list(records), [], {}
+    titled = any("data_title" in r.provenance for r in records)
     for r in records:
         cells.setdefault(json.dumps([r.kind, {**r.spec, "seed": 0}], sort_keys=True), []).append(r)
     for runs in cells.values():
         names = set().union(*(r.metrics for r in runs))
-        for r in (r for r in runs if not r.metrics.get("diverged") and names - r.metrics.keys()):
-            raise ReproError(
-                f"The stored run {r.key} lacks {min(names - r.metrics.keys())}, which the same run of another seed has, as "
-                "one of an older version may: delete its folder in the store and measure again."
-            )
+        for r in runs:
+            lacks = set() if r.metrics.get("diverged") else names - r.metrics.keys()
+            lacks |= {"data_title"} - r.provenance.keys() if titled and "data" in r.spec else set()
+            if lacks:
+                raise ReproError(
+                    f"The stored run {r.key} lacks {min(lacks)}, which other runs have, as one of an older version may: "
+                    "delete its folder in the store and measure again."
+                )
     for r in records:
         row = {"key": r.key, "kind": r.kind, **flatten(r.spec), "curves": r.curves}
         row |= {k: v for k, v in r.provenance.items() if k != "profile"}

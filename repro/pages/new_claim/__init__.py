@@ -27,7 +27,7 @@ def write(claim: str, slug: str, paper: str = "", sentence: str = "", root: Path
     file = root / "repro" / "claims" / "registry.toml"
     known = registry.load(file)
     if not re.fullmatch(r"[A-Z]\d+", claim) or claim in known.claims:
-        raise ReproError(f"{claim!r} cannot be a new claim: give a letter and a number that no claim has, as in C12.")
+        raise ReproError(f"{claim!r} cannot be a new claim: give a letter and a number that no claim has.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", slug) or slug in known.notebooks:
         raise ReproError(
             f"{slug!r} cannot be a new notebook: give lower-case words that no notebook has, as in my_claim."
