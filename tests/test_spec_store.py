@@ -214,6 +214,15 @@ def test_a_run_without_a_number_that_another_seed_has_is_no_diverged_one():
     assert math.isnan(frame([whole, diverged])["accuracy"][1])
 
 
+def test_a_run_without_its_probes_numbers_is_named(store):
+    probed = RunSpec(probes=Probes(tasks=("class",)))
+    with pytest.raises(ReproError, match="run aaaaaaaaaaaaaaaa lacks linear_test_class"):
+        frame([replace(record(), spec=to_dict(probed))])
+    store.put(replace(record(), metrics={}))
+    with pytest.raises(ReproError, match="is damaged: delete the folder"):
+        store.get("a" * 16)
+
+
 def test_a_run_without_its_provenance_is_named():
     titled = replace(record(), provenance={"data_title": "made-up objects"})
     with pytest.raises(ReproError, match="run bbbbbbbbbbbbbbbb lacks data_title, which other runs have"):

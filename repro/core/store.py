@@ -273,7 +273,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     for runs in cells.values():
         names = set().union(*(r.metrics for r in runs))
         for r in runs:
-            lacks = set() if r.metrics.get("diverged") else names - r.metrics.keys()
+            lacks = set() if r.metrics.get("diverged") else (names | _probed(r)) - r.metrics.keys()
             lacks |= {"data_title"} - r.provenance.keys() if titled and "data" in r.spec else set()
             if lacks:
                 raise ReproError(
@@ -285,6 +285,12 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
         row |= {k: v for k, v in r.provenance.items() if k != "profile"}
         rows.append(row | r.metrics)
     return pd.DataFrame(rows, columns=None if rows else ["key", "kind"])
+
+
+def _probed(record: Record) -> set[str]:
+    """The numbers that a run has at least, if it did not diverge."""
+    probes = record.spec.get("probes", {})
+    return {f"linear_test_{task}" for task in probes.get("tasks", ()) if probes["linear"]}
 
 
 def _document(record: Record) -> dict[str, Any]:
@@ -313,6 +319,8 @@ def _parse(document: Any, where: str) -> Record:
     for name in ("metrics", "curves"):
         fields[name] = _none_to_nan(fields[name])
     if not all(isinstance(value, (int, float)) for value in fields["metrics"].values()):
+        raise ValueError(where)
+    if fields["kind"] == "RunSpec" and "diverged" not in fields["metrics"]:  # every run says whether it did
         raise ValueError(where)
     return Record(**fields)
 
