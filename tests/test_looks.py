@@ -62,7 +62,9 @@ def test_committed_runs_count_as_stored_where_the_data_are_the_same(tmp_path, mo
         (tmp_path / "cifar10" / f"{split}.beton").touch()
         (tmp_path / "cifar10" / f"{split}.json").write_text(json.dumps({"title": title}))
     records = [
-        store.Record("a" * 16, "RunSpec", {"data": {"name": "cifar10"}}, {"diverged": 0.0}, {}, {"data_title": "CIFAR-10"}),
+        store.Record(
+            "a" * 16, "RunSpec", {"data": {"name": "cifar10"}}, {"diverged": 0.0}, {}, {"data_title": "CIFAR-10"}
+        ),
         store.Record("b" * 16, "ViewsSpec", {"images": 512}, {}, {}, {}),
     ]
     store.export(records, tmp_path / "figures" / "cpu" / "augmentations" / "runs.jsonl")

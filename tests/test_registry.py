@@ -16,7 +16,7 @@ from repro.claims.registry import FILE, OWN, entry, load, numbers
 from repro.core import places
 from repro.errors import ReproError
 from repro.figures import VERDICTS
-from repro.pages import forest, table, verdicts
+from repro.pages import forest, notebook, table, verdicts
 
 IDS = list(load().claims)
 KEYS = {"id", "paper", "source", "claim", "notebook", "smallest_profile", "verdicts"}
@@ -522,11 +522,11 @@ def test_stability_counts_the_parts_that_agree(tmp_path, capsys):
     a, b = figures("a", "supported", "inconclusive", "too small"), figures("b", "supported", "contradicted")
     assert cli.main(["claims", "--stability", str(a), str(b)]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "1 of 2 parts (50%) have the same word, 0 have words that contradict each other, 1 are judged on one side only.",
+        "1 notebook, 1 of 2 parts (50%) have the same word, 0 contradict each other, 1 are judged on one side only.",
         "quick/batch_size A3, q: inconclusive / contradicted",
     ]
     file = a / "quick" / "batch_size" / "verdicts.json"
-    assert verdicts.stability(file, file).startswith("3 of 3 parts (100%)")
+    assert verdicts.stability(file, file).startswith("1 notebook, 3 of 3 parts (100%)")
     assert cli.main(["claims", "--stability", str(a), str(tmp_path / "none")]) == 2
     assert "There is no verdicts.json in" in capsys.readouterr().err
 
@@ -548,6 +548,11 @@ def test_words_have_signs():
     assert verdicts.SUPPORTED == stats.SUPPORTED
 
 
+def test_checks_that_are_no_claims_are_not_kept_among_verdicts(tmp_path):
+    notebook.keep(notebook.study("start_here", profile="smoke"), tmp_path, {"checks": None})
+    assert verdicts.load(tmp_path / "smoke" / "start_here" / "verdicts.json") == {}
+
+
 def test_the_readme_says_how_many_words_stayed_in_another_measurement(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"<!-- again:begin --><!-- again:end -->{table.BEGIN}{table.END}")
@@ -556,4 +561,6 @@ def test_the_readme_says_how_many_words_stayed_in_another_measurement(tmp_path):
         folder.mkdir(parents=True)
         (folder / "verdicts.json").write_text(json.dumps({"A3": VERDICT | {"parts": [PART | {"word": word}]}}))
     assert table.update_readme(readme, [])
-    assert "other-seeds, 0 of 1 parts (0%) have the same word, 1 have words that contradict" in readme.read_text()
+    assert (
+        "other-seeds: 1 notebook, 0 of 1 parts (0%) have the same word, 1 contradict each other" in readme.read_text()
+    )

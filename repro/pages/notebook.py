@@ -347,7 +347,8 @@ def keep(study: Study, root: Path, found: dict[str, Verdict]) -> None:
     """Store verdicts, by claim, in root/<profile>/<slug>/verdicts.json, beside the study's others."""
     path = root / study.profile.name / study.slug / "verdicts.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    known = {c.id: known[c.id] for c in study.claims if c.id in known} | {k: asdict(v) for k, v in found.items()}
+    found = {k: asdict(v) for k, v in found.items() if k in registry.load().claims}  # notebook 00's checks are none
+    known = {c.id: known[c.id] for c in study.claims if c.id in known} | found
     write_atomic(path, json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
 
 
