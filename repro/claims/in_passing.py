@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,11 @@ def _cells(profile: Profile, cells: dict[str, RunSpec]) -> Plan:
     for what, spec in cells.items():
         plan.add(spec, what=what)
     return plan.floors(next(iter(cells.values())))
+
+
+def _tuned(frame: pd.DataFrame, task: str = "") -> Values:
+    """Test accuracy on a task, the first if none is named, of each cell at the rate that validates best."""
+    return {what: kit.read(runs, "lr", task=task).tuned() for what, runs in kit.runs_by(frame, "what").items()}
 
 
 def _enough(values: Values, none: str, some: str, whole: str, margin: float, names: tuple[str, str]) -> list[Part]:
@@ -133,11 +139,6 @@ def optimiser(values: Values) -> list[Part]:
     return [sup("gap between batches, SGD less LARS", paired(sgd, lars), 1.0)]
 
 
-def _stacks(frame: pd.DataFrame, task: str) -> dict[str, np.ndarray]:
-    """A23's test accuracies on a task, (seeds,), by stack."""
-    return {what: kit.read(runs, "lr", task=task).tuned() for what, runs in kit.runs_by(frame, "what").items()}
-
-
 def plan_tasks(profile: Profile) -> Plan:
     """A23: SimCLR with crops alone and with all augmentations, A8's runs."""
     runs, plan = augmentations.plan(profile, ("SimCLR",)), Plan(profile)
@@ -148,7 +149,7 @@ def plan_tasks(profile: Profile) -> Plan:
 
 
 def _task_gains(frame: pd.DataFrame) -> Values:
-    stacks = {task: _stacks(frame, task) for task in kit.tasks(frame)}
+    stacks = {task: _tuned(frame, task) for task in kit.tasks(frame)}
     return {task: by["all"] - by["crop"] for task, by in stacks.items()}
 
 
@@ -164,7 +165,7 @@ def task_gains(values: Values) -> list[Part]:
 def _tasks_carry(frame: pd.DataFrame) -> str:
     if len(kit.tasks(frame)) < 2:
         return "the claim needs several tasks"
-    return kit.cannot_carry(frame) or kit.at_floor(frame, _stacks(frame, kit.tasks(frame)[0]))
+    return kit.cannot_carry(frame) or kit.at_floor(frame, _tuned(frame))
 
 
 def plan_ranks(profile: Profile) -> Plan:
@@ -331,7 +332,7 @@ def _table_1() -> dict[str, float]:
     return {f"{title}: {v}": known[v][i] for title, i in at.items() for v in ("AA", "AW")}
 
 
-def _class_gains(values: dict) -> tuple:
+def _class_gains(values: dict[str, Any]) -> tuple[Any, Any]:
     """AW over AA: on the two sets of many classes less the two of few, and on STL-10 the other way."""
     gains = {title: values[f"{title}: AW"] - values[f"{title}: AA"] for title in SETS}
     many, few = ((gains[a] + gains[b]) / 2 for a, b in (("CIFAR-100", "Tiny ImageNet"), ("CIFAR-10", "STL-10")))
@@ -365,7 +366,8 @@ def _tuned_bases() -> dict[str, float]:
     return {title: known[name] for title, name in SETS.items()}
 
 
-def _medium_less_small(values: dict):
+def _medium_less_small(values: dict[str, Any]) -> Any:
+    """Of values by set, seeds' or the paper's."""
     small, medium = ((values[a] + values[b]) / 2 for a, b in (("CIFAR-10", "CIFAR-100"), ("STL-10", "Tiny ImageNet")))
     return medium - small
 
@@ -518,9 +520,7 @@ STATEMENTS = {
 
 
 def _values(frame: pd.DataFrame, statement: Statement) -> Values:
-    if statement.read:
-        return statement.read(frame)
-    return {what: kit.read(runs, "lr").tuned() for what, runs in kit.runs_by(frame, "what").items()}
+    return (statement.read or _tuned)(frame)
 
 
 def _said(part: Part) -> str:

@@ -109,12 +109,12 @@ def counted(found: Iterable[tuple[str, str]]) -> list[tuple[str, list[tuple[str,
 def stability(a: Path, b: Path) -> str:
     """How many parts that both sides judge have the same word, of the notebooks that both sides have; a, b: folders that
     hold verdicts.json, or such files."""
-    words = [{k: p.word for k, p in _judged(path).items()} for path in (a, b)]
-    there = set.intersection(*({k[0] for k in side} for side in words))
-    one, other = ({k: w for k, w in side.items() if k[0] in there} for side in words)
+    sides = [{k: p.word for k, p in _judged(path).items()} for path in (a, b)]
+    there = set.intersection(*({k[0] for k in side} for side in sides))
+    one, other = ({k: w for k, w in side.items() if k[0] in there} for side in sides)
     both = [k for k in one if k in other]
     differ = [k for k in both if one[k] != other[k]]
-    against = sum(SUPPORTED in (words := {one[k], other[k]}) and INCONCLUSIVE not in words for k in differ)
+    against = sum(SUPPORTED in p and INCONCLUSIVE not in p for p in ({one[k], other[k]} for k in differ))
     same = (
         f"{len(both) - len(differ)} of {len(both)} parts ({1 - len(differ) / max(1, len(both)):.0%}) have the same word"
     )
