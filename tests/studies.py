@@ -46,8 +46,8 @@ def made_up(
     accuracy(spec, task): percent of a trained run, NaN where it diverged, as where broken(spec); floors: of the random
     encoder and of raw pixels. more(spec): metrics, curves and provenance beyond these, or all there is of other specs.
     """
-    records = []
-    for spec in claim.plan(study.profile):
+    records, plan = [], claim.plan(study.profile)
+    for spec in plan:
         metrics, curves = {}, {}
         about = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
         if isinstance(spec, RunSpec):
@@ -55,7 +55,7 @@ def made_up(
         for part, values in zip((metrics, curves, about), more(spec) if more else ()):
             part |= values
         records.append(store.Record(key(spec), type(spec).__name__, to_dict(spec), metrics, curves, about))
-    return notebook.rows(study, store.frame(records), claim)
+    return plan.rows(store.frame(records))
 
 
 def _read(spec, accuracy, broken, noise, floors, probes) -> dict[str, float]:

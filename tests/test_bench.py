@@ -285,7 +285,7 @@ def test_a_step_is_measured_from_end_to_end(monkeypatch, capsys, tmp_path):
     assert step_engine.main([*options.split(), str(out)]) == 0
     text = capsys.readouterr().out
     for part in ("SimCLR, convnet, 16 px, batch 8", "GFLOP forward and backward", "ours (as it is written)", "optimiser",
-                 "plain torchvision (bfloat16, 1 workers)", "of ours"):  # fmt: skip
+                 "plain torchvision (float32, 1 workers)", "of ours"):  # fmt: skip
         assert part in text
     assert json.loads(out.read_text())["summary"]["views_s"] > 0
 

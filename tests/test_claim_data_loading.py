@@ -123,7 +123,7 @@ def test_the_plan_changes_nothing_but_the_loading():
     for name in ("smoke", "quick", "cpu", "gpu", "paper"):
         p = profile(name)
         runs = [s for s in data_loading.plan_training(p) if s.timed]
-        assert len(runs) == 4 * p.seeds
+        assert len(runs) == 3 * p.seeds + 1  # the fast mode is shown by one run
         assert len({key(replace(s, loading=Loading(), seed=0)) for s in runs}) == 1
     assert runs[2].loading.ramp == (160, 70, 85)
     quick = [s for s in data_loading.plan_training(profile("quick")) if s.timed]
@@ -168,7 +168,7 @@ def frame(seconds=(20.0, 8.0, 6.0, 7.5), accuracy=(50.0, 50.1, 49.9, 50.0), nois
 
 def test_the_ways_take_turns():
     runs = [s for s in CLAIM.plan(STUDY.profile) if s.timed]
-    assert [s.seed for s in runs] == [seed for seed in range(5) for _ in WAYS]
+    assert [s.seed for s in runs] == [0, *(seed for seed in range(5) for _ in list(WAYS)[1:])]
 
 
 def test_faster_and_as_good_is_reproduced():
@@ -210,5 +210,5 @@ def test_the_figure_and_its_numbers(theme):
         drawing = CLAIM.draw(frame())
         drawing.figure.canvas.draw()
     assert set(drawing.table["way"]) == set(WAYS)
-    assert len(drawing.table) == 20
-    assert "torchvision: 50.0 % after 20.2 s" in drawing.alt
+    assert len(drawing.table) == 16
+    assert "torchvision: 50.0 % after 20.1 s" in drawing.alt

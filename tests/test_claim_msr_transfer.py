@@ -24,8 +24,8 @@ def frame(of, claim="B5", ap=None, accuracy=None):
     """The plan's runs with made-up numbers: ap(start) for detectors, accuracy(start, epochs) for their backbones."""
     ap = ap or {"Untrained": 5.0, "Supervised": 9.0, "MSR": 10.0}.get
     accuracy = accuracy or (lambda start, epochs: {"Untrained": 20.0, "MSR": 45.0}.get(start, 70.0))
-    records = []
-    for spec in CLAIMS[claim].plan(of.profile):
+    records, plan = [], CLAIMS[claim].plan(of.profile)
+    for spec in plan:
         run = spec if isinstance(spec, RunSpec) else spec.start
         name, noise, curves = type(run.method).__name__, 0.1 * run.seed, {}
         metrics = {"diverged": 0.0}
@@ -40,7 +40,7 @@ def frame(of, claim="B5", ap=None, accuracy=None):
             metrics |= {f"{n}_{task}": value for n in names for task in run.probes.tasks}
         provenance = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
         records.append(Record(key(spec), type(spec).__name__, to_dict(spec), metrics, curves, provenance))
-    return notebook.rows(of, store.frame(records), CLAIMS[claim])
+    return plan.rows(store.frame(records))
 
 
 def words(found):

@@ -47,7 +47,7 @@ def test_claims_are_drawn_and_judged(slug, seeds):
         found = claim.judge(frame)
         assert found.verdict in stats.WORDS
         assert found.sentence
-        assert slug != "augmentations" or "reaches nan" not in found.sentence
+        assert slug != "augmentations" or study.shown(claim) or "reaches nan" not in found.sentence
 
 
 def test_a_run_that_stopped_early_makes_no_stack_cheap():
@@ -55,7 +55,7 @@ def test_a_run_that_stopped_early_makes_no_stack_cheap():
     some = [diverged(r) if trained(r) and r.spec["seed"] == 0 else r for r in records]
     rest = [r for r in records if not trained(r) or r.spec["seed"] != 0]
     study = notebook.study("augmentations", "quick")
-    frames = [notebook.rows(study, store.frame(r), study.claims[1]) for r in (some, rest)]
+    frames = [notebook.rows(study, store.frame(r), study.claims[0]) for r in (some, rest)]
     found, wanted = (augmentations.costs(frame)["training, ratio to crop"].tolist() for frame in frames)
     assert found == pytest.approx(wanted)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from studies import made_up
 
 from repro import claims
 from repro.claims import Claim, Found, Verdict, registry
@@ -69,3 +70,15 @@ def test_judge_gives_the_class_of_evidence(monkeypatch):
     monkeypatch.setattr(notebook, "key", str)
     found = notebook.judge(study, pd.DataFrame({"data_title": [DATASETS["imagenet"].title]}), "A8")
     assert (found.verdict, found.evidence, found.parts) == ("mixed", claims.EVIDENCE[-1], FOUND.parts)
+
+
+def test_a_claim_that_its_data_cannot_carry_is_shown_by_one_seed():
+    (claim,) = (c for c in claims.of("batch_size") if c.id == "A6")
+    study, reason = notebook.study("batch_size", "quick"), registry.entry("A6").shown["quick"]
+    for changes, seeds in (({}, 1), ({"seeds": 3}, 3), ({"data": "digits"}, 5), ({"profile": "cpu"}, 5)):
+        plan = notebook.study("batch_size", **{"profile": "quick", **changes}).plan(claim)
+        assert {s.seed for s in plan} == set(range(seeds))
+    runs = made_up(claim, study, lambda spec, task: 50.0).drop(columns="cell")
+    found = notebook.judge(study, runs, "A6")
+    assert (found.verdict, found.seeds) == ("not judged", 1)
+    assert found.sentence.startswith(f"Not judged, but shown by one seed: {reason}. ")

@@ -184,6 +184,21 @@ def report(measured: dict) -> str:
     )
 
 
+def sentences(measured: dict) -> list[str]:
+    """One on our step, and one on each peer's."""
+    numbers, whole = summary(measured), 1000 * median(measured["seconds"]["optimiser"])
+    shares = ", ".join(f"{p} {numbers[f'{p}_ms'] / whole:.1%}" for p in PARTS)
+    how = f"by the ways {', '.join(measured['ways'])}" if measured["ways"] else PLAIN
+    ours = (
+        f"SimCLR, {measured['backbone']}, {measured['size']} px, batch {measured['batch']}, {measured['precision']}, {how}: "
+        f"{numbers['views_s']:,.0f} views/s, {numbers['share']:.1%} of a matrix product's rate; a step takes {whole:.1f} ms: "
+        f"{shares} ({measured['hardware']}, commit {measured['commit']})."
+    )
+    line = "In the same run, {}: {:,.0f} views/s; ours is {:.2f} times as fast."
+    peers = [name for name in measured["seconds"] if name not in PARTS]
+    return [ours, *(line.format(n, numbers[f"{n}_views_s"], numbers[f"{n}_ratio"]) for n in peers)]
+
+
 def memory(spec: RunSpec, batches: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)) -> str:
     """The peak memory of a step by method and batch, on a GPU."""
     if not torch.cuda.is_available():

@@ -159,11 +159,13 @@ def _end(process: subprocess.Popen) -> None:
 
 def report(out: Path, notebooks: tuple[str, ...] = NOTEBOOKS, scale: str = "gpu") -> str:
     """What a folder's results say, as a Markdown list, each line with its card; what was not measured is "not yet"."""
+    from repro.bench import engine  # torch, which planning goes without
+
     steps = [json.loads((out / f).read_text()) for f in ("engine.json", "engine-compiled.json") if (out / f).exists()]
     items = (
         [] if any(step["workers"] for step in steps) else ["A step beside other libraries' ways of working: not yet."]
     )
-    items += [item for step in steps for item in _step(step)]
+    items += [item for step in steps for item in engine.sentences(step)]
     for part, title in (("tests", "Tests that only a GPU can run"), ("precision", "bfloat16's probe beside float32's")):
         ended = [
             f"{d['outcome']} ({d['hardware']})" for d in days(out) if d["part"] == part and "passed" in d["outcome"]
@@ -177,22 +179,6 @@ def report(out: Path, notebooks: tuple[str, ...] = NOTEBOOKS, scale: str = "gpu"
         trained = f", trained at {median(pace):,.0f} views/s ({cards})" if pace else ""
         items.append(f"`{slug}`: {len(there)} of {len(specs)} runs{trained}.")
     return "\n".join(f"- {item}" for item in items)
-
-
-def _step(about: dict) -> list[str]:
-    """An item on our step, and one on each peer's, of what `bench engine` wrote."""
-    from repro.bench.engine import PARTS  # torch, which planning goes without
-
-    numbers, whole = about["summary"], 1000 * median(about["seconds"]["optimiser"])
-    shares = ", ".join(f"{p} {numbers[f'{p}_ms'] / whole:.1%}" for p in PARTS)
-    ours = (
-        f"SimCLR, {about['backbone']}, {about['size']} px, batch {about['batch']}, {about['precision']}, by the ways "
-        f"{', '.join(about['ways'])}: {numbers['views_s']:,.0f} views/s, {numbers['share']:.1%} of a matrix product's rate; "
-        f"a step takes {whole:.1f} ms: {shares} ({about['hardware']}, commit {about['commit']})."
-    )
-    line = "In the same run, {}: {:,.0f} views/s; ours is {:.2f} times as fast."
-    peers = [name for name in about["seconds"] if name not in PARTS]
-    return [ours, *(line.format(n, numbers[f"{n}_views_s"], numbers[f"{n}_ratio"]) for n in peers)]
 
 
 def _views(spec: Any) -> float:

@@ -1,8 +1,8 @@
 """How others train on small images: what `repro bench engine` compares with.
 
 `lightly` runs the library itself, where it is installed. "plain torchvision" is the loop that a careful user of torch and
-torchvision writes: views by torchvision in worker processes, one forward pass in bfloat16, channels last, LARS. What
-libraries do beside it, such as logging and probing, is left out, in their favour.
+torchvision writes: views by torchvision in worker processes, one forward pass, in bfloat16 on a GPU, channels last, LARS.
+What libraries do beside it, such as logging and probing, is left out, in their favour.
 """
 
 from __future__ import annotations
@@ -109,12 +109,13 @@ def lightly(spec: RunSpec, images: Tensor, workers: int) -> Peer:
 
 def plain(spec: RunSpec, images: Tensor, workers: int) -> Peer:
     """A peer that trains a spec's SimCLR in plain torch and torchvision."""
-    size, device, precision = images.shape[-1], images.device, torch.bfloat16
+    size, device = images.shape[-1], images.device
+    precision = torch.bfloat16 if device.type == "cuda" else getattr(torch, spec.precision)  # which few CPUs have
     learner = build(spec, size).train().to(device, memory_format=torch.channels_last)
     optimiser = optim.make(learner, Optimiser("lars", lr=0.1, weight_decay=1e-4), spec.batch_size)
 
     def step(views: list[Tensor]) -> None:
-        with torch.autocast(device.type, precision):
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             loss, _ = methods.loss(learner, torch.stack(views))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -466,7 +466,7 @@ def _draw_shares(ax: Axes, frame: pd.DataFrame) -> None:
     """Test accuracy in groups: of each share of the images, of equal compute, and of the fewest images."""
     found, x, ticks, controls = scores(frame), 0.0, {}, EQUAL_COMPUTE[::-1]
     for group in (*([Cell(m, f) for m in VIEWS] for f in reversed(FRACTIONS)), controls, _scarce(found)):
-        shares = " and ".join(f"{100 * share:g}" for share in sorted({c.fraction for c in group}))
+        shares = ", ".join(f"{100 * share:g}" for share in sorted({c.fraction for c in group}))
         same = (
             "2 views,\nsame\ncompute" if group is controls else f"{shares} %\n{_epochs(frame, group[0].times)}\nepochs"
         )

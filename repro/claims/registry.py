@@ -67,6 +67,7 @@ class ClaimEntry:
     unit: str = ""
     headline: str = ""
     evidence: str = ""
+    shown: dict[str, str] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
     numbers: dict[str, Any] = field(default_factory=dict, hash=False)
 
@@ -153,7 +154,8 @@ def _claim(values: dict[str, Any], papers: dict[str, Paper], where: str) -> Clai
     claim = built(ClaimEntry, values, where)
     if claim.paper:
         _one_of(claim.paper, papers, f"{where} has paper")
-    _one_of(claim.smallest_profile, PROFILES, f"{where} has smallest_profile")
+    for name in (claim.smallest_profile, *claim.shown):
+        _one_of(name, PROFILES, f"{where} has the profile")
     if claim.evidence:
         _one_of(claim.evidence, EVIDENCE, f"{where} has evidence")
     if not re.fullmatch(r"\d\d_[a-z]\w*", claim.notebook):

@@ -54,7 +54,16 @@ class Study:
         return {key(s): s for claim in self.claims for s in self.plan(claim)}
 
     def plan(self, claim: Claim) -> Plan:
-        return claim.plan(self.profile)
+        return claim.plan(replace(self.profile, seeds=1) if self.shown(claim) else self.profile)
+
+    def shown(self, claim: Claim) -> str:
+        """Why the profile's own data cannot carry the claim, so that one run of each cell is shown and none judged; "" where
+        they can, or where a reader changed what the profile is."""
+        entry, own = (
+            registry.load().claims.get(claim.id),
+            replace(PROFILES[self.profile.name], first=self.profile.first),
+        )
+        return entry.shown.get(self.profile.name, "") if entry and self.profile == own else ""
 
     @property
     def longest(self) -> Study:
@@ -290,7 +299,9 @@ def judge(study: Study, runs: pd.DataFrame, claim_id: str) -> Verdict:
         )
     found = claim.judge(mine)
     word, reason = stats.judged(found.verdict, study.profile.name, found.seeds)
-    if word != found.verdict:
+    if shown := study.shown(claim):
+        found = replace(found, verdict=word, sentence=f"Not judged, but shown by one seed: {shown}. {found.finding}")
+    elif word != found.verdict:
         found = replace(found, verdict=word, sentence=f"Not judged: {reason}. {found.sentence}")
     found = replace(found, evidence=_evidence(claim_id, found, mine))
     if study.profile.seeds < planned:

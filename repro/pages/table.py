@@ -197,7 +197,15 @@ def again(figures_root: Path) -> str:
     return "; ".join(said) or "not measured yet"
 
 
-SENTENCES = {"cost": cost, "again": again}  # what the README says between two marks of these names
+def step(figures_root: Path) -> str:
+    """How fast a step at cpu is, beside others', as `repro bench engine` wrote it."""
+    from repro.bench import engine  # torch, which the table goes without
+
+    file = figures_root / "cpu" / "engine.json"
+    return " ".join(engine.sentences(json.loads(file.read_text()))) if file.exists() else "not measured yet"
+
+
+SENTENCES = {"cost": cost, "again": again, "step": step}  # what the README says between two marks of these names
 
 
 def _by_paper(rows: Sequence[Row]) -> Iterator[tuple[Paper, list[Row]]]:
