@@ -59,10 +59,8 @@ class Study:
     def shown(self, claim: Claim) -> str:
         """Why the profile's own data cannot carry the claim, so that one run of each cell is shown and none judged; "" where
         they can, or where a reader changed what the profile is."""
-        entry, own = (
-            registry.load().claims.get(claim.id),
-            replace(PROFILES[self.profile.name], first=self.profile.first),
-        )
+        entry = registry.load().claims.get(claim.id)
+        own = replace(PROFILES[self.profile.name], first=self.profile.first)
         return entry.shown.get(self.profile.name, "") if entry and self.profile == own else ""
 
     @property

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from repro.claims import Verdict
 from repro.claims.registry import ClaimEntry, Paper, load
@@ -205,7 +206,22 @@ def step(figures_root: Path) -> str:
     return " ".join(engine.sentences(json.loads(file.read_text()))) if file.exists() else "not measured yet"
 
 
-SENTENCES = {"cost": cost, "again": again, "step": step}  # what the README says between two marks of these names
+def spread(figures_root: Path) -> str:
+    """By notebook, of the parts that cpu measured in points: the median deviation of a contrast over its paired seeds, the
+    median half-width of its 95 % interval, and the widest."""
+    from repro.stats import Interval  # scipy, which the table goes without
+
+    lines = []
+    for file in sorted(figures_root.glob("cpu/*/verdicts.json")):
+        parts = [p for v in verdicts.load(file).values() for p in v.parts if p.unit == "points" and p.low is not None]
+        found = [Interval(p.mean, p.low, p.high, p.seeds) for p in parts]
+        if found:
+            halves, apart = [(f.high - f.low) / 2 for f in found], [f.error() * f.n**0.5 for f in found]
+            lines.append(f"`{file.parent.name}` {median(apart):.1f}, {median(halves):.1f}, {max(halves):.1f}")
+    return "; ".join(lines) or "not measured yet"
+
+
+SENTENCES = {"cost": cost, "again": again, "step": step, "spread": spread}  # between two marks of the README
 
 
 def _by_paper(rows: Sequence[Row]) -> Iterator[tuple[Paper, list[Row]]]:
