@@ -121,7 +121,7 @@ def costs(study: Study) -> None:
         print(f"{study.profile.name} with these parameters: {len(study.specs)} runs")
     for name in PROFILES:
         specs = replace(study, profile=find_profile(name)).specs
-        kept = [r.provenance for r in committed(study, name).values()]
+        kept = [r.provenance for k, r in committed(study, name).items() if k in specs]
         line = f"{name}: {len(specs)} runs"
         if kept:
             minutes = sum(p["wall_seconds"] for p in kept) / 60
