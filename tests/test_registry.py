@@ -565,3 +565,21 @@ def test_the_readme_says_how_many_words_stayed_in_another_measurement(tmp_path):
     assert (
         "other-seeds: 1 notebook, 0 of 1 parts (0%) have the same word, 1 contradict each other" in readme.read_text()
     )
+
+
+def test_the_readme_says_how_far_the_seeds_decide_and_how_fast_a_step_is(tmp_path):
+    assert table.spread(tmp_path) == table.step(tmp_path) == "not measured yet"
+    folder = tmp_path / "cpu" / "batch_size"
+    folder.mkdir(parents=True)
+    part = PART | {
+        "mean": 1.0,
+        "low": 1.0 - 2.776,
+        "high": 1.0 + 2.776,
+        "unit": "points",
+        "seeds": 5,
+    }  # error 1, by t(4)
+    (folder / "verdicts.json").write_text(json.dumps({"A3": VERDICT | {"parts": [part, part | {"unit": "ratio"}]}}))
+    assert table.spread(tmp_path) == "`batch_size` 2.2, 2.8, 2.8"
+    (tmp_path / "cpu" / "engine.json").write_text("{}")
+    with pytest.raises(ReproError, match=r"engine\.json is broken"):
+        table.step(tmp_path)

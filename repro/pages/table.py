@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -175,19 +175,24 @@ def _picture(about: Path, root: Path) -> str:
     return f'<picture>{dark}<img src="{where}/forest.svg" alt="{told["alt"]}"></picture>\n\n{told["caption"]}\n\n'
 
 
-def cost(figures_root: Path) -> str:
-    """One sentence on what the quick profile took when its reference results were made, and how much disk it needs."""
-    file = figures_root / "quick" / "cost.json"
+def _told(file: Path, say: Callable[[dict], str], mend: str) -> str:
+    """What a stored file says in a sentence. Raises ReproError that names `mend` for one that is broken."""
     if not file.exists():
         return "not measured yet"
     try:
-        c = json.loads(file.read_text(encoding="utf-8"))
-        return (
-            f"{c['minutes']:.0f} minutes for {c['runs']} runs and {c['notebooks']} notebooks on {c['hardware']}, after an "
-            f"installation that takes {c['disk_gb']:.0f} GB of disk"
-        )
+        return say(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, KeyError) as e:
-        raise ReproError(f"{file} is broken: make the reference results again with `repro run --reference`.") from e
+        raise ReproError(f"{file} is broken: {mend}.") from e
+
+
+def cost(figures_root: Path) -> str:
+    """One sentence on what the quick profile took when its reference results were made, and how much disk it needs."""
+    said = (
+        "{minutes:.0f} minutes for {runs} runs and {notebooks} notebooks on {hardware}, after an installation that takes "
+        "{disk_gb:.0f} GB of disk"
+    )
+    mend = "make the reference results again with `repro run --reference`"
+    return _told(figures_root / "quick" / "cost.json", lambda c: said.format(**c), mend)
 
 
 def again(figures_root: Path) -> str:
@@ -203,7 +208,7 @@ def step(figures_root: Path) -> str:
     from repro.bench import engine  # torch, which the table goes without
 
     file = figures_root / "cpu" / "engine.json"
-    return " ".join(engine.sentences(json.loads(file.read_text()))) if file.exists() else "not measured yet"
+    return _told(file, lambda m: " ".join(engine.sentences(m)), f"measure it by `repro bench engine --out {file}`")
 
 
 def spread(figures_root: Path) -> str:

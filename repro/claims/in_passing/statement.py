@@ -13,7 +13,7 @@ from repro.claims import Drawing, Verdict, kit
 from repro.claims.kit import Plan, drawing, verdict
 from repro.core.profiles import Profile
 from repro.core.spec import RunSpec
-from repro.stats import Part, noninf, paired, sup
+from repro.stats import Part, paired
 
 VIEWS_TIME = "time to make the views,\ntimes {}'s (×)"
 Values = dict[str, np.ndarray]  # by a cell's name, a number a seed
@@ -43,12 +43,6 @@ def cells_of(profile: Profile, cells: dict[str, RunSpec]) -> Plan:
 def tuned(frame: pd.DataFrame, task: str = "") -> Values:
     """Test accuracy on a task, the first if none is named, of each cell at the rate that validates best."""
     return {what: kit.read(runs, "lr", task=task).tuned() for what, runs in kit.runs_by(frame, "what").items()}
-
-
-def enough(values: Values, none: str, some: str, whole: str, margin: float, names: tuple[str, str]) -> list[Part]:
-    """`some` gains a point over `none`, and is as good as `whole` within the margin. names: of the two parts."""
-    over, against = (paired(values[some], values[other]) for other in (none, whole))
-    return [sup(names[0], over, 1.0), noninf(names[1], against, margin)]
 
 
 def _values(frame: pd.DataFrame, statement: Statement) -> Values:
