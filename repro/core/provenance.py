@@ -32,13 +32,15 @@ def commit() -> str:
 
 @functools.cache
 def machine() -> dict[str, object]:
-    """hardware, device ("cpu" or "cuda") and versions of what the numbers depend on."""
+    """hardware, with the instruction set of torch's kernels on a CPU, since last bits differ between sets; device ("cpu" or
+    "cuda"); versions of what the numbers depend on."""
     import torch
 
     cuda = torch.cuda.is_available()
     names = ("torch", "torchvision", "numpy")
     versions = {"python": platform.python_version(), **{n: metadata.version(n) for n in names}}
-    hardware = torch.cuda.get_device_name() if cuda else f"{_processor()}, {cores()} cores"
+    kernels = torch.backends.cpu.get_cpu_capability()
+    hardware = torch.cuda.get_device_name() if cuda else f"{_processor()}, {cores()} cores, {kernels} kernels"
     return {"hardware": hardware, "device": "cuda" if cuda else "cpu", "versions": versions}
 
 

@@ -37,12 +37,13 @@ RESULTS = ("measure", "stored")
 @dataclass(frozen=True)
 class Study:
     """One notebook at one profile. stored: read the committed reference results instead of measuring. minutes: time
-    budget of `measure`, 0 for none."""
+    budget of `measure`, 0 for none. own_seeds: whether a reader said how many seeds."""
 
     slug: str
     profile: Profile
     stored: bool = False
     minutes: float = 0.0
+    own_seeds: bool = False
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -58,10 +59,11 @@ class Study:
 
     def shown(self, claim: Claim) -> str:
         """Why the profile's own data cannot carry the claim, so that one run of each cell is shown and none judged; "" where
-        they can, or where a reader changed what the profile is."""
+        they can, or where a reader changed what the profile is or said how many seeds."""
         entry = registry.load().claims.get(claim.id)
         own = replace(PROFILES[self.profile.name], first=self.profile.first)
-        return entry.shown.get(self.profile.name, "") if entry and self.profile == own else ""
+        theirs = self.own_seeds or self.profile != own
+        return "" if theirs or not entry else entry.shown.get(self.profile.name, "")
 
     @property
     def longest(self) -> Study:
@@ -106,9 +108,8 @@ def study(
         if value and name not in claims.takes(slug):
             able = ", ".join(s for s in claims.notebooks() if name in claims.takes(s))
             raise ReproError(f"{slug} has no place for a {name} of your own: choose from {able}.")
-    return Study(
-        slug, find_profile(profile, data, backbone, seeds, method, recipe), results == "stored", float(minutes)
-    )
+    found = find_profile(profile, data, backbone, seeds, method, recipe)
+    return Study(slug, found, results == "stored", float(minutes), own_seeds=seeds > 0)
 
 
 def costs(study: Study) -> None:
