@@ -13,7 +13,13 @@ from repro.core import store, sweep
 from repro.core.spec import key
 from repro.pages import explore, notebook
 
-QUICK = Path(__file__).resolve().parent.parent / "figures" / "quick"
+FIGURES = Path(__file__).resolve().parent.parent / "figures"
+
+
+def committed(slug: str) -> tuple[notebook.Study, list[store.Record]]:
+    """A notebook with its committed runs, on photographs where it has some: most claims have one seed alone at quick."""
+    profile = "cpu" if (FIGURES / "cpu" / slug).exists() else "quick"
+    return notebook.study(slug, profile, results="stored"), store.load(FIGURES / profile / slug / "runs.jsonl")
 
 
 def diverged(record: store.Record) -> store.Record:
@@ -31,8 +37,7 @@ def trained(record: store.Record) -> bool:
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2, 3, 4)], ids=["one seed", "every seed of a setting"])
 @pytest.mark.parametrize("slug", notebooks())
 def test_claims_are_drawn_and_judged(slug, seeds):
-    study = notebook.study(slug, "quick", results="stored")
-    records = store.load(QUICK / slug / "runs.jsonl")
+    study, records = committed(slug)
     for claim in study.claims:
         planned = {key(s) for s in study.plan(claim)}
         mine = [r for r in records if r.key in planned]
@@ -51,24 +56,22 @@ def test_claims_are_drawn_and_judged(slug, seeds):
 
 
 def test_a_run_that_stopped_early_makes_no_stack_cheap():
-    records = store.load(QUICK / "augmentations" / "runs.jsonl")
+    study, records = committed("augmentations")
     some = [diverged(r) if trained(r) and r.spec["seed"] == 0 else r for r in records]
     rest = [r for r in records if not trained(r) or r.spec["seed"] != 0]
-    study = notebook.study("augmentations", "quick")
     frames = [notebook.rows(study, store.frame(r), study.claims[0]) for r in (some, rest)]
     found, wanted = (augmentations.costs(frame)["training, ratio to crop"].tolist() for frame in frames)
     assert found == pytest.approx(wanted)
 
 
 def test_a_knobs_run_has_the_columns_of_the_others(monkeypatch):
-    records = [r for r in store.load(QUICK / "start_here" / "runs.jsonl") if trained(r)]
+    study, records = committed("start_here")
+    records = [r for r in records if trained(r)]
     monkeypatch.setattr(sweep, "measure", lambda *_, **__: [diverged(records[0])])
-    study = notebook.study("start_here", "quick")
     row = explore._run(study, store.frame(records[1:]), records[0].spec).iloc[0]
     assert math.isnan(row["linear_test_class"])
 
 
 def test_a_long_run_is_reported_without_what_it_did_not_come_to():
-    records = store.load(QUICK / "start_here" / "runs.jsonl")
-    runs = [diverged(r) for r in records if trained(r)]
+    runs = [diverged(r) for r in committed("start_here")[1] if trained(r)]
     assert long.report(store.frame(runs))[["linear", "kNN", "to 80 %"]].isna().all(axis=None)

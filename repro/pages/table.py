@@ -132,23 +132,17 @@ def update_readme(path: Path | str, rows: Sequence[Row]) -> bool:
     """
     from repro.pages import forest
 
-    _filled(Path(path), rows)  # fails before anything is drawn
+    filled(Path(path), rows)  # fails before anything is drawn
     figures = Path(path).parent / "figures"
     for profile in shown(rows):
         forest.save((figures / profile).joinpath, profile, figures / profile)
-    text, new = _filled(Path(path), rows)
+    text, new = filled(Path(path), rows)
     if new != text:
         write_atomic(Path(path), new)
     return new != text
 
 
-def readme_is_current(path: Path | str, rows: Sequence[Row]) -> bool:
-    """Return whether the README's table is the one these rows give."""
-    text, new = _filled(Path(path), rows)
-    return new == text
-
-
-def _filled(path: Path, rows: Sequence[Row]) -> tuple[str, str]:
+def filled(path: Path, rows: Sequence[Row]) -> tuple[str, str]:
     """The README as it is and as it should be."""
     try:
         text = path.read_text(encoding="utf-8")
