@@ -46,7 +46,8 @@ def test_parquet_without_pyarrow_is_one_sentence(capsys, tmp_path):
     assert "Parquet needs pyarrow" in capsys.readouterr().err
 
 
-def test_two_cells_are_compared_over_their_seeds(runs):
+def test_two_cells_are_compared_over_their_seeds():
+    runs = results.table(notebook.study("augmentations", "cpu"))
     gray, crop = "stack=crop+gray,method=SimCLR,lr=1.2", "stack=crop,method=SimCLR,lr=1.2"
     told = results.compare(runs, gray, crop)
     mine = runs[(runs["method"] == "SimCLR") & (runs["lr"] == 1.2)].sort_values("seed")
@@ -54,7 +55,7 @@ def test_two_cells_are_compared_over_their_seeds(runs):
     assert told.endswith(f"linear_test_class, difference, 5 seeds: {stats.paired(a, b).text(2)}")
     assert f"{gray}: {np.mean(a):.2f}\n{crop}: {np.mean(b):.2f}" in told
     keys = [mine[mine["stack"] == s]["key"].iloc[0] for s in ("crop+gray", "crop")]
-    assert "1 seeds: " in results.compare(runs, *keys)
+    assert "1 seed: " in results.compare(runs, *keys)
 
 
 def test_curves_of_two_cells_are_drawn(tmp_path, capsys):

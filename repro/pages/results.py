@@ -67,7 +67,8 @@ def compare(runs: pd.DataFrame, first: str, second: str, column: str = "") -> st
     if not len(both):
         raise ReproError(f"{first} and {second} have no seed in common: measure more.")
     found, (left, right) = stats.paired(both[:, 0], both[:, 1]), both.mean(0)
-    return f"{first}: {left:.2f}\n{second}: {right:.2f}\n{column}, difference, {found.n} seeds: {found.text(2)}"
+    seeds = f"{found.n} seed{'s' * (found.n != 1)}"
+    return f"{first}: {left:.2f}\n{second}: {right:.2f}\n{column}, difference, {seeds}: {found.text(2)}"
 
 
 def draw(runs: pd.DataFrame, first: str, second: str, file: Path) -> None:
