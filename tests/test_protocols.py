@@ -148,6 +148,9 @@ def test_costs_begin_with_what_the_readers_own_parameters_plan(capsys):
     assert mine == f"smoke with these parameters: {planned} runs"
     assert smoke.startswith("smoke: ")
     assert smoke != f"smoke: {planned} runs"
+    notebook.costs(notebook.study("batch_size", "quick", seeds=5))  # as many as the profile's, but of every claim
+    mine, _, quick = (line.split(": ")[1].split()[0] for line in capsys.readouterr().out.splitlines()[:3])
+    assert int(mine) > int(quick) == len(notebook.study("batch_size", "quick").specs)
     notebook.costs(notebook.study("evaluation_protocol"))
     assert "with these" not in capsys.readouterr().out
     notebook.costs(notebook.study("feature_learning_2d", seeds=1))

@@ -73,9 +73,8 @@ def plan_training(profile: Profile) -> Plan:
     }  # fmt: skip
     plan, probed = Plan(profile), spec.but(every=max(1, spec.epochs // 3))  # on the way, for accuracy against time
     for way, loading in ways.items():
-        plan.add(
-            probed.but(loading=loading), seeds=1 if loading.fast else 0, way=way
-        )  # the fast mode is shown, not judged
+        seeds = 1 if loading.fast else 0  # the fast mode is shown, not judged
+        plan.add(probed.but(loading=loading), seeds=seeds, way=way)
     plan.floors(spec).sort(key=lambda s: s.seed)  # in turn, so that a slow hour of the machine meets every way
     return plan
 

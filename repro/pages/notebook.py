@@ -118,10 +118,10 @@ def costs(study: Study) -> None:
     `paper` has none: there an estimate stands, and each run with its own if that is the study's profile. A study with the
     reader's own parameters comes first.
     """
-    if study.profile != find_profile(study.profile.name):
+    if study.own_seeds or study.profile != find_profile(study.profile.name):
         print(f"{study.profile.name} with these parameters: {len(study.specs)} runs")
     for name in PROFILES:
-        specs = replace(study, profile=find_profile(name)).specs
+        specs = replace(study, profile=find_profile(name), own_seeds=False).specs
         kept = [r.provenance for k, r in committed(study, name).items() if k in specs]
         line = f"{name}: {len(specs)} runs"
         if kept:
