@@ -182,8 +182,8 @@ def _told(file: Path, say: Callable[[dict], str], mend: str) -> str:
 def cost(figures_root: Path) -> str:
     """One sentence on what the quick profile took when its reference results were made, and how much disk it needs."""
     said = (
-        "{minutes:.0f} minutes for {runs} runs and {notebooks} notebooks on {hardware}, after an installation that takes "
-        "{disk_gb:.0f} GB of disk"
+        "{minutes:.0f} minutes for its {runs} runs on {hardware}, and some more to execute {notebooks} notebooks, after an "
+        "installation that takes {disk_gb:.0f} GB of disk"
     )
     mend = "make the reference results again with `repro run --reference`"
     return _told(figures_root / "quick" / "cost.json", lambda c: said.format(**c), mend)
