@@ -61,6 +61,7 @@ def test_on_the_edge_a_small_spread_says_nothing(claim):
     assert judged(middle).verdict == "contradicted"
     assert judged(flat).verdict == "inconclusive"
     assert "on the edge" in judged(flat).sentence
+    assert "would decide" not in judged(flat).sentence, "a lower bound below the margin stays one with more seeds"
 
 
 def test_a_grid_without_neighbours_is_not_judged():

@@ -298,8 +298,8 @@ def others(got: Cells) -> Iterator[Cells]:
 
 def at_least(part: Part) -> Part:
     """The part where its best cell lies on the edge of the grid: a better one would only raise its effect, so that it can be
-    supported and nothing else."""
-    return replace(part, small=1.0, contradicted=1.0)
+    supported and nothing else: by no number of seeds while its mean is too small."""
+    return replace(part, small=1.0, contradicted=1.0, needed=part.needed if part.supported < 1 else 0)
 
 
 def judge_methods(frame: pd.DataFrame) -> Verdict:
