@@ -198,11 +198,12 @@ def again(figures_root: Path) -> str:
 
 
 def step(figures_root: Path) -> str:
-    """How fast a step at cpu is, beside others', as `repro bench engine` wrote it."""
+    """How fast a step at cpu is, beside others', as `repro bench engine` wrote it: a file a precision."""
     from repro.bench import engine  # torch, which the table goes without
 
-    file = figures_root / "cpu" / "engine.json"
-    return _told(file, lambda m: " ".join(engine.sentences(m)), f"measure it by `repro bench engine --out {file}`")
+    told, mend = lambda m: " ".join(engine.sentences(m)), "make it again by `repro bench engine --out FILE`"
+    files = sorted((figures_root / "cpu").glob("engine*.json")) or [figures_root / "cpu" / "engine.json"]
+    return " ".join(_told(file, told, mend) for file in files)
 
 
 def spread(figures_root: Path) -> str:
