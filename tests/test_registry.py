@@ -14,6 +14,7 @@ from repro import claims, cli, stats
 from repro.claims import Verdict
 from repro.claims.registry import FILE, OWN, entry, load, numbers
 from repro.core import places
+from repro.core.store import Record, export
 from repro.errors import ReproError
 from repro.figures import VERDICTS
 from repro.pages import forest, notebook, table, verdicts
@@ -535,6 +536,27 @@ def test_stability_counts_the_parts_that_agree(tmp_path, capsys):
     assert verdicts.stability(file, file).startswith("1 notebook, 3 of 3 parts (100%)")
     assert cli.main(["claims", "--stability", str(a), str(tmp_path / "none")]) == 2
     assert "There is no verdicts.json in" in capsys.readouterr().err
+
+
+def test_the_readme_says_how_far_processors_differ(tmp_path):
+    assert table.processors(tmp_path) == "not measured yet"
+
+    def ran(notebook, hardware, *accuracies, start=0):
+        records = [
+            Record(f"{seed:016x}", "RunSpec", {"seed": seed}, {"linear_test_class": accuracy, "diverged": 0}, {},
+                   {"hardware": f"{hardware}, 2 cores", "train_seconds": 1.0})
+            for seed, accuracy in enumerate(accuracies, start)
+        ]  # fmt: skip
+        export(records, tmp_path / "cpu" / notebook / "runs.jsonl")
+
+    ran("batch_size", "A", 50.0, 52.0, 90.0)
+    assert table.processors(tmp_path) == "not measured yet"
+    ran("single_gpu", "B", 51.0, 51.0)
+    ran("augmentations", "B", 51.0)  # the same run once more says nothing more
+    assert (
+        table.processors(tmp_path)
+        == "2 runs that A and B measured deviate by 0.71 points over these, by 1.00 over seeds"
+    )
 
 
 @pytest.mark.parametrize("text", ["", table.BEGIN, f"{table.END} {table.BEGIN}", f"{table.BEGIN * 2} {table.END}"])

@@ -11,7 +11,7 @@ from statistics import median
 
 from repro.claims import Verdict
 from repro.claims.registry import ClaimEntry, Paper, load
-from repro.core import places
+from repro.core import places, store
 from repro.core.io import write_atomic
 from repro.core.profiles import PROFILES
 from repro.errors import ReproError
@@ -221,7 +221,28 @@ def spread(figures_root: Path) -> str:
     return "; ".join(lines) or "not measured yet"
 
 
-SENTENCES = {"cost": cost, "again": again, "step": step, "spread": spread}  # between two marks of the README
+def processors(figures_root: Path) -> str:
+    """How far the runs that several processors measured at cpu deviate over these, beside over their seeds, in points of
+    test accuracy; notebooks share runs, and may be measured on one each."""
+    import pandas as pd
+
+    rows = [
+        (json.dumps(r.spec | {"seed": 0}), r.spec["seed"], r.provenance["hardware"].partition(",")[0], test)
+        for file in sorted(figures_root.glob("cpu/*/runs.jsonl"))
+        for r in store.load(file)
+        if "train_seconds" in r.provenance and (test := r.metrics.get("linear_test_class")) is not None
+    ]
+    ends = pd.DataFrame(rows, columns=["cell", "seed", "on", "test"]).groupby(["cell", "seed", "on"])["test"].mean()
+    there = ends.groupby(["cell", "seed"]).transform("size") > 1
+    runs, seeds = (ends[there].groupby(by).std().dropna() for by in (["cell", "seed"], ["cell", "on"]))
+    if runs.empty or seeds.empty:
+        return "not measured yet"
+    on = " and ".join(sorted(ends[there].index.unique("on")))
+    apart, spread = ((s**2).mean() ** 0.5 for s in (runs, seeds))
+    return f"{len(runs)} runs that {on} measured deviate by {apart:.2f} points over these, by {spread:.2f} over seeds"
+
+
+SENTENCES = {say.__name__: say for say in (cost, again, step, spread, processors)}  # between two marks of the README
 
 
 def _by_paper(rows: Sequence[Row]) -> Iterator[tuple[Paper, list[Row]]]:
