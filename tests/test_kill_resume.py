@@ -174,6 +174,9 @@ def test_interrupted_and_resumed(nursery, reference, tmp_path):
     assert numbers(store) == wanted
     first, second = (int(step) for word, step in words(log) if word == "resumed")
     assert 0 < first < second < 160
+    (file,) = store.glob("[!.]*/run.json")
+    times = json.loads(file.read_text())["provenance"]
+    assert times["wall_seconds"] > times["train_seconds"], "of all its parts, not of the last"
     assert tidy(store)
 
 

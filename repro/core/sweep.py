@@ -398,7 +398,7 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], tell: Tell, wat
             **({"data_title": _function(DATA_TITLE)(spec.data.name)} if hasattr(spec, "data") else {}),
             **({"data_id": data_id} if data_id else {}),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-            "wall_seconds": round(time.time() - started, 3),
+            "wall_seconds": round(time.time() - started + result.timing.pop("earlier_seconds", 0.0), 3),
             **{k: v if isinstance(v, list) else round(v, 3) for k, v in result.timing.items()},
         }
         record = Record(name, kind, to_dict(spec), result.metrics, result.curves, provenance)

@@ -189,6 +189,7 @@ class Clock:
 
     def __init__(self, so_far: dict):
         self.so_far = {"seconds": 0.0, "cpu_seconds": 0.0, "epoch_seconds": [], "epoch_cpu_seconds": []} | so_far
+        self.earlier = self.so_far["seconds"]
         self.began = time.monotonic(), time.process_time()
 
     @contextlib.contextmanager
@@ -211,6 +212,6 @@ class Clock:
         return now | {"seconds": round(self.so_far["seconds"], 3)}
 
     def timing(self) -> dict:
-        """train_seconds, and the seconds (wall, CPU) up to the end of each epoch."""
+        """train_seconds, those before the run was taken up again, and the seconds (wall, CPU) to the end of each epoch."""
         epochs = {k: self.so_far[k] for k in ("epoch_seconds", "epoch_cpu_seconds")}
-        return {"train_seconds": self.so_far["seconds"], **epochs}
+        return {"train_seconds": self.so_far["seconds"], "earlier_seconds": self.earlier, **epochs}

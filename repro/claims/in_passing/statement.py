@@ -16,6 +16,7 @@ from repro.core.spec import RunSpec
 from repro.stats import Part, paired
 
 VIEWS_TIME = "time to make the views,\ntimes {}'s (×)"
+NOTHING = "nothing is read that it compares"
 Values = dict[str, np.ndarray]  # by a cell's name, a number a seed
 
 
@@ -62,7 +63,7 @@ def judge(frame: pd.DataFrame, statement: Statement) -> Verdict:
         return kit.not_planned("it takes the paper's own data, and is planned at the paper profile alone", "points")
     values = _values(frame, statement)
     parts = statement.contrasts(values)
-    said = "; ".join(_said(p) for p in parts)
+    said = "; ".join(map(_said, parts)) or NOTHING
     finding = f"{said[:1].upper()}{said[1:]}."
     if _untrained(frame):
         return verdict(frame, parts, finding, on=_images(frame), backbone="no network")
@@ -98,7 +99,7 @@ def draw(frame: pd.DataFrame, statement: Statement) -> Drawing:
         ax.axhline(1, color=figures.muted(), linewidth=0.9)
     elif not statement.axis:
         kit.floors(ax, frame)
-    ax.set_ylabel(statement.axis or kit.label(frame))
+    ax.set(ylabel=statement.axis or kit.label(frame), title="" if values else NOTHING)
     alt = f"A dot a seed, with means and 95 % intervals, of {' '.join(ax.get_ylabel().split())}: {each}."
     if _untrained(frame):
         table = pd.DataFrame({"seed": frame["seed"], **values})
