@@ -86,9 +86,8 @@ def draw(frame: pd.DataFrame, statement: Statement) -> Drawing:
     fig, ax = figures.figure(height=3.2, width=5.6)
     for i, cell in enumerate(values.values()):
         kit.dots(ax, i, cell, i)
-    ax.set_xticks(
-        range(len(values)), values, **({"fontsize": 7, "rotation": 20, "ha": "right"} if len(values) > 4 else {})
-    )
+    crowded = len(values) > 4 or len("".join(values)) > 60
+    ax.set_xticks(range(len(values)), values, **({"fontsize": 7, "rotation": 20, "ha": "right"} if crowded else {}))
     ax.set_xlim(-0.6, len(values) - 0.4)
     each = "; ".join(f"{k} {paired(v).mean:.1f}" for k, v in values.items())
     if frame.empty:
