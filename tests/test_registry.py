@@ -541,11 +541,11 @@ def test_stability_counts_the_parts_that_agree(tmp_path, capsys):
 def test_the_readme_says_how_far_processors_differ(tmp_path):
     assert table.processors(tmp_path) == "not measured yet"
 
-    def ran(notebook, hardware, *accuracies, start=0):
+    def ran(notebook, hardware, *accuracies):
         records = [
             Record(f"{seed:016x}", "RunSpec", {"seed": seed}, {"linear_test_class": accuracy, "diverged": 0}, {},
                    {"hardware": f"{hardware}, 2 cores", "train_seconds": 1.0})
-            for seed, accuracy in enumerate(accuracies, start)
+            for seed, accuracy in enumerate(accuracies)
         ]  # fmt: skip
         export(records, tmp_path / "cpu" / notebook / "runs.jsonl")
 
