@@ -238,8 +238,8 @@ def processors(figures_root: Path) -> str:
     if runs.empty or seeds.empty:
         return "not measured yet"
     on = " and ".join(sorted(ends[there].index.unique("on")))
-    apart, over_seeds = ((s**2).mean() ** 0.5 for s in (runs, seeds))
-    return f"{len(runs)} runs that {on} measured deviate by {apart:.2f} points over these, by {over_seeds:.2f} over seeds"
+    apart, seeded = ((s**2).mean() ** 0.5 for s in (runs, seeds))
+    return f"{len(runs)} runs that {on} measured deviate by {apart:.2f} points over these, by {seeded:.2f} over seeds"
 
 
 SENTENCES = {say.__name__: say for say in (cost, again, step, spread, processors)}  # between two marks of the README
