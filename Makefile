@@ -6,6 +6,8 @@
 PROFILE ?= quick
 NOTEBOOKS ?=
 REPRO = .venv/bin/repro
+SETS_cpu = cifar10 tiny_imagenet
+SETS_gpu = cifar10
 export OMP_NUM_THREADS ?= 1
 export PYTHONWARNINGS ?= ignore::FutureWarning
 
@@ -20,7 +22,8 @@ build/.ready: pyproject.toml uv.lock .ci/setup
 	@.ci/setup
 
 reproduce: build/.ready
-	@case $(PROFILE) in cpu|gpu) [ -f "$${REPRO_DATA:-data}/cifar10/test.beton" ] || .venv/bin/python data_prep/cifar10.py --download;; esac
+	@for set in $(SETS_$(PROFILE)); do \
+	    [ "$$(ls "$${REPRO_DATA:-data}/$$set" 2> /dev/null | grep -c json)" -gt 1 ] || .venv/bin/python data_prep/$$set.py --download || exit; done
 	@$(REPRO) run $(NOTEBOOKS) --profile $(PROFILE)
 
 redraw: build/.ready  ## figures, notebooks and gallery from the committed results, without training

@@ -1,21 +1,26 @@
 """Tiny ImageNet: the folder `tiny-imagenet-200` as Stanford's CS231n publishes it (tiny-imagenet-200.zip), 64 pixels.
 
-FOLDER is that folder, or one in which the archive tiny-imagenet-200.zip lies.
+--folder is that folder, or one in which the archive tiny-imagenet-200.zip lies.
 Its train/ has <class>/images/, its val/ one folder with val_annotations.txt; a val/ sorted into class folders will do.
 
-    python data_prep/tiny_imagenet.py --folder tiny-imagenet-200
+    python data_prep/tiny_imagenet.py --download
 """
 
 import common
+from torchvision.datasets.utils import download_url
 
 from repro.errors import ReproError
 
+URL, MD5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
+
 
 def main(args) -> None:
-    if not (args.folder / "train").is_dir() and (args.folder / "tiny-imagenet-200.zip").is_file():
-        if not (args.folder / "tiny-imagenet-200").is_dir():
-            common.unpack(args.folder / "tiny-imagenet-200.zip", args.folder, "tiny-imagenet-200")
-        args.folder = args.folder / "tiny-imagenet-200"
+    if args.download and not (args.folder / "tiny-imagenet-200").is_dir():
+        common.downloaded(lambda: download_url(URL, args.folder, md5=MD5), "Tiny ImageNet", URL)
+    inner = args.folder / "tiny-imagenet-200"
+    if not (args.folder / "train").is_dir() and not inner.is_dir() and (args.folder / f"{inner.name}.zip").is_file():
+        common.unpack(args.folder / f"{inner.name}.zip", args.folder, inner.name)
+    args.folder = inner if inner.is_dir() else args.folder
     listed = args.folder / "wnids.txt"
     names = sorted(listed.read_text().split()) if listed.is_file() else []
     inner = "images" if any(args.folder.glob("train/*/images")) else ""
@@ -39,4 +44,4 @@ def validation(folder, names: list[str]) -> common.Items:
 
 
 if __name__ == "__main__":
-    common.script("tiny_imagenet", main)
+    common.script("tiny_imagenet", main, download=True)

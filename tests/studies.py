@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from repro import figures
-from repro.core import store
+from repro.core import datasets, store
 from repro.core.methods import Untrained
 from repro.core.provenance import machine
 from repro.core.spec import RunSpec, key, to_dict
@@ -63,7 +63,7 @@ def _read(spec, accuracy, broken, noise, floors, probes) -> dict[str, float]:
     random, pixels = floors
     added = np.random.default_rng(int(key(spec), 16) % 2**32).normal(0, noise)
     metrics = {}
-    for task in spec.probes.tasks:
+    for task in (*spec.probes.tasks, *(t for name in spec.probes.transfer for t in datasets.transferred(name))):
         if isinstance(spec.method, Untrained):
             value = pixels if spec.backbone == "pixels" else random + added
         else:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from repro import cli
-from repro.core import places
+from repro.core import datasets, places
 from repro.core.store import FORMAT, Store
 from repro.errors import ReproError
 from repro.pages import execute, notebook
@@ -242,6 +242,8 @@ def test_missing_data_are_named_before_anything_is_measured(said, monkeypatch, t
     for command in (("measure", "--store", tmp_path / "store"), ("run",)):
         said_so = said(*command, "batch_size", "evaluation_protocol", "--profile", "gpu")
         assert "The data set cifar10 is missing: prepare it with `python data_prep/cifar10.py --download`" in said_so
+    monkeypatch.setattr(datasets, "is_prepared", lambda name: name == "cifar10")
+    assert "The data set tiny_imagenet is missing: prepare it" in said("measure", "batch_size", "--profile", "cpu")
 
 
 def test_an_odd_machine_measures(tmp_path):

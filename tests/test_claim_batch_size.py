@@ -50,11 +50,24 @@ def test_a3_holds_when_the_tasks_want_different_batches():
     assert alike.verdict == "mixed"
 
 
-@pytest.mark.parametrize("study", [
-    notebook.study("batch_size", profile="quick", data="digits"), notebook.study("batch_size", profile="cpu"),
-], ids=["digits", "cpu"])  # fmt: skip
-def test_a3_needs_several_tasks(study):
+def test_a3_needs_several_tasks():
+    study = notebook.study("batch_size", profile="quick", data="digits")
     assert verdict("A3", lambda spec, task: 50.0, study=study).verdict == "not judged"
+
+
+def test_a3_s_tasks_at_cpu_are_those_of_other_sets():
+    study, seen = notebook.study("batch_size", profile="cpu"), []
+
+    def by_task(spec, task):
+        seen.append(task)
+        return 50 + (3 if task == "class" else -3) * math.log(spec.batch_size / 64)
+
+    found = verdict("A3", by_task, study=study)
+    made_up = [f"objects_{task}" for task in ("class", "hue", "quadrant", "ground")]
+    assert list(dict.fromkeys(seen)) == ["class", "tiny_imagenet", "digits", *made_up]
+    assert (found.verdict, found.evidence) == ("reproduced", "stand-in")
+    assert all(task in found.sentence for task in seen)
+    assert verdict("A5", by_task, study=study).evidence == "photographs"  # it reads the semantic task alone
 
 
 def test_a4_holds_when_each_batch_has_its_own_temperature():

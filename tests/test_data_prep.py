@@ -133,6 +133,25 @@ def test_tiny_imagenet_s_archive_is_unpacked(run, any_count, tmp_path):
     assert labels(tmp_path, "tiny_imagenet", "train") == [0, 0, 1, 1]
 
 
+def test_tiny_imagenet_is_downloaded(run, any_count, tmp_path, monkeypatch):
+    folder = tmp_path / "tiny-imagenet-200"
+    class_tree(folder / "train", "ab", 2, "images", ".JPEG")
+    class_tree(folder / "val", "ab", 1, "images", ".JPEG")
+    archive = Path(shutil.make_archive(str(tmp_path / "host" / folder.name), "zip", tmp_path, folder.name))
+
+    def fetch(url: str, root: Path, md5: str) -> None:
+        assert url.endswith(archive.name)
+        assert len(md5) == 32
+        root.mkdir(parents=True)
+        shutil.copy(archive, root)
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
+    code, said = run("tiny_imagenet.py", "--download")
+    assert code == 0, said
+    assert labels(tmp_path, "tiny_imagenet", "val") == [0, 1]
+    assert run("tiny_imagenet.py", "--download")[0] == 0  # what is unpacked is not fetched again
+
+
 def test_another_archive_is_told(run, tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "cifar-10-python.tar.gz").write_bytes(b"something else")

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from repro import data
+from repro import data, figures
 from repro.claims import ledger, registry
 from repro.core import sweep
 from repro.core.methods import BYOL, SimCLR, SimSiam, Untrained
 from repro.core.profiles import base, profile
-from repro.core.spec import Projector, key, to_dict
+from repro.core.spec import Projector, data_names, key, to_dict
+from repro.core.store import frame
 from repro.pages import notebook
 from repro.ssl import probes, probing, train
 from repro.ssl.step import build
@@ -38,6 +39,31 @@ def test_further_probes_leave_the_run_alone(probed):
     assert len(more.curves["mlp_pass_val_class"]) == 5
     assert more.metrics["mlp_pass_val_class"] == max(more.curves["mlp_pass_val_class"])
     assert more.metrics["mlp_pass_val_last_class"] == more.curves["mlp_pass_val_class"][-1]
+
+
+def test_a_backbone_is_probed_on_another_set_as_by_hand(tiny):
+    """Its images at the run's size and normalised as the run's own; only the last reading has it."""
+    spec = tiny(epochs=1)
+    more = replace(spec, probes=replace(spec.probes, transfer=("digits", "objects")))
+    plain, found = train.run(spec), train.run(more)
+    assert {k: v for k, v in found.metrics.items() if k in plain.metrics} == plain.metrics
+    dataset, other, learner = data.load("objects", 16, spec.data.options), data.load("digits", 16), build(more, 16)
+    assert "linear_test_digits" not in probing.read(more, learner, dataset, ("class",), final=False)
+    read = probing.read(more, learner, dataset, ("class",), final=True)
+    splits = (probing.labelled(other.train, spec.probes.labels), other.val, other.test)
+    h = [probing.features_of(learner.backbone, s.images, dataset.mean, dataset.std) for s in splits]
+    scores = probes.linear(probes.standardise(*h), [s.labels["digit"] for s in splits], 10, spec.probes.converged)
+    assert {s: read[f"linear_{s}_digits"] for s in ("val", "test")} == scores
+    assert {"linear_test_objects_hue", "linear_val_objects_ground"} <= found.metrics.keys()
+
+
+def test_other_sets_are_named_wherever_data_are(tiny, store):
+    spec = tiny(epochs=1, probes={"transfer": ("digits",)})
+    assert data_names(spec) == ["objects", "digits"]
+    (record,) = sweep.measure([spec], store, quiet=True)
+    assert record.provenance["probed_on"] == "scikit-learn digits (stand-in)"
+    caption = figures.caption(frame([record]), "smoke")
+    assert caption.startswith("Data: made-up objects (stand-in); probed on scikit-learn digits (stand-in), convnet; ")
 
 
 def test_a_layer_is_probed_where_the_next_one_reads_it(tiny):

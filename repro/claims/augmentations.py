@@ -16,9 +16,8 @@ from repro import figures, stats
 from repro.bench.specs import ViewsSpec
 from repro.claims import Claim, Drawing, Verdict, kit
 from repro.claims.kit import Cells, Plan, column, drawing, read, task_columns, tasks, verdict
-from repro.core import datasets
 from repro.core.methods import BarlowTwins
-from repro.core.profiles import Profile, base
+from repro.core.profiles import Profile, base, several
 from repro.core.spec import Optimiser, RunSpec
 from repro.stats import eq, sup
 from repro.views.recipe import STACKS, preset
@@ -39,8 +38,8 @@ RATES = {  # of LARS; AdamW's for Barlow Twins at smoke, quick and cpu
 
 
 def plan(profile: Profile, methods: tuple[str, ...]) -> Plan:
-    """The six stacks at each rate, probed on every task, and what the views of each stack cost."""
-    spec = base(profile).but(tasks=datasets.tasks(profile.data))
+    """The six stacks at each rate, SimCLR's probed on every task, and what the views of each stack cost."""
+    spec = base(profile).but(**several(profile))
     if profile.name == "gpu":  # six stacks by two methods in ten minutes
         spec = spec.but(epochs=max(1, profile.epochs // 7))
     plan, rates = Plan(profile), RATES[profile.name]
@@ -50,17 +49,17 @@ def plan(profile: Profile, methods: tuple[str, ...]) -> Plan:
         for stack in STACKS:
             plan.add(*own.but(recipe=preset(stack, crop=crop)).grid(lr=rates[method]), stack=stack)
     images, repeats = (64, 1) if profile.name == "smoke" else (512, 7)
-    return plan.floors(tasks=datasets.tasks(profile.data)).add(ViewsSpec(spec.data, crop, images, repeats))
+    return plan.floors(**several(profile)).add(ViewsSpec(spec.data, crop, images, repeats))
 
 
 def _barlow_twins(profile: Profile, spec: RunSpec) -> RunSpec:
     """The run with Barlow Twins. At smoke, quick and cpu lambda is of order 1/d and AdamW trains it, as the small projectors
     paper has it; at smoke and quick at half the batch: in as few steps as SimCLR's it stays near the random encoder."""
     if profile.name in ("gpu", "paper"):
-        return spec.but(method=BarlowTwins())
+        return spec.but(method=BarlowTwins(), transfer=())
     method, optimiser = BarlowTwins(0.02, 1.0), Optimiser("adamw")
     batch = spec.batch_size // 2 if profile.small else spec.batch_size
-    return spec.but(method=method, optimiser=optimiser, batch_size=batch)
+    return spec.but(method=method, optimiser=optimiser, batch_size=batch, transfer=())
 
 
 # --- read -------------------------------------------------------------------------------------------------------------

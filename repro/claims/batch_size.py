@@ -18,9 +18,8 @@ import pandas as pd
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, kit, ledger, registry
 from repro.claims.kit import Cells, Panel, Plan, column, curves, page, read, tasks, trained, verdict
-from repro.core import datasets
 from repro.core.methods import BYOL, BarlowTwins, VICReg
-from repro.core.profiles import PROFILES, Profile, base
+from repro.core.profiles import PROFILES, Profile, base, several
 from repro.core.spec import RunSpec
 from repro.stats import Part, cross, eq, noninf, paired, sup
 
@@ -88,10 +87,11 @@ def _methods(profile: Profile) -> tuple[VICReg, BYOL, BarlowTwins]:
 def plan_rates(profile: Profile, barlow: bool = False) -> Plan:
     """batch x learning rate; SimCLR's runs are probed on every task. At quick and cpu Barlow Twins has the
     smallest and the largest batch."""
-    own = {"method": _methods(profile)[2]} if barlow else {"tasks": datasets.tasks(profile.data)}
+    own = {"method": _methods(profile)[2]} if barlow else several(profile)
     spec, scale = _start(profile, **own)
     batches = scale.batches[:: len(scale.batches) - 1] if barlow and profile.name in ("quick", "cpu") else scale.batches
-    return Plan(profile).add(*spec.grid(batch_size=batches, lr=scale.rates)).floors(tasks=spec.probes.tasks)
+    plan = Plan(profile).add(*spec.grid(batch_size=batches, lr=scale.rates))
+    return plan.floors(tasks=spec.probes.tasks, transfer=spec.probes.transfer)
 
 
 def plan_temperatures(profile: Profile) -> Plan:
@@ -155,7 +155,7 @@ def judge_tasks(frame: pd.DataFrame) -> Verdict:
          noninf("small over large batch on the other tasks", rest, 1.0)],
         f"Batch {batches[-1]} over {batches[0]}: {first.mean:.1f} points on {named[0]}, {-rest.mean:.1f} on "
         f"{', '.join(named[1:])}.",
-        headline=1, cannot=kit.cannot_carry(frame) or "; ".join(filter(None, low)),
+        headline=1, cannot=kit.cannot_carry(frame) or "; ".join(filter(None, low)), evidence=kit.evidence_of_tasks(frame),
     )  # fmt: skip
 
 

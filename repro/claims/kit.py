@@ -107,8 +107,14 @@ def trained(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def tasks(frame: pd.DataFrame) -> tuple[str, ...]:
-    """The tasks of the frame's data set; the first is the semantic one."""
-    return datasets.tasks(frame["data"].iloc[0])
+    """The tasks of the frame's data set, of which the first is the semantic one, then those of other sets that its runs
+    are probed on."""
+    return datasets.tasks(frame["data"].iloc[0]) + tuple(t for s in transfer(frame) for t in datasets.transferred(s))
+
+
+def transfer(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The other data sets that the frame's runs are probed on."""
+    return tuple(pd.Series(frame.get("transfer", ()), dtype=object).explode().dropna().unique())
 
 
 def column(frame: pd.DataFrame, split: str = "test", task: str = "", probe: str = "linear") -> str:
@@ -272,6 +278,11 @@ def evidence_of(rows: pd.DataFrame) -> str:
     """The class of evidence of runs by their data: photographs, or made-up images."""
     names = set(rows["data"].dropna()) if "data" in rows else set()
     return "photographs" if names and not names & {*datasets.EMBEDDED, datasets.COCO_SCENES} else "stand-in"
+
+
+def evidence_of_tasks(frame: pd.DataFrame) -> str:
+    """As `evidence_of`, of a claim about all tasks: a stand-in where one of them is of made-up images."""
+    return "stand-in" if set(transfer(frame)) & {*datasets.EMBEDDED} else evidence_of(trained(frame))
 
 
 def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:

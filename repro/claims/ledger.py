@@ -15,7 +15,7 @@ from typing import Any
 from repro.claims import registry
 from repro.core import datasets
 from repro.core.datasets import DATASETS
-from repro.core.spec import DataSpec, flatten, key, trains
+from repro.core.spec import DataSpec, data_names, flatten, key, trains
 
 TARGETS = ("BYOL", "MoCo", "MSR", "SimSiamMSR")
 """Methods with targets: as many views again, seen without a backward pass."""
@@ -126,7 +126,7 @@ def outline(specs: Iterable[Any], at_once: int, gpus: int = 1) -> str:
         array = max(sum(each) / at_once, *each) / gpus
         disk = sum(sorted(map(checkpoint_bytes, runs))[-at_once:])
         said += f", {sum(each):,.0f} h on one A100, {array:,.0f} h on {at_once} x {gpus}, {disk / 1e9:.1f} GB of checkpoints"
-    names = dict.fromkeys(s.data.name for s in unique if hasattr(s, "data"))
+    names = dict.fromkeys(name for s in unique for name in data_names(s))
     missing = [data.title(n) for n in names if n not in datasets.EMBEDDED and not datasets.is_prepared(n)]
     unchecked = [f"{' and '.join(missing)}, not on this machine"] * bool(missing) + [
         "memory and hours of a GPU"

@@ -18,9 +18,8 @@ from matplotlib.patches import Rectangle
 from repro import figures, stats
 from repro.claims import Claim, Drawing, Verdict, batch_size, kit, registry
 from repro.claims.kit import Cells, Plan, column, page, read, tasks, verdict
-from repro.core import datasets
 from repro.core.methods import BYOL, BarlowTwins, Method, SimCLR, VICReg
-from repro.core.profiles import Profile, base
+from repro.core.profiles import Profile, base, several
 from repro.core.spec import RunSpec
 from repro.stats import eq, paired, sup
 
@@ -102,7 +101,7 @@ def run(profile: Profile, g: Grid, level: float, lr: float) -> RunSpec:
     spec = base(profile).but(batch_size=batch, epochs=EPOCHS.get(profile.name, profile.epochs))
     method = g.make(level, profile)
     if method == spec.method:  # the line that notebook 01 has measured on every task
-        spec = spec.but(tasks=datasets.tasks(profile.data))
+        spec = spec.but(**several(profile))
     if profile.name == "paper":
         spec = spec.but(weight_decay=registry.numbers(g.claim).get("weight_decay", spec.optimiser.weight_decay))
     return spec.but(method=method, optimiser=g.optimiser, lr=lr)

@@ -36,7 +36,7 @@ DATASETS = {
     "cifar10": Known("CIFAR-10", script="cifar10.py --download"),
     "cifar100": Known("CIFAR-100", script="cifar100.py --download"),
     "stl10": Known("STL-10", script="stl10.py --download", images=105_000),
-    "tiny_imagenet": Known("Tiny ImageNet", script="tiny_imagenet.py --folder tiny-imagenet-200", images=100_000),
+    "tiny_imagenet": Known("Tiny ImageNet", script="tiny_imagenet.py --download", images=100_000),
     "imagenet100": Known("ImageNet-100", script="imagenet100.py --folder IMAGENET --classes LIST", images=126_689),
     "imagenet": Known("ImageNet-1k", script="imagenet.py --folder IMAGENET", images=1_281_167),
     "coco": Known("COCO", script="coco.py --folder COCO"),
@@ -107,6 +107,12 @@ def tasks(name: str) -> tuple[str, ...]:
         return DATASETS[name].tasks
     classes = next((r["classes"] for r in records(name).values() if "classes" in r), ("class",))
     return tuple("class" if task == "label" else task for task in classes) or ("class",)
+
+
+def transferred(name: str) -> dict[str, str]:
+    """What a run on other data calls the tasks of this set: "digits", but "objects_hue" where there are several."""
+    own = tasks(name)
+    return {name: own[0]} if len(own) == 1 else {f"{name}_{task}": task for task in own}
 
 
 def in_files(name: str) -> bool:

@@ -95,6 +95,19 @@ def _at_most(data: DataSpec, images: int) -> DataSpec:
     return data if data.name in EMBEDDED else replace(data, options=(("images", images),))
 
 
+TRANSFER = {  # at cpu what is easily had, the last two made or scanned; at paper what Fig. 2 of the FFCV-SSL paper reads
+    "cpu": ("tiny_imagenet", "digits", "objects"),
+    "paper": ("cifar10", "clevr", "eurosat", "inaturalist", "places365"),
+}
+
+
+def several(profile: Profile) -> dict[str, tuple[str, ...]]:
+    """The probes of a claim about several tasks, for `RunSpec.but`: all of the data's own, and those of other sets where
+    the profile names such and pretrains on its own."""
+    own = profile.data == PROFILES[profile.name].data
+    return {"tasks": tasks(profile.data), "transfer": TRANSFER.get(profile.name, ()) if own else ()}
+
+
 def base(profile: Profile, **changes: Any) -> RunSpec:
     """The profile's standard SimCLR run, from which a claim varies what it is about.
 

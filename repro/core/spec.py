@@ -106,6 +106,8 @@ class Probes:
         among the curves; 0 for never.
     sgd: a published recipe of a linear probe by SGD, "moco" or "mean-shift" (`repro.ssl.probes.SGD_RECIPES`).
     lost: of a supervised run, by recipes of two views: how often it reads the first right and the second wrong.
+    transfer: names of other data sets. At the last epoch also a linear probe on their labels, of their images at the
+        run's own size and normalised as its own; the tasks are named by `repro.core.datasets.transferred`.
     """
 
     tasks: tuple[str, ...] = ()
@@ -126,6 +128,7 @@ class Probes:
     converged: bool = False
     redrawn: bool = False
     lost: tuple[Recipe, ...] = ()
+    transfer: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         one_of(self, sgd=("moco", "mean-shift", ""))
@@ -216,6 +219,12 @@ class RunSpec:
 def trains(spec: Any) -> bool:
     """Whether it is a run that trains, and so has weights and a cost."""
     return isinstance(spec, RunSpec) and not isinstance(spec.method, Untrained)
+
+
+def data_names(spec: Any) -> list[str]:
+    """The names of a spec's data, of those that it is probed on, too, and of those of the run that it starts from."""
+    own = [s.data.name for s in (spec, getattr(spec, "start", None)) if hasattr(s, "data")]
+    return [*own, *getattr(spec, "probes", Probes()).transfer]
 
 
 PARTS = ("data", "method", "projector", "optimiser", "probes", "loading")

@@ -27,7 +27,7 @@ from repro.core.io import write_atomic
 from repro.core.lock import alone
 from repro.core.progress import Progress
 from repro.core.provenance import commit, machine
-from repro.core.spec import key, to_dict, trains
+from repro.core.spec import Probes, data_names, key, to_dict, trains
 from repro.core.store import Record, Store
 from repro.cores import cores
 from repro.errors import DoesNotFit, ReproError
@@ -136,11 +136,6 @@ def measure(
     if progress.too_large:
         raise DoesNotFit(*progress.too_large)
     return [store.get(k) for k in wanted if k in store]
-
-
-def data_names(spec: Any) -> list[str]:
-    """The names of a spec's data, and of those of the run that it starts from."""
-    return [s.data.name for s in (spec, getattr(spec, "start", None)) if hasattr(s, "data")]
 
 
 def data_ids(specs: dict[str, Any]) -> dict[str, str]:
@@ -395,7 +390,7 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], tell: Tell, wat
         provenance = {
             "commit": terms.commit,
             **machine(),
-            **({"data_title": _function(DATA_TITLE)(spec.data.name)} if hasattr(spec, "data") else {}),
+            **_titles(spec),
             **({"data_id": data_id} if data_id else {}),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "wall_seconds": round(time.time() - started + result.timing.pop("earlier_seconds", 0.0), 3),
@@ -405,6 +400,14 @@ def _measure(spec: Any, terms: _Terms, over: Callable[[], bool], tell: Tell, wat
         store.put(record, *store.to_keep(name))
         store.done(name)
         return True
+
+
+def _titles(spec: Any) -> dict[str, str]:
+    """What a spec's data are called, and those that it is probed on, too."""
+    if not hasattr(spec, "data"):
+        return {}
+    title, others = _function(DATA_TITLE), getattr(spec, "probes", Probes()).transfer
+    return {"data_title": title(spec.data.name)} | ({"probed_on": ", ".join(map(title, others))} if others else {})
 
 
 def _log(store: Store, name: str, tell: Tell, line: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from repro.core.datasets import DATASETS, EMBEDDED
 from repro.core.io import write_atomic
 from repro.core.profiles import PROFILES, Profile
 from repro.core.profiles import profile as find_profile
-from repro.core.spec import key
+from repro.core.spec import data_names, key
 from repro.errors import ReproError
 from repro.pages import verdicts
 
@@ -255,7 +255,7 @@ def require(studies: list[Study], where: store.Store) -> None:
     names = set()
     for study in studies:
         take_up(where, study)
-        names |= {name for k, s in study.specs.items() if k not in where for name in sweep.data_names(s)}
+        names |= {name for k, s in study.specs.items() if k not in where for name in data_names(s)}
     for name in sorted(names):
         data.require(name)
         data.tell(name)

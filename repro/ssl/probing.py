@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro import data
+from repro.core import datasets
 from repro.core.methods import Supervised, Untrained
 from repro.core.spec import RunSpec
 from repro.loader.loader import Images
@@ -75,11 +76,25 @@ def read(
             by_probe["online"] = {s: online.accuracy(x, y) for s, x, y in zip(("val", "test"), raw[1:], labels[1:])}
         for name, scores in by_probe.items():
             metrics |= {f"{name}_{s}_{task}": v for s, v in scores.items() if final or not s.startswith("test")}
+    for name in wanted.transfer if final else ():
+        metrics |= _transferred(spec, look, dataset, name)
     if final and wanted.spectrum and not isinstance(spec.method, Untrained):
         metrics["projection_rank"] = spectra.effective_rank(projections_of(learner, dataset).cpu().numpy())
     if final and isinstance(spec.method, Supervised):
         for recipe in wanted.lost:
             metrics[f"lost_{recipe.name}_test_{tasks[0]}"] = _lost(spec, learner, dataset, tasks[0], recipe)
+    return metrics
+
+
+def _transferred(spec: RunSpec, look: Callable, dataset: data.Dataset, name: str) -> dict[str, float]:
+    """The linear probe on another data set, each of whose tasks is named by `repro.core.datasets.transferred`."""
+    other, wanted = data.load(name, dataset.train.images.shape[-1]), spec.probes
+    splits = [labelled(other.train, wanted.labels, spec.seed if wanted.redrawn else None), other.val, other.test]
+    features, metrics = probes.standardise(*(look(s.images) for s in splits)), {}
+    for called, task in datasets.transferred(name).items():
+        labels = [s.labels[task].to(features[0].device) for s in splits]
+        scores = probes.linear(features, labels, other.tasks[task], wanted.converged)
+        metrics |= {f"linear_{split}_{called}": percent for split, percent in scores.items()}
     return metrics
 
 

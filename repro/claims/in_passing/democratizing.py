@@ -14,7 +14,7 @@ from repro.claims.in_passing.statement import VIEWS_TIME, Statement, Values, cel
 from repro.claims.kit import Plan
 from repro.core import datasets
 from repro.core.methods import BYOL
-from repro.core.profiles import Profile, base
+from repro.core.profiles import Profile, base, several
 from repro.core.spec import key, trains
 from repro.stats import Part, noninf, paired, ratio, sup
 from repro.views.recipe import Recipe, preset
@@ -80,7 +80,7 @@ def plan_optimiser(profile: Profile) -> Plan:
     for run in (run for run in lars if run.batch_size in names):
         what = names[run.batch_size]
         plan.add(run, seeds=(run.seed,), what=f"LARS, {what}")
-        plan.add(*run.but(optimiser="sgd").grid(lr=SGD_RATES), seeds=(run.seed,), what=f"SGD, {what}")
+        plan.add(*run.but(optimiser="sgd", transfer=()).grid(lr=SGD_RATES), seeds=(run.seed,), what=f"SGD, {what}")
     return plan.floors(lars[0])
 
 
@@ -95,7 +95,7 @@ def plan_tasks(profile: Profile) -> Plan:
     for run in runs:
         if (stack := runs.labels[key(run)].get("stack")) in ("crop", "all"):
             plan.add(run, seeds=(run.seed,), what=stack)
-    return plan.floors(tasks=datasets.tasks(profile.data))
+    return plan.floors(**several(profile))
 
 
 def _task_gains(frame: pd.DataFrame) -> Values:
@@ -125,7 +125,7 @@ def plan_ranks(profile: Profile) -> Plan:
         if trains(run) and key(run) not in plan.labels:
             about = f"{run.recipe.name}, batch {run.batch_size}, lr {run.optimiser.lr:g}"
             plan.add(run, seeds=(run.seed,), what=about)
-    return plan.floors(tasks=datasets.tasks(profile.data))
+    return plan.floors(**several(profile))
 
 
 def _ranks(frame: pd.DataFrame) -> Values:
@@ -202,8 +202,8 @@ STATEMENTS = {
     )),
     "A21": Statement(plan_projector, projector),
     "A22": Statement(plan_optimiser, optimiser),
-    "A23": Statement(plan_tasks, task_gains, _task_gains, "all views, points over cropping alone", _tasks_carry),
-    "A24": Statement(plan_ranks, ranks, _ranks, "rank correlation with the first task", _ranks_carry),
+    "A23": Statement(plan_tasks, task_gains, _task_gains, "all views, points over cropping alone", _tasks_carry, several=True),
+    "A24": Statement(plan_ranks, ranks, _ranks, "rank correlation with the first task", _ranks_carry, several=True),
     "A25": Statement(plan_gap, gap, cited=_gap_cited),
     "A26": Statement(plan_online, online, _whole_seconds, "seconds of a whole run"),
 }  # fmt: skip

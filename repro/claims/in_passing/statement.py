@@ -24,7 +24,8 @@ Values = dict[str, np.ndarray]  # by a cell's name, a number a seed
 class Statement:
     """plan(profile): the cells, by the label `what`. contrasts(values): the parts of the verdict. read(frame): the cells'
     values, the linear probe's test accuracy at the rate that validates best if none is given. axis: what else they are.
-    cannot(frame): why the data cannot carry it. cited(): the paper's own values, drawn where nothing is measured."""
+    cannot(frame): why the data cannot carry it. cited(): the paper's own values, drawn where nothing is measured. several:
+    whether it rests on several tasks."""
 
     plan: Callable[[Profile], Plan]
     contrasts: Callable[[Values], list[Part]]
@@ -32,6 +33,7 @@ class Statement:
     axis: str = ""
     cannot: Callable[[pd.DataFrame], str] = kit.cannot_carry
     cited: Callable[[], dict[str, float]] = dict
+    several: bool = False
 
 
 def cells_of(profile: Profile, cells: dict[str, RunSpec]) -> Plan:
@@ -68,7 +70,8 @@ def judge(frame: pd.DataFrame, statement: Statement) -> Verdict:
     if _untrained(frame):
         return verdict(frame, parts, finding, on=_images(frame), backbone="no network")
     low = "" if statement.read else kit.at_floor(frame, values)
-    return verdict(frame, parts, finding, cannot=statement.cannot(frame) or low)
+    evidence = kit.evidence_of_tasks(frame) if statement.several else ""
+    return verdict(frame, parts, finding, cannot=statement.cannot(frame) or low, evidence=evidence)
 
 
 def _untrained(frame: pd.DataFrame) -> bool:
