@@ -14,7 +14,7 @@ from repro.errors import ReproError
 def test_a_long_run_is_stored_and_read_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REPRO_STORE", str(tmp_path))
     out = tmp_path / "runs.jsonl"
-    ask = f"--profile smoke --epochs 2 --every 1 --methods simclr --out {out}".split()
+    ask = f"--profile smoke --epochs 2 --methods simclr --out {out}".split()
     assert long.main(ask) == 0
     first = capsys.readouterr().out
     assert "SimCLR" in first
@@ -34,7 +34,7 @@ def test_the_minutes_to_a_mark_are_those_of_its_epoch():
 
 def test_long_runs_at_gpu_are_the_papers_length():
     runs = long.plan(profile("gpu"), 200, list(long.METHODS))
-    assert [type(r.method).__name__ for r in runs] == ["SimCLR", "BYOL", "MSR"]
-    assert {r.epochs for r in runs} == {200}
+    assert [type(r.method).__name__ for r in runs] == ["SimCLR", "BYOL", "MSR", *["BarlowMultiView"] * 2]
+    assert [r.epochs for r in runs] == [200] * 4 + [50]  # of eight views a quarter
     with pytest.raises(ReproError, match="no long run of 'moco'"):
         long.plan(profile("gpu"), 200, ["moco"])

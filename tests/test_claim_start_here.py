@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from studies import check_finished, every_study, made_up
 
 from repro.claims import start_here
+from repro.core.methods import MSR
 from repro.core.profiles import base, profile
 from repro.core.spec import key
 from repro.pages import notebook
 
-CLAIM, CHECKS = start_here.CLAIMS
+CLAIM, CHECKS, LONG = start_here.CLAIMS
 STUDY = notebook.study("start_here", profile="quick")
 
 
@@ -79,3 +81,44 @@ def test_at_cpu_it_is_trained_on_all_images():
     runs = [s for s in CLAIM.plan(profile("cpu")) if s.method == base(profile("cpu")).method]
     assert len(runs) == 5
     assert {s.data.fraction for s in runs} == {1.0}
+
+
+def long_frame(study, broken=lambda spec: False):
+    """The long runs, each of whose readings is 50 % and whose epochs take ten seconds."""
+
+    def more(spec):
+        read = list(range(spec.probes.every, spec.epochs + 1, spec.probes.every))
+        curves = {"probe_epoch": read, "linear_val_class": [50.0] * len(read)}
+        seconds = [10.0 * epoch for epoch in range(1, spec.epochs + 1)]
+        about = {"epoch_seconds": seconds, "epoch_cpu_seconds": seconds, "train_seconds": seconds[-1]}
+        return {"knn_val_class": 45.0, "knn_test_class": 45.0}, {} if broken(spec) else curves, about
+
+    return made_up(LONG, study, lambda spec, task: 50.0, more, broken=broken, noise=0.0)
+
+
+@pytest.mark.parametrize("scale", start_here.LENGTHS)
+def test_long_runs_see_the_same_images_and_about_as_many_views(scale):
+    runs, whole = start_here.long_runs(profile(scale)), base(profile(scale)).but(fraction=1.0).data
+    assert {run.data for run in runs.values()} == {whole}
+    two, eight = (runs[name] for name in (start_here.TWO, start_here.EIGHT))
+    assert 8 * eight.epochs in range(2 * two.epochs - 8, 2 * two.epochs + 8)
+
+
+def test_the_long_runs_are_drawn_and_rank_nothing():
+    study = notebook.study("start_here", profile="smoke")
+    found = LONG.judge(long_frame(study))
+    assert found.verdict == "not judged"
+    assert "SimCLR 50.0 % in 0.17 min; BYOL 50.0 % in 0.17 min" in found.finding
+    check_finished(LONG, long_frame(study))
+
+
+def test_a_long_run_that_diverged_is_left_out():
+    frame = long_frame(notebook.study("start_here", profile="smoke"), lambda spec: isinstance(spec.method, MSR))
+    assert "MSR" not in LONG.judge(frame).finding
+    check_finished(LONG, frame)
+
+
+def test_no_long_run_is_planned_at_paper():
+    assert LONG.plan(profile("paper")) == []
+    assert LONG.judge(pd.DataFrame()).verdict == "not judged"
+    assert "nothing is planned" in LONG.draw(pd.DataFrame()).alt

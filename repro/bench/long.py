@@ -12,39 +12,32 @@ read. Minutes are of training with making the views, probing apart; marks are pa
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from repro.bench.common import options
-from repro.claims import msr_beta_decay as msr
 from repro.claims.kit import tasks
+from repro.claims.start_here import EIGHT, TWO, long_runs
 from repro.core import places, sweep
-from repro.core.methods import BYOL
-from repro.core.profiles import Profile, base, profile
+from repro.core.profiles import Profile, profile
 from repro.core.spec import RunSpec
 from repro.core.store import Store, export, frame
 from repro.errors import ReproError, Unfinished
 
-METHODS = ("simclr", "byol", "msr")
+METHODS = {"simclr": "SimCLR", "byol": "BYOL", "msr": "MSR", "barlow": TWO, "barlow-8": EIGHT}
 MARKS = (80.0, 85.0, 90.0)
 
 
-def plan(where: Profile, epochs: int, names: list[str], every: int = 10) -> list[RunSpec]:
-    """A run of each method, seed 0: SimCLR as the profile's standard run, BYOL and MSR as in notebook 07. Raises
-    ReproError for an unknown method or a length below one epoch."""
+def plan(where: Profile, epochs: int, names: list[str]) -> list[RunSpec]:
+    """A run of each method, seed 0, as notebook 00 has it (`repro.claims.start_here.long_runs`). Raises ReproError for an
+    unknown method or a length below one epoch."""
     if unknown := [n for n in names if n not in METHODS]:
         raise ReproError(f"There is no long run of {unknown[0]!r}: choose from {', '.join(METHODS)}.")
-    if epochs < 1 or every < 1:
-        raise ReproError(f"epochs and every count from 1 on, not {min(epochs, every)}: correct them.")
-    made = {
-        "simclr": base(where, epochs=epochs),
-        "byol": msr.standard(where, BYOL(msr.SCALES[where.name].ema), "AA", epochs=epochs),
-        "msr": msr.tuned(where, epochs=epochs),
-    }
-    runs = [made[name] for name in dict.fromkeys(names)]
-    return [replace(r, probes=replace(r.probes, every=min(every, epochs), knn=True)) for r in runs]
+    if epochs < 1:
+        raise ReproError(f"epochs count from 1 on, not {epochs}: correct them.")
+    made = long_runs(where, epochs)
+    return [made[METHODS[name]] for name in dict.fromkeys(names)]
 
 
 def minutes_to(mark: float, epochs: list[int], accuracy: list[float], epoch_seconds: list[float]) -> float:
@@ -74,9 +67,9 @@ def report(runs: pd.DataFrame) -> pd.DataFrame:
 
 def main(argv: list[str]) -> int:
     """`repro bench long`: train what is not stored, and print a row a method."""
-    plain = {"profile": "gpu", "data": "", "epochs": 200, "every": 10, "methods": list(METHODS), "minutes": 0.0}
+    plain = {"profile": "gpu", "data": "", "epochs": 200, "methods": list(METHODS)[:3], "minutes": 0.0}
     args = options(argv, "long", __doc__, **plain, out=Path)
-    specs = plan(profile(args.profile, data=args.data), args.epochs, args.methods, args.every)
+    specs = plan(profile(args.profile, data=args.data), args.epochs, args.methods)
     records = sweep.measure(specs, Store(places.store()), 1, args.minutes)
     if records and args.out:
         export(records, args.out)

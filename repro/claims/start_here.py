@@ -1,7 +1,8 @@
 """May the data carry a claim at all? The first notebook asks that before any claim is judged.
 
 Tuned SimCLR must beat the random encoder and raw pixels by ten points on the semantic task: else no claim is judged. And
-eight checks ask whether methods and probes rank on the data as they do on photographs.
+eight checks ask whether methods and probes rank on the data as they do on photographs. One long run a method then shows how
+far this machine comes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro import figures, stats
-from repro.claims import Claim, Drawing, Verdict, instance_simclr, kit, msr_beta_decay
+from repro.claims import Claim, Drawing, Verdict, instance_simclr, kit, msr_beta_decay, multi_augmentation
 from repro.claims.kit import CARRIES, Plan, column, curve, drawing, floor_levels, runs_by, tasks, verdict
 from repro.core import datasets
 from repro.core.methods import BYOL, SimSiam, Supervised
@@ -27,6 +28,8 @@ from repro.views.recipe import Recipe, noisy, preset
 CEILING = 20.0  # points by which a supervised twin must beat SSL: with less there is little left to learn
 RANK = 100 / 3  # percent of SimCLR's effective rank that a method without negatives must reach: less is a collapse
 ASKED = (kit.CELL, 0.0, 0.0, 0.0, 0.0, CEILING, RANK, RANK)  # of the checks, in their order
+LENGTHS = {"smoke": 1, "quick": 70, "cpu": 50, "gpu": 50}  # epochs of the long runs; at cpu less than an hour each
+TWO, EIGHT = "Barlow Twins, 2 views", "Barlow Twins, 8 views"
 PROBES = {"linear": "linear probe", "online": "online probe", "knn": "kNN"}
 
 
@@ -148,6 +151,67 @@ def draw_checks(frame: pd.DataFrame) -> Drawing:
     return drawing(fig, labelled, ["what", "method"], f"A row a check, with its 95 % interval: {said}.", columns)
 
 
+# --- the long runs ----------------------------------------------------------------------------------------------------
+
+
+def long_runs(profile: Profile, epochs: int = 0) -> dict[str, RunSpec]:
+    """One run a method on all images, in its own notebook's recipe, probed ten times. epochs: 0 for those of LENGTHS; with
+    eight views they are a quarter, so that as many views are seen."""
+    spec, byol = base(profile), BYOL(msr_beta_decay.SCALES[profile.name].ema)
+    runs = {
+        "SimCLR": spec,
+        "BYOL": msr_beta_decay.standard(profile, byol, "AA"),
+        "MSR": msr_beta_decay.tuned(profile),
+        TWO: multi_augmentation.run_of(profile, multi_augmentation.Cell(2)),
+        EIGHT: multi_augmentation.run_of(profile, multi_augmentation.Cell(8)),
+    }
+    epochs, out = epochs or LENGTHS[profile.name], {}
+    for name, run in runs.items():
+        length = max(1, epochs // 4) if name == EIGHT else epochs
+        run = run.but(data=spec.data, fraction=1.0, epochs=length)
+        out[name] = run.but(every=max(1, length // 10), knn=True, averaged=0, tasks=spec.probes.tasks[:1])
+    return out
+
+
+def plan_long(profile: Profile) -> Plan:
+    plan = Plan(profile)
+    for what, run in long_runs(profile).items() if profile.name in LENGTHS else ():
+        plan.add(run, seeds=1, what=what)
+    return plan
+
+
+def _reached(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Each method's minutes of training, and its accuracy on the test split; without one that diverged."""
+    ends = ((what, run) for what, runs in runs_by(frame, "what").items() for _, run in runs.iterrows())
+    return {what: (kit.epoch_ends(run)[-1] / 60, run[column(frame)]) for what, run in ends if not run["diverged"]}
+
+
+def judge_long(frame: pd.DataFrame) -> Verdict:
+    if frame.empty:
+        return kit.not_planned("it has no long run at this profile", "points")
+    found = "; ".join(
+        f"{what} {accuracy:.1f} % in {minutes:.2g} min" for what, (minutes, accuracy) in _reached(frame).items()
+    )
+    return verdict(frame, [], f"{found}.", cannot="one run a method shows how far it comes, and ranks none")
+
+
+def draw_long(frame: pd.DataFrame) -> Drawing:
+    """Validation accuracy against minutes of training."""
+    fig, ax = figures.figure(height=3.6, width=6.4)
+    if frame.empty:
+        ax.set_title("nothing is planned at this profile")
+        return Drawing(fig, frame, "An empty figure, since nothing is planned at this profile.")
+    for i, (what, runs) in enumerate(runs_by(frame, "what").items()):
+        for _, run in runs[runs["diverged"] == 0].iterrows():
+            read = [epoch - 1 for epoch in run["curves"]["probe_epoch"]]
+            figures.band(ax, kit.epoch_ends(run)[read] / 60, curve(runs, column(frame, "val")), what, i)
+    ax.set(xlabel="minutes of training, on one core or one GPU", ylabel=f"{tasks(frame)[0]} accuracy, validation (%)")
+    ends = "; ".join(f"{what} {accuracy:.1f} %" for what, (_, accuracy) in _reached(frame).items())
+    alt = f"Validation accuracy against minutes of training, a line a method. At the end, on the test split: {ends}."
+    columns = [column(frame, split, probe=probe) for probe in ("linear", "knn") for split in ("val", "test")]
+    return drawing(fig, frame, ["what", "epochs"], alt, [*columns, "train_seconds"])
+
+
 def pictures(
     name: str, recipe: Recipe, size: int = 0, first: int = 0, names: Sequence[str] = (),
     options: tuple[tuple[str, float], ...] = (), into: Any = None,
@@ -177,4 +241,8 @@ def pictures(
     return fig
 
 
-CLAIMS = (Claim("stand_in", plan, judge, draw), Claim("checks", plan_checks, judge_checks, draw_checks))
+CLAIMS = (
+    Claim("stand_in", plan, judge, draw),
+    Claim("checks", plan_checks, judge_checks, draw_checks),
+    Claim("long", plan_long, judge_long, draw_long),
+)
