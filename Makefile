@@ -6,7 +6,8 @@
 PROFILE ?= quick
 NOTEBOOKS ?=
 REPRO = .venv/bin/repro
-SETS_cpu = cifar10 tiny_imagenet
+SEVERAL = $(filter %batch_size %augmentations %single_gpu %in_passing,$(or $(NOTEBOOKS),in_passing))
+SETS_cpu = cifar10 $(if $(SEVERAL),tiny_imagenet)
 SETS_gpu = cifar10
 export OMP_NUM_THREADS ?= 1
 export PYTHONWARNINGS ?= ignore::FutureWarning
@@ -23,7 +24,8 @@ build/.ready: pyproject.toml uv.lock .ci/setup
 
 reproduce: build/.ready
 	@for set in $(SETS_$(PROFILE)); do \
-	    [ "$$(ls "$${REPRO_DATA:-data}/$$set" 2> /dev/null | grep -c json)" -gt 1 ] || .venv/bin/python data_prep/$$set.py --download || exit; done
+	    there="$${REPRO_DATA:-data}/$$set"; [ -d "$$there" ] && [ ! -d "$$there/download" ] || \
+	    [ "$$(ls "$$there" 2> /dev/null | grep -c json)" -gt 1 ] || .venv/bin/python data_prep/$$set.py --download || exit; done
 	@$(REPRO) run $(NOTEBOOKS) --profile $(PROFILE)
 
 redraw: build/.ready  ## figures, notebooks and gallery from the committed results, without training

@@ -52,6 +52,7 @@ def made_up(
         about = {**machine(), "commit": "abc", "wall_seconds": 1.0, "data_title": "made up (stand-in)"}
         if isinstance(spec, RunSpec):
             metrics = _read(spec, accuracy, broken, noise, floors, probes)
+            about |= {"probed_on": "other sets"} if spec.probes.transfer else {}
         for part, values in zip((metrics, curves, about), more(spec) if more else ()):
             part |= values
         records.append(store.Record(key(spec), type(spec).__name__, to_dict(spec), metrics, curves, about))

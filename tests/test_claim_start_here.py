@@ -108,7 +108,7 @@ def test_the_long_runs_are_drawn_and_rank_nothing():
     study = notebook.study("start_here", profile="smoke")
     found = LONG.judge(long_frame(study))
     assert found.verdict == "not judged"
-    assert "SimCLR 50.0 % in 0.17 min; BYOL 50.0 % in 0.17 min" in found.finding
+    assert "SimCLR 50.0 % in 0.2 min; BYOL 50.0 % in 0.2 min" in found.finding
     check_finished(LONG, long_frame(study))
 
 

@@ -44,7 +44,7 @@ def test_further_probes_leave_the_run_alone(probed):
 def test_a_backbone_is_probed_on_another_set_as_by_hand(tiny):
     """Its images at the run's size and normalised as the run's own; only the last reading has it."""
     spec = tiny(epochs=1)
-    more = replace(spec, probes=replace(spec.probes, transfer=("digits", "objects")))
+    more = replace(spec, probes=replace(spec.probes, transfer=("digits", "objects"), every=1))
     plain, found = train.run(spec), train.run(more)
     assert {k: v for k, v in found.metrics.items() if k in plain.metrics} == plain.metrics
     dataset, other, learner = data.load("objects", 16, spec.data.options), data.load("digits", 16), build(more, 16)
@@ -55,6 +55,7 @@ def test_a_backbone_is_probed_on_another_set_as_by_hand(tiny):
     scores = probes.linear(probes.standardise(*h), [s.labels["digit"] for s in splits], 10, spec.probes.converged)
     assert {s: read[f"linear_{s}_digits"] for s in ("val", "test")} == scores
     assert {"linear_test_objects_hue", "linear_val_objects_ground"} <= found.metrics.keys()
+    assert found.curves.keys() - plain.curves.keys() == {"probe_epoch", "linear_val_class"}
 
 
 def test_other_sets_are_named_wherever_data_are(tiny, store):
@@ -63,7 +64,9 @@ def test_other_sets_are_named_wherever_data_are(tiny, store):
     (record,) = sweep.measure([spec], store, quiet=True)
     assert record.provenance["probed_on"] == "scikit-learn digits (stand-in)"
     caption = figures.caption(frame([record]), "smoke")
-    assert caption.startswith("Data: made-up objects (stand-in); probed on scikit-learn digits (stand-in), convnet; ")
+    assert caption.startswith(
+        "Data: made-up objects (stand-in); probed on scikit-learn digits (stand-in), too, convnet; "
+    )
 
 
 def test_a_layer_is_probed_where_the_next_one_reads_it(tiny):

@@ -353,11 +353,11 @@ def test_probing_changes_nothing_of_the_run(tiny):
 
 def test_the_end_is_read_as_a_checkpoint_is(tiny):
     late = {"averaged": 2, "choices": True, "passes": 1}
-    spec = tiny(probes={**PROBED, **late, "mlp": True, "knn": True, "spectrum": True})
+    spec = tiny(probes={**PROBED, **late, "transfer": ("digits",), "mlp": True, "knn": True, "spectrum": True})
     dataset, learner = data.load(spec.data.name, 16, spec.data.options), build(spec, 16)
     midway, end = (probing.read(spec, learner, dataset, ("class",), final) for final in (False, True))
     curves = {}
-    probing.to_curves(curves, 3, end)
+    probing.to_curves(spec, curves, 3, end)
     assert curves == {"probe_epoch": [3], **{name: [value] for name, value in midway.items()}}
     assert len(end) > 2 * len(midway)
 

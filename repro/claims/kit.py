@@ -225,7 +225,7 @@ def _levels(values: pd.Series) -> list:
 
 def verdict(
     frame: pd.DataFrame, parts: Sequence[Part], finding: str, *, headline: int = 0,
-    cannot: str | None = None, on: str = "", backbone: str = "", evidence: str = "",
+    cannot: str | None = None, on: str = "", backbone: str = "", evidence: str = "", several: bool = False,
 ) -> Verdict:  # fmt: skip
     """The word of a claim by those of its parts (`stats.found`, `stats.combine`), at the level that the profile's looks at
     its seeds leave. Not judged with no parts, where a part has too few seeds or cannot be judged, or where the data
@@ -233,7 +233,7 @@ def verdict(
 
     finding: what was found, in at most 20 words. headline: the number of the part whose effect stands for the claim.
     cannot: why the data cannot carry the claim ("": they can), in place of that check. on, backbone, evidence: what was
-    measured on, where it is not in the frame.
+    measured on, where it is not in the frame. several: whether the claim is about all tasks of the frame.
     """
     profile = PROFILES[profile_name(frame)]
     words, need = stats.found(parts, stats.LEVELS[profile.looks]), stats.min_seeds(profile.name)
@@ -249,6 +249,8 @@ def verdict(
         said.append(f"{many} seeds would decide it.")
     rows = frame if on else trained(frame)
     on = on or " and ".join(sorted(rows["data_title"].unique()))
+    if several and transfer(rows):
+        on += f", probed on {' and '.join(rows['probed_on'].dropna().unique())}, too"
     backbone = backbone or " and ".join(sorted(rows["backbone"].unique()))
     found = tuple(
         Found(p.name, p.rule, w, *_numbers(p.effect), p.unit, int(p.effect.n),
@@ -258,7 +260,7 @@ def verdict(
     first = found[headline] if found else Found("", "", "", None, None, None, "", 0)
     return Verdict(
         word, first.mean, first.low, first.high, first.unit, first.seeds, on, backbone, " ".join(said), finding,
-        evidence or evidence_of(rows), found,
+        evidence or (evidence_of_tasks if several else evidence_of)(rows), found,
     )  # fmt: skip
 
 

@@ -85,8 +85,9 @@ def draw(frame: pd.DataFrame) -> Drawing:
 
 
 def plan_checks(profile: Profile) -> Plan:
-    """SimCLR on crops alone, on all views, on one image at a time and on noise (runs of notebooks 02 and 04); and, read by a
-    linear and an MLP probe and by the spectrum, SimCLR, BYOL and SimSiam (in notebook 07's recipe) and a supervised twin."""
+    """SimCLR on crops alone, on all views, on one image at a time and on noise (at quick runs of notebooks 02 and 04); and,
+    read by a linear and an MLP probe and by the spectrum, SimCLR, BYOL and SimSiam (in notebook 07's recipe) and a
+    supervised twin."""
     spec = base(profile)
     shared, read = spec.but(tasks=datasets.tasks(profile.data)), spec.but(mlp=True, spectrum=True)
     instance = instance_simclr.run(profile, instance_simclr.settings(profile)[0])
@@ -155,8 +156,8 @@ def draw_checks(frame: pd.DataFrame) -> Drawing:
 
 
 def long_runs(profile: Profile, epochs: int = 0) -> dict[str, RunSpec]:
-    """One run a method on all images, in its own notebook's recipe, probed ten times. epochs: 0 for those of LENGTHS; with
-    eight views they are a quarter, so that as many views are seen."""
+    """One run a method on all of the profile's images, in its own notebook's recipe, probed about ten times. epochs: 0 for
+    those of LENGTHS; with eight views they are a quarter, so that about as many views are seen."""
     spec, byol = base(profile), BYOL(msr_beta_decay.SCALES[profile.name].ema)
     runs = {
         "SimCLR": spec,
@@ -188,9 +189,9 @@ def _reached(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
 
 def judge_long(frame: pd.DataFrame) -> Verdict:
     if frame.empty:
-        return kit.not_planned("it has no long run at this profile", "points")
+        return replace(kit.not_planned("", "points"), sentence="Not judged: it has no long run at this profile.")
     found = "; ".join(
-        f"{what} {accuracy:.1f} % in {minutes:.2g} min" for what, (minutes, accuracy) in _reached(frame).items()
+        f"{what} {accuracy:.1f} % in {minutes:.1f} min" for what, (minutes, accuracy) in _reached(frame).items()
     )
     return verdict(frame, [], f"{found}.", cannot="one run a method shows how far it comes, and ranks none")
 

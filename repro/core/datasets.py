@@ -15,9 +15,9 @@ FIELDS = {"title": str, "splits": list, "images": int, "classes": dict, "bytes":
 
 @dataclass(frozen=True)
 class Known:
-    """title: its name in figures, which says when it is a stand-in. tasks: the label sets of an embedded set, the semantic
-    one first. script: what prepares it, in data_prep/, with its arguments; an embedded set has none. images: to pretrain
-    on, so that a plan can be counted without the set."""
+    """title: its name in figures, which says when it is a stand-in. tasks: its label sets, the semantic one first, where
+    they are not the classes alone. script: what prepares it, in data_prep/, with its arguments; an embedded set has none.
+    images: to pretrain on, so that a plan can be counted without the set."""
 
     title: str
     tasks: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ DATASETS = {
     "imagenet": Known("ImageNet-1k", script="imagenet.py --folder IMAGENET", images=1_281_167),
     "coco": Known("COCO", script="coco.py --folder COCO"),
     "eurosat": Known("EuroSAT", script="eurosat.py --download"),
-    "clevr": Known("CLEVR (count and distance)", script="clevr.py --download"),
+    "clevr": Known("CLEVR (count and distance)", ("count", "distance"), "clevr.py --download"),
     "inaturalist": Known("iNaturalist", script="inaturalist.py --download"),
     "places365": Known("Places365", script="places365.py --download"),
 }
@@ -103,7 +103,7 @@ def lacking(there: dict[str, dict]) -> list[str]:
 def tasks(name: str) -> tuple[str, ...]:
     """The label sets of a data set, the semantic one first, without loading it. The single label set of a prepared set
     or of a folder is "class"."""
-    if name in EMBEDDED:
+    if name in DATASETS and DATASETS[name].tasks:
         return DATASETS[name].tasks
     classes = next((r["classes"] for r in records(name).values() if "classes" in r), ("class",))
     return tuple("class" if task == "label" else task for task in classes) or ("class",)

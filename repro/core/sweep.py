@@ -158,8 +158,9 @@ def set_aside(specs: dict[str, Any], store: Store) -> dict[str, str]:
     ids, changed = data_ids(specs), {}
     for k in (k for k, now in ids.items() if now and k in store):
         before = store.get(k).provenance.get("data_id", "")
-        if differ(before, ids[k]):
-            changed.setdefault((specs[k].data.name, before, ids[k]), []).append(store.put_aside(k))
+        pairs = zip(data_names(specs[k]), before.split("+"), ids[k].split("+"))
+        if other := next((pair for pair in pairs if differ(*pair[1:])), None):
+            changed.setdefault(other, []).append(store.put_aside(k))
     for (name, *two), runs in changed.items():
         files, were = _function(CHANGED)(*two), "run was" if len(runs) == 1 else "runs were"
         print(

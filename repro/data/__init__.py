@@ -97,7 +97,7 @@ def _task(name: str) -> str:
     return "class" if name == "label" else name
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def load(name: str, size: int = 0, options: tuple[tuple[str, float], ...] = ()) -> Dataset:
     """A data set by name, or by the path of a folder of class folders, at `size` pixels a side (0: its own).
 

@@ -71,7 +71,7 @@ def caption(frame: pd.DataFrame, profile: str) -> str:
 
     if frame.empty:
         return f"The paper's numbers, as cited; nothing is measured at profile {profile}."
-    data = "; probed on ".join(filter(None, (" and ".join(names(c)) for c in ("data_title", "probed_on"))))
+    data = " and ".join(names("data_title")) + "".join(f"; probed on {others}, too" for others in names("probed_on"))
     first = ", ".join(s for s in (f"Data: {data}" if data else "", " and ".join(names("backbone"))) if s)
     n, seeds = len(frame), len(names("seed"))
     scale = f"{n} run{'s' * (n != 1)}" + (f" over {seeds} seed{'s' * (seeds != 1)}" if seeds else "")

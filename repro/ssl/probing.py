@@ -98,11 +98,12 @@ def _transferred(spec: RunSpec, look: Callable, dataset: data.Dataset, name: str
     return metrics
 
 
-def to_curves(curves: dict[str, list], epoch: int, scores: dict[str, float]) -> None:
+def to_curves(spec: RunSpec, curves: dict[str, list], epoch: int, scores: dict[str, float]) -> None:
     """Add what every reading has to the curves."""
     curves.setdefault("probe_epoch", []).append(epoch)
+    others = {f"linear_val_{task}" for name in spec.probes.transfer for task in datasets.transferred(name)}
     for name, value in scores.items():
-        if "_test" not in name and not name.startswith(AT_THE_END):
+        if "_test" not in name and not name.startswith(AT_THE_END) and name not in others:
             curves.setdefault(name, []).append(value)
 
 

@@ -148,7 +148,7 @@ def _read(spec: RunSpec, read: Callable[..., dict[str, float]], curves: dict[str
     turn = spec.probes.every and curves["epoch"][-1] % spec.probes.every == 0
     scores = read(curves=curves, final=final) if turn or final else {}
     if turn:
-        probing.to_curves(curves, curves["epoch"][-1], scores)
+        probing.to_curves(spec, curves, curves["epoch"][-1], scores)
     return scores
 
 

@@ -70,8 +70,7 @@ def judge(frame: pd.DataFrame, statement: Statement) -> Verdict:
     if _untrained(frame):
         return verdict(frame, parts, finding, on=_images(frame), backbone="no network")
     low = "" if statement.read else kit.at_floor(frame, values)
-    evidence = kit.evidence_of_tasks(frame) if statement.several else ""
-    return verdict(frame, parts, finding, cannot=statement.cannot(frame) or low, evidence=evidence)
+    return verdict(frame, parts, finding, cannot=statement.cannot(frame) or low, several=statement.several)
 
 
 def _untrained(frame: pd.DataFrame) -> bool:
