@@ -385,7 +385,7 @@ def task_bars(
 ) -> None:
     """Bars by task, with each task's floors as lines. values: (seeds, tasks, bars). ncols: of the legend above."""
     levels = [floor_levels(frame, name) for name in task_columns(frame)]
-    figures.bars(ax, values, list(names), tasks(frame), list(colours), levels)
+    figures.bars(ax, values, list(names), [task.replace("_", "\n") for task in tasks(frame)], list(colours), levels)
     ax.set_ylabel("linear probe accuracy (%)")
     ax.legend(ncols=ncols, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
