@@ -36,9 +36,10 @@ def parameters(slug: str) -> dict[str, Any]:
     path = _source(slug)
     try:
         cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        sources = [c.source for c in cells]
     except Exception as e:  # nbformat has many errors for what is no notebook
         raise ReproError(f"{path} is no notebook that can be read: restore it from the repository.") from e
-    others = {name for c in cells for name in re.findall(r'\bstudy\(\s*"(\w+)"', c.source)} - {slug}
+    others = {name for text in sources for name in re.findall(r'\bstudy\(\s*"(\w+)"', text)} - {slug}
     if others:
         raise ReproError(f"{path} runs the study {others.pop()!r}: write its own, repro.study({slug!r}, ...).")
     cells = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
