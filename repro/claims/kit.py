@@ -282,9 +282,9 @@ def evidence_of(rows: pd.DataFrame) -> str:
     return "photographs" if names and not names & {*datasets.EMBEDDED, datasets.COCO_SCENES} else "stand-in"
 
 
-def evidence_of_tasks(frame: pd.DataFrame) -> str:
+def evidence_of_tasks(rows: pd.DataFrame) -> str:
     """As `evidence_of`, of a claim about all tasks: a stand-in where one of them is of made-up images."""
-    return "stand-in" if set(transfer(frame)) & {*datasets.EMBEDDED} else evidence_of(trained(frame))
+    return "stand-in" if {*transfer(rows)} & {*datasets.EMBEDDED} else evidence_of(rows)
 
 
 def cannot_carry(frame: pd.DataFrame, name: str = "") -> str:

@@ -203,7 +203,7 @@ def draw_long(frame: pd.DataFrame) -> Drawing:
         ax.set_title("nothing is planned at this profile")
         return Drawing(fig, frame, "An empty figure, since nothing is planned at this profile.")
     for i, (what, runs) in enumerate(runs_by(frame, "what").items()):
-        for _, run in runs[runs["diverged"] == 0].iterrows():
+        for _, run in runs[runs["diverged"] == 0].iterrows():  # one, or none
             read = [epoch - 1 for epoch in run["curves"]["probe_epoch"]]
             minutes, accuracy = kit.epoch_ends(run)[read] / 60, run["curves"][column(frame, "val")]
             ax.plot(minutes, accuracy, label=what, **figures.style(i))
