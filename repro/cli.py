@@ -94,9 +94,8 @@ def _parser() -> argparse.ArgumentParser:
         return p
 
     def studies(p: argparse.ArgumentParser, own: bool = True) -> None:
-        p.add_argument(
-            "notebooks", nargs="*", metavar="NOTEBOOK", help="slugs or names, e.g. batch_size (default: all)"
-        )
+        what = "slugs or names, e.g. batch_size" + ", or claims, e.g. A8" * own + " (default: all)"
+        p.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help=what)
         p.add_argument("--profile", default="quick", help="smoke, quick, cpu, gpu or paper (default: quick)")
         p.add_argument("--minutes", type=float, default=0.0, help="stop measuring cleanly after this long; 0: no limit")
         p.add_argument("--workers", type=int, default=0, help="processes (default: one a core; one with a GPU)")
@@ -417,6 +416,8 @@ def _measure(args: argparse.Namespace) -> int:
             return ranks.follow()
         args.workers = 1
     began, studies = time.monotonic(), _studies(args)
+    if args.out and any(len(study.claims) < len(claims.of(study.slug)) for study in studies):
+        raise ReproError("--out takes the results of whole notebooks: name these, or leave --out away.")
     if args.dry_run:
         for study in studies:
             specs = study.specs.values()
@@ -443,15 +444,21 @@ def _own(args: argparse.Namespace) -> dict:
 
 
 def _studies(args: argparse.Namespace) -> list:
-    """The notebooks named, or all, with what a reader changed of the profile."""
+    """The notebooks named, or all, with what a reader changed of the profile; of a notebook whose claims are named, these
+    claims alone."""
+    from repro.claims import registry
     from repro.pages import notebook
 
-    slugs = _slugs(args.notebooks, [slug for slug in claims.notebooks() if claims.of(slug)])
-    studies, first = (
-        (notebook.study(slug, args.profile, **_own(args)) for slug in slugs),
-        getattr(args, "first_seed", 0),
-    )
-    return [replace(study, profile=replace(study.profile, first=first)) for study in studies]
+    known, asked = registry.load().claims, dict[str, list[str]]()
+    for name in args.notebooks or [slug for slug in claims.notebooks() if claims.of(slug)]:
+        claim = known.get(name)
+        (slug,) = _slugs([claim.notebook if claim else name], list(claims.notebooks()))
+        asked.setdefault(slug, []).extend([name] if claim else [c.id for c in claims.of(slug)])
+    studies, first = [], getattr(args, "first_seed", 0)
+    for slug, only in asked.items():
+        study = notebook.study(slug, args.profile, **_own(args))
+        studies.append(replace(study, profile=replace(study.profile, first=first), only=tuple(only)))
+    return studies
 
 
 def _submit(args: argparse.Namespace) -> int:

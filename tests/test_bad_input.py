@@ -79,6 +79,8 @@ SMOKE = ("--profile", "smoke", "--workers", "1")
         ("run batch_size -p profile=laptop", "Unknown profile 'laptop'"),
         ("measure --seeds three", "invalid int value: 'three'"),
         ("measure --minutes soon", "invalid float value: 'soon'"),
+        ("measure A8 --profile smoke --out build", "--out takes the results of whole notebooks"),
+        ("measure A99 --profile smoke", "There is no notebook 'A99': choose from"),
         ("measure --profile smoke --seeds -1", "cannot be -1"),
         ("measure start_here --profile smoke --minutes -1", "cannot be -1.0 minutes"),
         ("measure start_here --profile smoke --minutes nan", "cannot be nan minutes"),

@@ -1,6 +1,7 @@
 """The loaders' benchmark and claim A2: what is measured in which order, what the tables and the verdict say of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -276,6 +277,36 @@ def test_the_plain_peer_trains():
     peer.step([torch.stack(views) for views in zip(*items)])
     assert all(torch.isfinite(p).all() for p in peer.learner.parameters())
     assert any(not torch.equal(a, b) for a, b in zip(before, peer.learner.trained()))
+
+
+def test_a_peers_clock_begins_after_what_its_workers_made_ahead_and_they_never_run_out_of_work(monkeypatch):
+    trained, began = [], []
+
+    def loader(pictures, batch_sampler, **_):
+        return ((torch.zeros(2, len(batch), 1), None) for batch in batch_sampler)
+
+    def clock(*_, **__):
+        began.append(len(trained))
+        return 0.5 * len(trained)
+
+    monkeypatch.setattr(peers, "DataLoader", loader)
+    monkeypatch.setattr(step_engine, "now", clock)
+    images = torch.zeros(8, 3, 16, 16, dtype=torch.uint8)
+    peer = replace(peers.plain(step_engine.spec_of("convnet", 4, "float32"), images, 3), step=trained.append)
+    assert step_engine._pace(peer, torch.device("cpu")) == 0.5
+    assert began == [peer.ahead, 3 * peer.ahead] == [6, 18]
+
+
+def test_a_profiles_own_step_is_measured_and_threads_are_as_before(monkeypatch, capsys, tmp_path):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(step_engine, "cores", lambda: 2)
+    out = tmp_path / "engine.json"
+    assert (
+        step_engine.main(["--profile", "smoke", "--steps", "1", "--repeats", "1", "--no-peers", "--out", str(out)]) == 0
+    )
+    found = json.loads(out.read_text())
+    assert (found["backbone"], found["size"], found["batch"], found["cores"]) == ("convnet", 16, 64, 2)
+    assert torch.get_num_threads() == before == 1
 
 
 def test_a_step_is_measured_from_end_to_end(monkeypatch, capsys, tmp_path):

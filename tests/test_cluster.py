@@ -103,6 +103,20 @@ def test_the_state_of_a_plan(tiny, store):
     assert math.isnan(cluster.status(specs[5:], store).seconds)
 
 
+def test_claims_named_are_measured_alone_and_notebooks_whole(tmp_path, capsys):
+    words = ["A18", "B13", "start_here", "--profile", "smoke", "--store", str(tmp_path)]
+    assert cli.main(["measure", "A18", "--profile", "smoke", "--workers", "1", "--store", str(tmp_path)]) == 0
+    study = notebook.study("in_passing", "smoke")
+    wanted = {c.id: {key(s) for s in study.plan(c)} for c in study.claims}
+    assert set(Store(tmp_path).keys()) == wanted["A18"]
+    capsys.readouterr()
+    assert cli.main(["status", *words]) == 0
+    out = capsys.readouterr().out.splitlines()
+    waiting = len(wanted["B13"] - wanted["A18"])
+    assert out[0].startswith(f"in_passing: {len(wanted['A18'])} stored, {waiting} waiting")
+    assert out[1].startswith(f"start_here: 0 stored, {len(notebook.study('start_here', 'smoke').specs)} waiting")
+
+
 def test_shares_are_disjoint_and_whole_and_each_helps_with_the_rest(tiny):
     specs = {str(i): i for i in range(11)}
     orders = [list(sweep._own_first(specs, i, 3)) for i in range(3)]

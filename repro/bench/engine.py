@@ -1,19 +1,23 @@
 """How fast a training step is, where its time goes, and how far it is from the machine's ceiling and from its peers.
 
     repro bench engine --backbone resnet18 --size 32 --batch 512
+    repro bench engine --profile cpu
     repro bench engine --memory
 
-SimCLR on two views of random images, whole steps as training makes them: views, forward, backward, optimiser. The
-engine goes the ways that $REPRO_ENGINE names. The ceiling is a large matrix product, measured in the same run; the peers
-are other libraries' ways of working (`repro.bench.peers`) on the same model, batch and augmentations, in turn with ours.
-Times are of the wall; ratios are of measurements of one turn, and medians are printed.
+SimCLR on two views of random images, whole steps as training makes them: views, forward, backward, optimiser; of a
+profile's standard run, or of all augmentations on the backbone, size and batch given. The engine goes the ways that
+$REPRO_ENGINE names, on a CPU by a thread a core. The ceiling is a large matrix product, measured in the same run; the
+peers are other libraries' ways of working (`repro.bench.peers`) on the same model, batch and augmentations, in turn with
+ours. Times are of the wall; ratios are of measurements of one turn, and medians are printed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -27,6 +31,7 @@ from repro.bench.common import in_turn, now, options, ratio
 from repro.core.io import write_atomic
 from repro.core.lock import alone
 from repro.core.methods import METHODS, MSR, SimCLR
+from repro.core.profiles import base, profile
 from repro.core.provenance import commit, machine
 from repro.core.spec import Optimiser, Projector, RunSpec
 from repro.cores import cores
@@ -56,6 +61,19 @@ def flops(spec: RunSpec, size: int) -> float:
     return counter.get_total_flops() / (views * spec.batch_size)
 
 
+@contextlib.contextmanager
+def _all_cores() -> Iterator[None]:
+    """Compute on a thread a core. A peer keeps to one thread on a CPU, since its workers need the cores: by a thread on each
+    of two, lightly was slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_all_cores()
 def ceiling(device: torch.device, precision: torch.dtype) -> float:
     """Operations a second of a square matrix product, large for the device, on random data."""
     side, seconds = 8192 if device.type == "cuda" else 1024, []
@@ -131,19 +149,23 @@ def measure(
     return about | {"seconds": in_turn(paces, repeats, lambda taken: keep(about | {"seconds": taken}), others)}
 
 
+@_all_cores()
 def _own_pace(ours: Ours, steps: int, last: str) -> float:
     return ours.run(steps, last, wall=True) / steps
 
 
 def _pace(peer, device: torch.device) -> float:
-    """Seconds a step of a peer whose workers are at their pace, over two steps a worker, since batches come in bursts."""
-    number = 2 * peer.workers
-    walk = peer.steps(number)
-    next(walk)
-    began = now(device, wall=True)
-    for _ in walk:
+    """Seconds a step of a peer at its pace: after the batches that its workers made before the clock runs, and over twice as
+    many, since they come in bursts."""
+    walk, number = peer.steps(), 2 * peer.ahead
+    for _ in itertools.islice(walk, peer.ahead):
         pass
-    return (now(device, wall=True) - began) / number
+    began = now(device, wall=True)
+    for _ in itertools.islice(walk, number):
+        pass
+    seconds = now(device, wall=True) - began
+    walk.close()  # ends the workers
+    return seconds / number
 
 
 def summary(measured: dict) -> dict[str, float]:
@@ -222,16 +244,19 @@ def main(argv: list[str]) -> int:
     """`repro bench engine`: views a second, the parts of a step, and the ratios to the peers."""
     gpu = torch.cuda.is_available()
     args = options(
-        argv, "engine", __doc__, backbone="resnet18", size=32, batch=512, steps=32 if gpu else 2, repeats=5 if gpu else 3,
-        workers=0, against=[], no_peers=False, memory=False, out=Path,
+        argv, "engine", __doc__, profile="", backbone="resnet18", size=32, batch=512, steps=32 if gpu else 2,
+        repeats=5 if gpu else 3, workers=0, against=[], no_peers=False, memory=False, out=Path,
         precision=("bfloat16", "float32") if gpu else ("float32", "bfloat16"),
     )  # fmt: skip
     for name, least in (("size", 8), ("batch", 2), ("steps", 1), ("repeats", 1), ("workers", 0)):
         if getattr(args, name) < least:
             raise ReproError(f"{name} must be {least} or more, not {getattr(args, name)}: correct it.")
-    spec = spec_of(args.backbone, args.batch, args.precision)
+    spec, size = spec_of(args.backbone, args.batch, args.precision), args.size
+    if args.profile:
+        spec = base(profile(args.profile), precision=args.precision)
+        size = spec.data.size
     if args.memory:
-        print(memory(replace(spec, data=replace(spec.data, size=args.size))))
+        print(memory(replace(spec, data=replace(spec.data, size=size))))
         return 0
 
     def keep(measured: dict) -> None:
@@ -240,6 +265,6 @@ def main(argv: list[str]) -> int:
 
     ways = tuple(engine.parse(text) for text in args.against)
     with alone():
-        measured = measure(spec, args.size, args.steps, args.repeats, args.workers, not args.no_peers, ways, keep)
+        measured = measure(spec, size, args.steps, args.repeats, args.workers, not args.no_peers, ways, keep)
     print(report(measured))
     return 0

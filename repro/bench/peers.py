@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from repro.bench.contestants import augmentations
 from repro.core.spec import Optimiser, RunSpec
 from repro.ssl import methods, networks, optim
 from repro.ssl.step import build
+
+AHEAD = 2  # batches of each worker
 
 
 class Pictures(Dataset):
@@ -55,24 +58,26 @@ class Peer:
     precision: torch.dtype
     step: Callable[[list[Tensor]], None]
 
-    def steps(self, number: int) -> Iterator[None]:
-        """Train; yields once when the workers run at their pace, then after every one of `number` steps."""
+    @property
+    def ahead(self) -> int:
+        """Batches that its workers make before they are asked for."""
+        return AHEAD * self.workers
+
+    def steps(self) -> Iterator[None]:
+        """Train for as long as someone asks; yields after every step."""
         device = next(self.learner.parameters()).device
         # forked from a server that has no thread and no device, and has imported what the workers need
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["repro.bench.peers", *["lightly.transforms"] * has_lightly()])
-        ahead = 2 * self.workers  # batches asked for at the start, which come all at once
-        wanted = [torch.randint(len(self.pictures), (self.batch,)).tolist() for _ in range(ahead + number)]
+        # without an end, so that the workers have work as long as the clock runs
+        wanted = (torch.randint(len(self.pictures), (self.batch,)).tolist() for _ in itertools.count())
         loader = DataLoader(
             self.pictures, batch_sampler=wanted, num_workers=self.workers, pin_memory=device.type == "cuda",
-            prefetch_factor=2, multiprocessing_context=context,
+            prefetch_factor=AHEAD, multiprocessing_context=context,
         )  # fmt: skip
-        for i, (views, *_) in enumerate(loader):
-            if i == ahead:
-                yield
+        for views, *_ in loader:
             self.step([v.to(device, non_blocking=True) for v in views])
-            if i >= ahead:
-                yield
+            yield
 
 
 def has_lightly() -> bool:

@@ -37,17 +37,19 @@ RESULTS = ("measure", "stored")
 @dataclass(frozen=True)
 class Study:
     """One notebook at one profile. stored: read the committed reference results instead of measuring. minutes: time
-    budget of `measure`, 0 for none. own_seeds: whether a reader said how many seeds."""
+    budget of `measure`, 0 for none. own_seeds: whether a reader said how many seeds. only: the ids of some of its claims,
+    where the others are left out."""
 
     slug: str
     profile: Profile
     stored: bool = False
     minutes: float = 0.0
     own_seeds: bool = False
+    only: tuple[str, ...] = ()
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        return claims.of(self.slug)
+        return tuple(c for c in claims.of(self.slug) if not self.only or c.id in self.only)
 
     @property
     def specs(self) -> dict[str, Any]:
