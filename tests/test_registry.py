@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from repro import claims, cli, stats
+from repro.bench import engine
 from repro.claims import Verdict
 from repro.claims.registry import FILE, OWN, entry, load, numbers
 from repro.core import places
@@ -610,3 +611,9 @@ def test_the_readme_says_how_far_the_seeds_decide_and_how_fast_a_step_is(tmp_pat
     (tmp_path / "cpu" / "engine.json").write_text("{}")
     with pytest.raises(ReproError, match=r"engine\.json is broken"):
         table.step(tmp_path)
+    seconds = {part: [0.5 * n] for n, part in enumerate(engine.PARTS, 1)} | {"a peer": [6.0]}
+    measured = {"seconds": seconds, "batch": 16, "views": 2, "flops": 5.0, "ceiling": 320.0, "precision": "float32",
+                "hardware": "a processor", "commit": "0123456789ab"}  # fmt: skip
+    (tmp_path / "cpu" / "engine.json").write_text(json.dumps(measured))
+    said = "in float32 16 views/s, 25% of a matrix product's rate, 3.0 times as many as a peer (5)"
+    assert table.step(tmp_path) == f"{said} (a processor, commit 0123456)"

@@ -201,9 +201,16 @@ def step(figures_root: Path) -> str:
     """How fast a step at cpu is, beside others', as `repro bench engine` wrote it: a file a precision."""
     from repro.bench import engine  # torch, which the table goes without
 
-    told, mend = lambda m: " ".join(engine.sentences(m)), "make it again by `repro bench engine --out FILE`"
+    def told(measured: dict) -> str:
+        found, where = engine.summary(measured), f"{measured['hardware']}, commit {measured['commit'][:7]}"
+        line = "{:.1f} times as many as {} ({:,.0f})"
+        peers = (n for n in measured["seconds"] if n not in engine.PARTS)
+        beside = ", ".join(line.format(found[f"{n}_ratio"], n, found[f"{n}_views_s"]) for n in peers)
+        rate = f"{found['views_s']:,.0f} views/s, {found['share']:.0%} of a matrix product's rate"
+        return f"in {measured['precision']} {rate}, {beside} ({where})"
+
     files = sorted((figures_root / "cpu").glob("engine*.json")) or [figures_root / "cpu" / "engine.json"]
-    return " ".join(_told(file, told, mend) for file in files)
+    return "; ".join(_told(file, told, "make it again by `repro bench engine --out FILE`") for file in files)
 
 
 def spread(figures_root: Path) -> str:
