@@ -315,12 +315,13 @@ def _measure_all(studies: list, args: argparse.Namespace, began: float) -> tuple
                 failed[study.slug] = str(e)
                 records = [where.get(k) for k in specs if k in where] if isinstance(e, DoesNotFit) else []
             said.append(f"{study.slug}: {len(records)} of {_many(len(specs), 'run')} stored in {where.root}")
-            if args.out:
-                export(records, args.out / args.profile / study.slug / "runs.jsonl")
+            if args.out or study.only:
                 runs, judged = frame(records), study.claims if len(records) == len(specs) else ()
                 found = {c.id: notebook.judge(study, runs, c.id) for c in judged}
+                said += [f"{claim}: {verdict.verdict}. {verdict.sentence}" for claim, verdict in found.items()]
+            if args.out:
+                export(records, args.out / args.profile / study.slug / "runs.jsonl")
                 notebook.keep(study, args.out, found)
-                said += [f"{claim}: {verdict.sentence}" for claim, verdict in found.items()]
     print("\n".join(said), flush=True)
     return failed, to_go
 
@@ -416,7 +417,7 @@ def _measure(args: argparse.Namespace) -> int:
             return ranks.follow()
         args.workers = 1
     began, studies = time.monotonic(), _studies(args)
-    if args.out and any(len(study.claims) < len(claims.of(study.slug)) for study in studies):
+    if args.out and any(study.only for study in studies):
         raise ReproError("--out takes the results of whole notebooks: name these, or leave --out away.")
     if args.dry_run:
         for study in studies:
@@ -449,15 +450,19 @@ def _studies(args: argparse.Namespace) -> list:
     from repro.claims import registry
     from repro.pages import notebook
 
-    known, asked = registry.load().claims, dict[str, list[str]]()
-    for name in args.notebooks or [slug for slug in claims.notebooks() if claims.of(slug)]:
-        claim = known.get(name)
-        (slug,) = _slugs([claim.notebook if claim else name], list(claims.notebooks()))
-        asked.setdefault(slug, []).extend([name] if claim else [c.id for c in claims.of(slug)])
+    known, there = registry.load().claims, [slug for slug in claims.notebooks() if claims.of(slug)]
+    asked: dict[str, tuple[str, ...]] = {}  # by slug the claims that are meant, all where none is named
+    for name in args.notebooks or there:
+        claim = known.get(name.upper())
+        (slug,) = _slugs([claim.notebook if claim else name], there)
+        if not claim:
+            asked[slug] = ()
+        elif asked.get(slug, (claim.id,)):
+            asked[slug] = (*asked.get(slug, ()), claim.id)
     studies, first = [], getattr(args, "first_seed", 0)
     for slug, only in asked.items():
         study = notebook.study(slug, args.profile, **_own(args))
-        studies.append(replace(study, profile=replace(study.profile, first=first), only=tuple(only)))
+        studies.append(replace(study, profile=replace(study.profile, first=first), only=only))
     return studies
 
 

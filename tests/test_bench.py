@@ -1,6 +1,7 @@
 """The loaders' benchmark and claim A2: what is measured in which order, what the tables and the verdict say of it."""
 
 import json
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -297,15 +298,21 @@ def test_a_peers_clock_begins_after_what_its_workers_made_ahead_and_they_never_r
     assert began == [peer.ahead, 3 * peer.ahead] == [6, 18]
 
 
-def test_a_profiles_own_step_is_measured_and_threads_are_as_before(monkeypatch, capsys, tmp_path):
-    before = torch.get_num_threads()
+def test_a_profiles_own_step_is_measured_on_all_cores_and_threads_are_as_before(monkeypatch, tmp_path):
+    before, run, threads, out = torch.get_num_threads(), step_engine.Ours.run, set(), tmp_path / "engine.json"
+
+    def seen(*given, **named):
+        threads.add(torch.get_num_threads())
+        return run(*given, **named)
+
     monkeypatch.setattr(step_engine, "cores", lambda: 2)
-    out = tmp_path / "engine.json"
+    monkeypatch.setattr(step_engine.Ours, "run", seen)
     assert (
         step_engine.main(["--profile", "smoke", "--steps", "1", "--repeats", "1", "--no-peers", "--out", str(out)]) == 0
     )
     found = json.loads(out.read_text())
-    assert (found["backbone"], found["size"], found["batch"], found["cores"]) == ("convnet", 16, 64, 2)
+    assert (found["backbone"], found["size"], found["batch"], found["precision"]) == ("convnet", 16, 64, "float32")
+    assert threads == {2}
     assert torch.get_num_threads() == before == 1
 
 
@@ -319,6 +326,7 @@ def test_a_step_is_measured_from_end_to_end(monkeypatch, capsys, tmp_path):
                  "plain torchvision (float32, 1 workers)", "of ours"):  # fmt: skip
         assert part in text
     assert json.loads(out.read_text())["summary"]["views_s"] > 0
+    assert not multiprocessing.active_children()
 
 
 def test_an_engine_that_cannot_be_measured_is_one_sentence():

@@ -103,18 +103,25 @@ def test_the_state_of_a_plan(tiny, store):
     assert math.isnan(cluster.status(specs[5:], store).seconds)
 
 
-def test_claims_named_are_measured_alone_and_notebooks_whole(tmp_path, capsys):
-    words = ["A18", "B13", "start_here", "--profile", "smoke", "--store", str(tmp_path)]
-    assert cli.main(["measure", "A18", "--profile", "smoke", "--workers", "1", "--store", str(tmp_path)]) == 0
+def test_claims_named_are_measured_and_judged_alone_and_notebooks_whole(tmp_path, capsys):
+    given = ["--profile", "smoke", "--store", str(tmp_path)]
+    assert cli.main(["measure", "a18", "--workers", "1", *given]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[1].startswith("A18: not judged. ")
+    assert len(out) == 2
     study = notebook.study("in_passing", "smoke")
     wanted = {c.id: {key(s) for s in study.plan(c)} for c in study.claims}
     assert set(Store(tmp_path).keys()) == wanted["A18"]
-    capsys.readouterr()
-    assert cli.main(["status", *words]) == 0
+    assert cli.main(["status", "A18", "B13", "start_here", "A18", *given]) == 0
     out = capsys.readouterr().out.splitlines()
     waiting = len(wanted["B13"] - wanted["A18"])
     assert out[0].startswith(f"in_passing: {len(wanted['A18'])} stored, {waiting} waiting")
     assert out[1].startswith(f"start_here: 0 stored, {len(notebook.study('start_here', 'smoke').specs)} waiting")
+    for words in (["A18", "in_passing"], ["in_passing", "A18"]):  # a notebook named is meant whole
+        assert cli.main(["status", *words, *given]) == 0
+        assert f"{len(study.specs) - len(wanted['A18'])} waiting" in capsys.readouterr().out
+    assert cli.main(["submit", "A18", "--dry-run", *given]) == 0
+    assert "measure A18 --profile smoke" in capsys.readouterr().out
 
 
 def test_shares_are_disjoint_and_whole_and_each_helps_with_the_rest(tiny):

@@ -556,7 +556,7 @@ def test_the_readme_says_how_far_processors_differ(tmp_path):
     ran("augmentations", "B", 51.0)  # the same run once more says nothing more
     assert (
         table.processors(tmp_path)
-        == "2 runs that A and B measured deviate by 0.71 points over these, by 1.00 over seeds"
+        == "2 runs of A and B deviate by 0.71 points between the processors, by 1.00 between seeds"
     )
 
 
@@ -607,13 +607,13 @@ def test_the_readme_says_how_far_the_seeds_decide_and_how_fast_a_step_is(tmp_pat
         "seeds": 5,
     }  # error 1, by t(4)
     (folder / "verdicts.json").write_text(json.dumps({"A3": VERDICT | {"parts": [part, part | {"unit": "ratio"}]}}))
-    assert table.spread(tmp_path) == "`batch_size` 2.2, 2.8, 2.8"
+    assert "| `batch_size` | 2.2 | 2.8 | 2.8 |" in table.spread(tmp_path).splitlines()
     (tmp_path / "cpu" / "engine.json").write_text("{}")
     with pytest.raises(ReproError, match=r"engine\.json is broken"):
         table.step(tmp_path)
     seconds = {part: [0.5 * n] for n, part in enumerate(engine.PARTS, 1)} | {"a peer": [6.0]}
     measured = {"seconds": seconds, "batch": 16, "views": 2, "flops": 5.0, "ceiling": 320.0, "precision": "float32",
-                "hardware": "a processor", "commit": "0123456789ab"}  # fmt: skip
+                "precisions": {"a peer": "bfloat16"}, "hardware": "a processor", "commit": "0123456789ab+"}  # fmt: skip
     (tmp_path / "cpu" / "engine.json").write_text(json.dumps(measured))
-    said = "in float32 16 views/s, 25% of a matrix product's rate, 3.0 times as many as a peer (5)"
-    assert table.step(tmp_path) == f"{said} (a processor, commit 0123456)"
+    said = "in float32 16 views/s, 25% of a matrix product's rate, 3.0 times as many as a peer in bfloat16 (5)"
+    assert table.step(tmp_path) == f"{said} (a processor, commit 0123456789ab+)"

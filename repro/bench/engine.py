@@ -5,7 +5,8 @@
     repro bench engine --memory
 
 SimCLR on two views of random images, whole steps as training makes them: views, forward, backward, optimiser; of a
-profile's standard run, or of all augmentations on the backbone, size and batch given. The engine goes the ways that
+profile's standard run, or of all augmentations on the backbone, size and batch given (without a precision in the
+profile's, or bfloat16 on a GPU alone). The engine goes the ways that
 $REPRO_ENGINE names, on a CPU by a thread a core. The ceiling is a large matrix product, measured in the same run; the
 peers are other libraries' ways of working (`repro.bench.peers`) on the same model, batch and augmentations, in turn with
 ours. Times are of the wall; ratios are of measurements of one turn, and medians are printed.
@@ -63,8 +64,8 @@ def flops(spec: RunSpec, size: int) -> float:
 
 @contextlib.contextmanager
 def _all_cores() -> Iterator[None]:
-    """Compute on a thread a core. A peer keeps to one thread on a CPU, since its workers need the cores: by a thread on each
-    of two, lightly was slower."""
+    """Compute on a thread a core. On a CPU a peer computes on one thread, since its workers need the cores: on two cores
+    lightly was slower by two threads, and as fast by eight workers as by two."""
     before = torch.get_num_threads()
     torch.set_num_threads(cores())
     try:
@@ -151,21 +152,21 @@ def measure(
 
 @_all_cores()
 def _own_pace(ours: Ours, steps: int, last: str) -> float:
+    engine.prepare(ours.images.device, ours.spec.precision)
     return ours.run(steps, last, wall=True) / steps
 
 
 def _pace(peer, device: torch.device) -> float:
     """Seconds a step of a peer at its pace: after the batches that its workers made before the clock runs, and over twice as
     many, since they come in bursts."""
-    walk, number = peer.steps(), 2 * peer.ahead
-    for _ in itertools.islice(walk, peer.ahead):
-        pass
-    began = now(device, wall=True)
-    for _ in itertools.islice(walk, number):
-        pass
-    seconds = now(device, wall=True) - began
-    walk.close()  # ends the workers
-    return seconds / number
+    engine.prepare(device, "")  # float32 of convolutions as torch has it, unless told
+    with contextlib.closing(peer.steps()) as walk:  # its end is the workers'
+        for _ in itertools.islice(walk, peer.ahead):
+            pass
+        began, number = now(device, wall=True), 2 * peer.ahead
+        for _ in itertools.islice(walk, number):
+            pass
+        return (now(device, wall=True) - began) / number
 
 
 def summary(measured: dict) -> dict[str, float]:
@@ -199,8 +200,8 @@ def report(measured: dict) -> str:
     table = pd.DataFrame(rows).to_string(index=False, float_format="{:,.2f}".format, na_rep="")
     return (
         f"SimCLR, {measured['backbone']}, {measured['size']} px, batch {measured['batch']}, {measured['views']} views, "
-        f"{measured['precision']}, on {measured['hardware']}; medians of {len(seconds['views'])} turns of "
-        f"{measured['steps']} steps; the time of each step as a share of ours\n"
+        f"{measured['precision']}, on {measured['hardware']}; medians of {len(seconds['views'])} turns; "
+        f"the time of each step as a share of ours\n"
         f"a view costs {measured['flops'] / 1e9:.3g} GFLOP forward and backward; a matrix product runs at "
         f"{measured['ceiling'] / 1e12:.3g} TFLOP/s, and ours at {numbers['share']:.1%} of it\n\n{table}"
     )
@@ -246,15 +247,15 @@ def main(argv: list[str]) -> int:
     args = options(
         argv, "engine", __doc__, profile="", backbone="resnet18", size=32, batch=512, steps=32 if gpu else 2,
         repeats=5 if gpu else 3, workers=0, against=[], no_peers=False, memory=False, out=Path,
-        precision=("bfloat16", "float32") if gpu else ("float32", "bfloat16"),
+        precision=("", "float32", "bfloat16"),
     )  # fmt: skip
     for name, least in (("size", 8), ("batch", 2), ("steps", 1), ("repeats", 1), ("workers", 0)):
         if getattr(args, name) < least:
             raise ReproError(f"{name} must be {least} or more, not {getattr(args, name)}: correct it.")
-    spec, size = spec_of(args.backbone, args.batch, args.precision), args.size
+    spec, size = spec_of(args.backbone, args.batch, args.precision or ("bfloat16" if gpu else "float32")), args.size
     if args.profile:
-        spec = base(profile(args.profile), precision=args.precision)
-        size = spec.data.size
+        spec = base(profile(args.profile))
+        spec, size = replace(spec, precision=args.precision or spec.precision), spec.data.size
     if args.memory:
         print(memory(replace(spec, data=replace(spec.data, size=size))))
         return 0

@@ -100,7 +100,7 @@ def lightly(spec: RunSpec, images: Tensor, workers: int) -> Peer:
     )  # fmt: skip
     pictures = LightlyDataset.from_torch_dataset(Pictures(images), transform)
     backbone, features = networks.backbone(spec.backbone, size)
-    head = SimCLRProjectionHead(features, spec.projector.width, spec.projector.dim)
+    head = SimCLRProjectionHead(features, spec.projector.width, spec.projector.dim, spec.projector.layers)
     learner = nn.Sequential(backbone, head).to(images.device)
     loss_of, optimiser = NTXentLoss(spec.method.temperature), torch.optim.SGD(learner.parameters(), lr=0.06)
 

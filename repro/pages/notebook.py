@@ -241,7 +241,7 @@ def take_up(where: store.Store, study: Study) -> None:
         return
     from repro.data import title
 
-    here, ids = functools.cache(title), sweep.data_ids(study.longest.specs)
+    here, ids = functools.cache(title), sweep.data_ids(replace(study, only=()).longest.specs)
 
     def fits(r: store.Record) -> bool:
         same = "data" not in r.spec or r.provenance["data_title"] == here(r.spec["data"]["name"])

@@ -202,15 +202,18 @@ def step(figures_root: Path) -> str:
     from repro.bench import engine  # torch, which the table goes without
 
     def told(measured: dict) -> str:
-        found, where = engine.summary(measured), f"{measured['hardware']}, commit {measured['commit'][:7]}"
-        line = "{:.1f} times as many as {} ({:,.0f})"
-        peers = (n for n in measured["seconds"] if n not in engine.PARTS)
-        beside = ", ".join(line.format(found[f"{n}_ratio"], n, found[f"{n}_views_s"]) for n in peers)
-        rate = f"{found['views_s']:,.0f} views/s, {found['share']:.0%} of a matrix product's rate"
-        return f"in {measured['precision']} {rate}, {beside} ({where})"
+        found, own = engine.summary(measured), measured["precision"]
+        said = [f"in {own} {found['views_s']:,.0f} views/s", f"{found['share']:.0%} of a matrix product's rate"]
+        for name in (n for n in measured["seconds"] if n not in engine.PARTS):
+            precision = measured["precisions"][name]
+            other = f" in {precision}" * (precision != own)
+            said.append(
+                f"{found[f'{name}_ratio']:.1f} times as many as {name}{other} ({found[f'{name}_views_s']:,.0f})"
+            )
+        return ", ".join(said) + f" ({measured['hardware']}, commit {measured['commit']})"
 
     files = sorted((figures_root / "cpu").glob("engine*.json")) or [figures_root / "cpu" / "engine.json"]
-    return "; ".join(_told(file, told, "make it again by `repro bench engine --out FILE`") for file in files)
+    return "; ".join(_told(f, told, "make it again by `repro bench engine --profile cpu --out FILE`") for f in files)
 
 
 def spread(figures_root: Path) -> str:
@@ -224,8 +227,12 @@ def spread(figures_root: Path) -> str:
         found = [Interval(p.mean, p.low, p.high, p.seeds) for p in parts]
         if found:
             halves, apart = [(f.high - f.low) / 2 for f in found], [f.error() * f.n**0.5 for f in found]
-            lines.append(f"`{file.parent.name}` {median(apart):.1f}, {median(halves):.1f}, {max(halves):.1f}")
-    return "; ".join(lines) or "not measured yet"
+            numbers = " | ".join(f"{x:.1f}" for x in (median(apart), median(halves), max(halves)))
+            lines.append(f"| `{file.parent.name}` | {numbers} |")
+    head = (
+        "| notebook | deviation of a contrast over paired seeds, median | half-width of its interval, median | widest |"
+    )
+    return "\n".join(["\n", head, "| --- " * 4 + "|", *lines, "\n"]) if lines else "not measured yet"
 
 
 def processors(figures_root: Path) -> str:
@@ -246,7 +253,9 @@ def processors(figures_root: Path) -> str:
         return "not measured yet"
     on = " and ".join(sorted(ends[there].index.unique("on")))
     apart, seeded = ((s**2).mean() ** 0.5 for s in (runs, seeds))
-    return f"{len(runs)} runs that {on} measured deviate by {apart:.2f} points over these, by {seeded:.2f} over seeds"
+    return (
+        f"{len(runs)} runs of {on} deviate by {apart:.2f} points between the processors, by {seeded:.2f} between seeds"
+    )
 
 
 SENTENCES = {say.__name__: say for say in (cost, again, step, spread, processors)}  # between two marks of the README
