@@ -414,7 +414,9 @@ def _measure(args: argparse.Namespace) -> int:
 
         ranks.start()
         if ranks.rank():
-            return ranks.follow()
+            ended = ranks.follow()
+            sys.stdout.flush()
+            os._exit(ended)  # gloo's threads, whose leader is gone, may abort an orderly end
         args.workers = 1
     began, studies = time.monotonic(), _studies(args)
     if args.out and any(study.only for study in studies):

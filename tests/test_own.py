@@ -222,7 +222,7 @@ def test_measure_takes_a_method_of_ones_own(file, tmp_path, capsys):
     words = ["measure", "your_own_method", "--profile", "smoke", "--seeds", "1", "--workers", "1"]
     assert main([*words, "--method", f"{path}:Mine", "--store", str(tmp_path / "s"), "--out", str(tmp_path / "o")]) == 0
     told = capsys.readouterr().out
-    assert "D1: Not judged" in told
+    assert "D1: not judged. Not judged" in told
     assert "Mine reaches" in told
     words += ["--first-seed", "7", "--store", str(tmp_path / "s"), "--out", str(tmp_path / "again")]
     assert main(words) == 0

@@ -207,7 +207,8 @@ def draw_long(frame: pd.DataFrame) -> Drawing:
             read = [epoch - 1 for epoch in run["curves"]["probe_epoch"]]
             minutes, accuracy = kit.epoch_ends(run)[read] / 60, run["curves"][column(frame, "val")]
             ax.plot(minutes, accuracy, label=what, **figures.style(i))
-    ax.legend(loc="lower right", fontsize=8)
+    if ax.lines:  # not all diverged
+        ax.legend(loc="lower right", fontsize=8)
     ax.set(xlabel="minutes of training, on one core or one GPU", ylabel=f"{tasks(frame)[0]} accuracy, validation (%)")
     ends = "; ".join(f"{what} {accuracy:.1f} %" for what, (_, accuracy) in _reached(frame).items())
     alt = f"Validation accuracy against minutes of training, a line a method. At the end, on the test split: {ends}."
