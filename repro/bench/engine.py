@@ -5,11 +5,11 @@
     repro bench engine --memory
 
 SimCLR on two views of random images, whole steps as training makes them: views, forward, backward, optimiser; of a
-profile's standard run, or of all augmentations on the backbone, size and batch given (without a precision in the
-profile's, or bfloat16 on a GPU alone). The engine goes the ways that
-$REPRO_ENGINE names, on a CPU by a thread a core. The ceiling is a large matrix product, measured in the same run; the
-peers are other libraries' ways of working (`repro.bench.peers`) on the same model, batch and augmentations, in turn with
-ours. Times are of the wall; ratios are of measurements of one turn, and medians are printed.
+profile's standard run, or of all augmentations on the backbone, size and batch given (where no precision is named, in
+the profile's, else in bfloat16 on a GPU). The engine goes the ways that $REPRO_ENGINE names, on a CPU by a thread a core.
+The ceiling is a large matrix product, measured in the same run; the peers are other libraries' ways of working
+(`repro.bench.peers`) on the same model, batch and augmentations, in turn with ours. Times are of the wall; ratios are of
+measurements of one turn, and medians are printed.
 """
 
 from __future__ import annotations
