@@ -193,7 +193,7 @@ def again(figures_root: Path) -> str:
     """How many words of quick stayed in other measurements of it, whose verdicts are kept under figures/again/, a folder a
     measurement, named after what was other."""
     first, others = figures_root / "quick", sorted((figures_root / "again").glob("*/"))
-    said = (f"{o.name}: {verdicts.stability(first, o / 'quick').splitlines()[0]}" for o in others)
+    said = (f"{o.name}: {verdicts.stability(first, o / 'quick').splitlines()[0].rstrip('.')}" for o in others)
     return "; ".join(said) or "not measured yet"
 
 
