@@ -99,7 +99,7 @@ def test_a_room_says_what_it_imports_and_who_needs_it(name):
     assert "first reader" in said.lower()
 
 
-HOUSE, READING = 22_408, 3_500  # lines of repro/, and of an afternoon's reading: for the first a commit says why
+HOUSE, READING = 22_407, 3_500  # lines of repro/, and of an afternoon's reading: for the first a commit says why
 
 
 def lines(paths) -> int:

@@ -92,7 +92,6 @@ class Ours:
     def __init__(self, spec: RunSpec, images: Tensor, ways: tuple[str, ...] | None = None):
         """ways: of the engine, those that $REPRO_ENGINE names if none are given."""
         ways = engine.ways(images.device) if ways is None else ways
-        engine.prepare(images.device, spec.precision)
         self.spec, self.images, self.done = spec, images, 0
         self.step = Step(spec, build(spec, images.shape[-1], images.device), ways=ways)
         self.colours = engine.colours(ways)
@@ -101,6 +100,7 @@ class Ours:
     def run(self, steps: int, last: str, wall: bool = False) -> float:
         """Seconds of some steps that end with the part `last`, by the clock of `repro.bench.common`."""
         device, first = self.images.device, self.done
+        engine.prepare(device, self.spec.precision)  # a peer's turn may have come before
         began = now(device, wall)
         self.done += steps
         for _, index, views in feed.batches(self.spec, self.images, first, self.done, self.colours):
@@ -152,7 +152,6 @@ def measure(
 
 @_all_cores()
 def _own_pace(ours: Ours, steps: int, last: str) -> float:
-    engine.prepare(ours.images.device, ours.spec.precision)
     return ours.run(steps, last, wall=True) / steps
 
 

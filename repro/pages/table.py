@@ -205,7 +205,7 @@ def step(figures_root: Path) -> str:
         found, own = engine.summary(measured), measured["precision"]
         said = [f"in {own} {found['views_s']:,.0f} views/s", f"{found['share']:.0%} of a matrix product's rate"]
         for name in (n for n in measured["seconds"] if n not in engine.PARTS):
-            precision = measured["precisions"][name]
+            precision = measured["precisions"].get(name, own)  # another way of ours has none
             other = f" in {precision}" * (precision != own)
             said.append(
                 f"{found[f'{name}_ratio']:.1f} times as many as {name}{other} ({found[f'{name}_views_s']:,.0f})"
